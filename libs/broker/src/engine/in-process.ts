@@ -1,0 +1,71 @@
+import type { MessageProperties } from '../queues/properties.js';
+
+/**
+ * The broker from inside the same process: what an AMQP channel offers, without a socket and without frames.
+ *
+ * The same queues, the same acknowledgements, the same durability. Definitions resolve and publishes are confirmed only when
+ * they are as durable as the broker was told to make them.
+ */
+export interface BrokerSession {
+  declareExchange(name: string, type: 'direct' | 'fanout' | 'topic', options?: ExchangeOptions): Promise<void>;
+  deleteExchange(name: string): Promise<void>;
+  /** An empty name lets the broker choose one. */
+  declareQueue(name: string, options?: QueueOptions): Promise<{ readonly name: string; readonly messageCount: number; readonly consumerCount: number }>;
+  deleteQueue(name: string): Promise<{ readonly messageCount: number }>;
+  purgeQueue(name: string): Promise<{ readonly messageCount: number }>;
+  bindQueue(queue: string, exchange: string, routingKey: string): Promise<void>;
+  unbindQueue(queue: string, exchange: string, routingKey: string): Promise<void>;
+  /**
+   * Resolves once the message is as safe as the broker promises; `unroutable` when no queue wanted it (it is then gone).
+   * Rejects with a CodedError: unknown exchange, disk full (retryable), broker closed.
+   */
+  publish(message: OutgoingMessage): Promise<'confirmed' | 'unroutable'>;
+  /** `prefetch` is the most deliveries that may be unacknowledged at once; 0 means no limit. `onDelivery` must not throw. */
+  consume(queue: string, options: ConsumeOptions, onDelivery: (delivery: Delivery) => void): Promise<BrokerConsumer>;
+  /** What was delivered and not acknowledged goes back to its queues. */
+  close(): Promise<void>;
+}
+
+export interface ExchangeOptions {
+  readonly durable?: boolean;
+  readonly autoDelete?: boolean;
+  readonly internal?: boolean;
+}
+
+export interface QueueOptions {
+  readonly durable?: boolean;
+  readonly exclusive?: boolean;
+  readonly autoDelete?: boolean;
+}
+
+export interface OutgoingMessage {
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly body: Uint8Array;
+  readonly properties?: MessageProperties;
+}
+
+export interface ConsumeOptions {
+  readonly prefetch?: number;
+  readonly autoAck?: boolean;
+  readonly exclusive?: boolean;
+}
+
+export interface Delivery {
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly isRedelivered: boolean;
+  readonly properties: MessageProperties;
+  readonly body: Buffer;
+  /** The handler is done with it. A second call, or one after the session closed, does nothing. */
+  acknowledge(): void;
+  /** Back to its place in the queue, or dropped. */
+  reject(options: { readonly requeue: boolean }): void;
+}
+
+export interface BrokerConsumer {
+  /** Nothing is delivered after this resolves; what is unacknowledged stays so until it is settled or the session closes. */
+  cancel(): Promise<void>;
+  /** Called when the queue went away under the consumer. */
+  onCancelled: (() => void) | undefined;
+}
