@@ -11,13 +11,14 @@
 export interface Disk {
   /** `create` makes a new file and fails with EEXIST where there is one; `edit` opens an existing one for reading and writing. */
   open(path: string, mode: 'read' | 'edit' | 'create'): Promise<DiskFile>;
-  /** Makes the folder and the ones above it; content where it exists. */
+  /** Makes the folder and the ones above it, which survive the loss of power once it returned; content where it exists. */
   makeDirectory(path: string): Promise<void>;
   /** The names in a folder, sorted. */
   list(path: string): Promise<readonly string[]>;
   exists(path: string): Promise<boolean>;
   /** Takes the place of what stands at `to`, at once. */
   rename(from: string, to: string): Promise<void>;
+  /** A file, or an empty folder. */
   remove(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
   /**

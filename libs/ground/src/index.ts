@@ -1,5 +1,17 @@
-export type { Ground } from './ground.js';
+export { type Ground, realGround } from './ground.js';
 export type { Clock, Timer } from './clock.js';
 export { DiskError, type Disk, type DiskErrorCode, type DiskFile, type DiskLock } from './disk.js';
-export { NetworkError, type ListenAddress, type Listener, type Network, type NetworkErrorCode, type Socket, type SocketEvents } from './network.js';
+export {
+  NetworkError,
+  type ListenAddress,
+  type Listener,
+  type Network,
+  type NetworkErrorCode,
+  type Socket,
+  type SocketEvents,
+} from './network.js';
 export type { Random } from './random.js';
+export { RealClock } from './real-clock.js';
+export { RealDisk } from './real-disk.js';
+export { RealNetwork } from './real-network.js';
+export { RealRandom } from './real-random.js';

@@ -1,0 +1,36 @@
+import { DiskError, type DiskErrorCode } from './disk.js';
+import { systemCode } from './system-code.js';
+
+/** Turns what Node says about a file into a `DiskError` whose sentence says what to do. `action` reads on from "cannot": "write /data/journal". */
+export function diskError(action: string, cause: unknown): DiskError {
+  const system = systemCode(cause);
+  const code = CODES[system] ?? 'failed';
+  return new DiskError(code, `cannot ${action}: ${ADVICE[system] ?? SENTENCES[code] ?? String(cause)}`, { cause });
+}
+
+const CODES: Readonly<Record<string, DiskErrorCode>> = {
+  ENOSPC: 'full',
+  EDQUOT: 'full',
+  ENOENT: 'not-found',
+  EEXIST: 'exists',
+  EACCES: 'denied',
+  EPERM: 'denied',
+  EROFS: 'denied',
+};
+
+const ADVICE: Readonly<Record<string, string>> = {
+  EDQUOT: "this account's quota is used up: free some space or raise the quota",
+  EROFS: 'the volume is mounted read-only: mount it for writing or choose another folder',
+  EMFILE: 'this process has too many open files: raise its limit (ulimit -n)',
+  ENFILE: 'the machine has too many open files: raise its limit (fs.file-max)',
+  ENOTDIR: 'a part of the path is a file, not a folder: choose another path',
+  EISDIR: 'it is a folder, not a file: choose another path',
+  EIO: 'the device failed (EIO): look at the system log and the health of the disk before trusting it again',
+};
+
+const SENTENCES: Readonly<Partial<Record<DiskErrorCode, string>>> = {
+  full: 'the volume is full: free some space, then try again',
+  'not-found': 'there is no such file or folder',
+  exists: 'there is one already',
+  denied: 'this account may not: give it the right to, or choose another folder',
+};

@@ -1,0 +1,173 @@
+/**
+ * TCP through Node. Keeps nothing between connections; what was not sent when the process ends is lost.
+ *
+ * The path that runs per chunk adds no object and no closure to what `node:net` makes itself: the events of a connection are
+ * bound once, and the `sent` callback goes to Node as it is. Made once by `realGround`; anyone may call it.
+ */
+import assert from 'node:assert/strict';
+import { type Server, type Socket as NodeSocket, connect, createServer } from 'node:net';
+import {
+  type ListenAddress,
+  type Listener,
+  type Network,
+  NetworkError,
+  type NetworkErrorCode,
+  type Socket,
+  type SocketEvents,
+} from './network.js';
+import { systemCode } from './system-code.js';
+
+/**
+ * Node's own mark (16 KiB in Node 20) is below one chunk of a busy broker, so that every write would answer "hold back" and every
+ * chunk would cost a drain event. It also bounds what a paused connection keeps.
+ */
+const HIGH_WATER_MARK_BYTES = 256 * 1024;
+
+/** How long `end` goes on reading, and dropping, what the peer still sends: closing with unread bytes would reset the connection and lose our last words. */
+const LINGER_MS = 1_000;
+
+export class RealNetwork implements Network {
+  async listen(at: ListenAddress, accept: (socket: Socket) => void): Promise<Listener> {
+    const server = createServer({ noDelay: true, highWaterMark: HIGH_WATER_MARK_BYTES }, (socket) => accept(new RealSocket(socket)));
+    await new Promise<void>((resolve, reject) => {
+      const fail = (error: Error): void => reject(listenError(at, error));
+      server.once('error', fail);
+      // `exclusive`: under Node's cluster module the address belongs to this process, not to its parent.
+      server.listen({ host: at.host, port: at.port, exclusive: true }, () => {
+        server.removeListener('error', fail);
+        // A connection that could not be accepted (too many open files) is the peer's loss and comes again; it must not end the process.
+        server.on('error', ignore);
+        resolve();
+      });
+    });
+    return new RealListener(server);
+  }
+
+  async connect(to: { readonly host: string; readonly port: number }): Promise<Socket> {
+    // @types/node knows `highWaterMark` for servers only; Node takes it for both.
+    const options = { host: to.host, port: to.port, noDelay: true, highWaterMark: HIGH_WATER_MARK_BYTES };
+    const socket = connect(options);
+    return new Promise((resolve, reject) => {
+      const fail = (error: Error): void => reject(connectError(to, error));
+      socket.once('error', fail);
+      socket.once('connect', () => {
+        const connected = new RealSocket(socket);
+        socket.removeListener('error', fail);
+        resolve(connected);
+      });
+    });
+  }
+}
+
+class RealListener implements Listener {
+  readonly host: string;
+  readonly port: number;
+
+  constructor(private readonly server: Server) {
+    const address = server.address();
+    assert(address !== null && typeof address === 'object', 'a TCP server that listens has an address');
+    this.host = address.address;
+    this.port = address.port;
+  }
+
+  /** Node would wait for every connection to end; the address is free as soon as `close` was called. */
+  close(): Promise<void> {
+    this.server.close();
+    return Promise.resolve();
+  }
+}
+
+class RealSocket implements Socket {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+
+  constructor(private readonly socket: NodeSocket) {
+    this.remoteAddress = socket.remoteAddress ?? '';
+    this.remotePort = socket.remotePort ?? 0;
+    // What went wrong is of no use to anybody: the close that always follows is what the owner acts on.
+    socket.on('error', ignore);
+  }
+
+  get unsentBytes(): number {
+    return this.socket.writableLength;
+  }
+
+  get receivedBytes(): number {
+    return this.socket.bytesRead;
+  }
+
+  start(events: SocketEvents): void {
+    const socket = this.socket;
+    if (socket.closed) {
+      setImmediate(() => events.onClose());
+      return;
+    }
+    socket.on('drain', () => events.onDrain());
+    socket.once('close', () => events.onClose());
+    socket.on('data', (bytes: Buffer) => events.onData(bytes));
+  }
+
+  write(bytes: Uint8Array, sent?: () => void): boolean {
+    if (this.socket.writable) return this.socket.write(bytes, sent);
+    // Closed or closing: there is nobody to tell but the owner of the bytes, and `onClose` comes or came.
+    if (sent !== undefined) setImmediate(sent);
+    return false;
+  }
+
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
+
+  end(): void {
+    const socket = this.socket;
+    if (!socket.writable) return;
+    socket.end();
+    socket.removeAllListeners('data');
+    socket.resume();
+    const linger = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    socket.once('close', () => clearTimeout(linger));
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+}
+
+function ignore(): void {}
+
+function listenError(at: ListenAddress, error: Error): NetworkError {
+  const where = `${at.host}:${at.port}`;
+  switch (systemCode(error)) {
+    case 'EADDRINUSE':
+      return new NetworkError(
+        'port-taken',
+        `${where} is taken: stop the program that listens there, or choose another port (0 takes a free one)`,
+        { cause: error },
+      );
+    case 'EACCES':
+    case 'EPERM':
+      return new NetworkError('denied', `this account may not listen on ${where}: choose a port above 1023, or give it the right to`, {
+        cause: error,
+      });
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return new NetworkError(
+        'failed',
+        `this machine has no address ${at.host}: listen on 127.0.0.1, on 0.0.0.0 or on one of its own addresses`,
+        { cause: error },
+      );
+    default:
+      return new NetworkError('failed', `cannot listen on ${where}: ${error.message}`, { cause: error });
+  }
+}
+
+function connectError(to: { readonly host: string; readonly port: number }, error: Error): NetworkError {
+  const code = systemCode(error);
+  const kind: NetworkErrorCode = code === 'ECONNREFUSED' ? 'refused' : code === 'EACCES' || code === 'EPERM' ? 'denied' : 'failed';
+  const reason = kind === 'refused' ? 'nobody listens there: start the server, or check host and port' : error.message;
+  return new NetworkError(kind, `cannot connect to ${to.host}:${to.port}: ${reason}`, { cause: error });
+}
