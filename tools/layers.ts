@@ -1,1 +1,210 @@
-export {};
+/**
+ * The map of the house: which room may import which, where the machine may be touched, and why.
+ *
+ * layers.spec.ts holds every source file to it. A file belongs to the room with the longest matching `at`; a folder on no map fails, so whoever adds
+ * a room says here what it may know. Imports inside a room are free; a room that is not listed under `mayImport` does not exist for it.
+ */
+export interface Room {
+  readonly name: string;
+  /** A folder (ends in a slash) or a single file, from the root of the repository. */
+  readonly at: string;
+  /** Names of rooms; a package of ours is named as it is imported. */
+  readonly mayImport: readonly string[];
+  readonly because: string;
+}
+
+export const rooms: readonly Room[] = [
+  {
+    name: '@dovecote/ground',
+    at: 'libs/ground/src/',
+    mayImport: [],
+    because: 'the ground stands on Node alone: everything else stands on it',
+  },
+  {
+    name: 'broker/words',
+    at: 'libs/broker/src/errors.ts',
+    mayImport: [],
+    because: 'what can be refused, by name: every room of the broker may say it',
+  },
+  {
+    name: 'broker/words',
+    at: 'libs/broker/src/limits.ts',
+    mayImport: [],
+    because: 'the bounds of the whole broker, in one place: every room keeps to them',
+  },
+  {
+    name: 'broker/storage',
+    at: 'libs/broker/src/storage/',
+    mayImport: ['@dovecote/ground', 'broker/words'],
+    because: 'the journal keeps bytes and knows no message, queue or topic: one crash model for everything above it',
+  },
+  {
+    name: 'broker/queues',
+    at: 'libs/broker/src/queues/',
+    mayImport: ['@dovecote/ground', 'broker/words', 'broker/storage'],
+    because: 'queues and log are siblings, blind to each other, and know no protocol and no socket',
+  },
+  {
+    name: 'broker/log',
+    at: 'libs/broker/src/log/',
+    mayImport: ['@dovecote/ground', 'broker/words', 'broker/storage'],
+    because: 'queues and log are siblings, blind to each other, and know no protocol and no socket',
+  },
+  {
+    name: 'broker/engine',
+    at: 'libs/broker/src/engine/',
+    mayImport: ['@dovecote/ground', 'broker/words', 'broker/storage', 'broker/queues', 'broker/log'],
+    because: 'the engine opens what is below it; protocol servers stand on it, never under it',
+  },
+  {
+    name: 'broker/amqp',
+    at: 'libs/broker/src/amqp/',
+    mayImport: ['@dovecote/ground', 'broker/words', 'broker/queues', 'broker/engine'],
+    because: 'protocol servers are strangers to each other, and reach the disk only through queues and engine',
+  },
+  {
+    name: 'broker/simulation',
+    at: 'libs/broker/src/simulation/',
+    mayImport: [
+      '@dovecote/ground',
+      '@dovecote/broker',
+      'broker/words',
+      'broker/storage',
+      'broker/queues',
+      'broker/log',
+      'broker/engine',
+      'broker/amqp',
+    ],
+    because: 'the simulator drives the whole broker, so it sees all of it; nothing sees the simulator',
+  },
+  {
+    name: '@dovecote/broker',
+    at: 'libs/broker/src/',
+    mayImport: ['@dovecote/ground', 'broker/words', 'broker/storage', 'broker/queues', 'broker/log', 'broker/engine', 'broker/amqp'],
+    because: 'the files beside the rooms put the broker together and say what of it is public',
+  },
+  {
+    name: '@dovecote/messaging',
+    at: 'libs/messaging/src/',
+    mayImport: ['@dovecote/ground', '@dovecote/broker'],
+    because: 'the framework knows brokers by their public face only',
+  },
+  {
+    name: '@dovecote/testing',
+    at: 'libs/testing/src/',
+    mayImport: ['@dovecote/ground', '@dovecote/broker', '@dovecote/messaging'],
+    because: 'a test kit uses what its user uses',
+  },
+  {
+    name: 'apps/broker',
+    at: 'apps/broker/src/',
+    mayImport: ['@dovecote/ground', '@dovecote/broker'],
+    because: 'apps start things and decide nothing',
+  },
+  {
+    name: 'apps/bench',
+    at: 'apps/bench/src/',
+    mayImport: ['@dovecote/ground', '@dovecote/broker'],
+    because: 'the benchmark sees a broker as a client does',
+  },
+  {
+    name: 'samples/notification-service',
+    at: 'samples/notification-service/src/',
+    mayImport: ['@dovecote/ground', '@dovecote/broker', '@dovecote/messaging'],
+    because: 'a sample uses what its reader will use: the public packages',
+  },
+  { name: 'tools', at: 'tools/', mayImport: [], because: 'tools read the house; they are no part of it' },
+];
+
+/** Parts of rooms that turn bytes into values and back: they may import nothing that could do I/O. */
+export const wire = {
+  files: /^libs\/broker\/src\/(?:amqp\/(?:methods|frames|field-table)|queues\/(?:field-table|properties|content))\.ts$/,
+  mayNotImport: ['@dovecote/ground', 'broker/storage', 'broker/engine'],
+  because: 'wire code does no I/O: it is tested with bytes alone, at every split',
+};
+
+/** What reaches the machine. Only the ground may: everything else is handed clock, disk, network and chance, which is what lets a seed replay a bug. */
+export const machine = {
+  /** Libraries only: apps, samples and tools are programs and use Node as they like. */
+  kept: /^libs\//,
+  allowed: /^libs\/ground\//,
+  modules: [
+    'fs',
+    'fs/promises',
+    'net',
+    'tls',
+    'dgram',
+    'dns',
+    'dns/promises',
+    'http',
+    'http2',
+    'https',
+    'timers',
+    'timers/promises',
+    'child_process',
+    'cluster',
+    'worker_threads',
+    'perf_hooks',
+    'os',
+  ],
+  /** Tests may open a real socket or a temporary folder, but not ask the hour, wait, or roll dice. */
+  modulesInTests: ['timers', 'timers/promises', 'perf_hooks'],
+  globals: ['setTimeout', 'setInterval', 'setImmediate', 'fetch', 'WebSocket', 'XMLHttpRequest'],
+  members: {
+    Date: ['now'],
+    Math: ['random'],
+    performance: ['now', 'timeOrigin'],
+    process: ['hrtime', 'uptime'],
+    AbortSignal: ['timeout'],
+  } as Readonly<Record<string, readonly string[]>>,
+  /** Of node:crypto and of the global `crypto`; hashes and ciphers are arithmetic and free. */
+  chance: ['randomBytes', 'randomFill', 'randomFillSync', 'randomInt', 'randomUUID', 'getRandomValues', 'webcrypto'],
+  because: 'time, chance, disk and network are handed in (@dovecote/ground), so that a simulation with a seed repeats exactly',
+};
+
+export const environment = {
+  /** Programs read it once, where they start; a test may read what its runner was told. */
+  allowed: /(?:^|[/.])main\.ts$|\.spec\.ts$/,
+  because: 'process.env is read only in main.ts files: everything else gets its settings as arguments',
+};
+
+export const nest = {
+  packages: /^(?:@nestjs\/|rxjs(?:\/|$)|reflect-metadata$)/,
+  never: /^libs\/(?:ground|broker)\//,
+  edge: /\.(?:module|decorator|controller|explorer|spec)\.ts$/,
+  kept: /^libs\//,
+  because: 'the broker runs without NestJS, and the framework touches it only in modules, decorators, controllers and explorers',
+};
+
+/** Clients of brokers, and the rooms that may hold one. */
+export const brokerClients = {
+  packages: ['@dovecote/broker', 'rabbitmq-client', 'amqplib', 'kafkajs', '@platformatic/kafka'],
+  kept: /^libs\/messaging\//,
+  allowed: /^libs\/messaging\/src\/(?:transports\/|.*-transport\.|.*transport.*\.spec\.ts$|.*\.spec\.ts$)/,
+  because: 'the framework reaches a broker only through the Transport port',
+};
+
+export const size = {
+  fileLinesMax: 600,
+  functionLinesMax: 70,
+  because: 'a file and a function are held in the head at once, or they are split',
+};
+
+/** Folders and files named after their kind say nothing about what they hold. */
+export const kindNames = {
+  path: /(?:^|\/)(?:interfaces|constants|utils?|helpers?|common|shared|types)(?:\/|\.ts$)|(?:^|\/)base-[^/]*\.ts$|\.impl\.ts$/,
+  because: 'a file is named after the noun it holds',
+};
+
+/**
+ * What is past a limit today and may only shrink. `subject` is the name of the function, absent for a file. An entry that is no longer needed, or
+ * looser than what it excuses, fails.
+ */
+export interface Exception {
+  readonly path: string;
+  readonly subject?: string;
+  readonly lines: number;
+  readonly because: string;
+}
+
+export const exceptions: readonly Exception[] = [];
