@@ -1,9 +1,10 @@
 /**
  * Makes the tarballs of all libraries, as they would be published, in a folder: `npm run pack -- DIR`. Both builds must be there.
- * The licence goes into each; it stands once in the repository, so it is lent to the library for the moment of packing.
+ *
+ * Each library is laid out under .build/pack first, with the licence, which stands once in the repository, beside its own files.
  */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -17,21 +18,16 @@ process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'));
 mkdirSync(into, { recursive: true });
 
 const libs = readdirSync('libs').filter((name) => existsSync(`libs/${name}/package.json`));
-const lent = libs.map((name) => `libs/${name}/LICENSE`).filter((file) => !existsSync(file));
 console.log(`> packing ${libs.join(', ')} into ${into}`);
-try {
-  for (const file of lent) copyFileSync('LICENSE', file);
-  const args = [
-    'pack',
-    '--ignore-scripts',
-    '--loglevel=error',
-    '--pack-destination',
-    into,
-    ...libs.flatMap((name) => ['--workspace', `libs/${name}`]),
-  ];
-  const viaUs = process.env.npm_execpath?.endsWith('.js');
-  const { status } = spawnSync(viaUs ? process.execPath : 'npm', viaUs ? [process.env.npm_execpath, ...args] : args, { stdio: 'inherit' });
-  process.exitCode = status ?? 1;
-} finally {
-  for (const file of lent) rmSync(file, { force: true });
+rmSync('.build/pack', { recursive: true, force: true });
+for (const name of libs) {
+  for (const part of ['package.json', 'README.md', 'dist', 'dist-cjs', 'src']) {
+    if (existsSync(`libs/${name}/${part}`)) cpSync(`libs/${name}/${part}`, `.build/pack/${name}/${part}`, { recursive: true });
+  }
+  cpSync('LICENSE', `.build/pack/${name}/LICENSE`);
 }
+const args = ['pack', '--ignore-scripts', '--loglevel=error', '--pack-destination', into, ...libs.map((name) => `./.build/pack/${name}`)];
+const npm = process.env.npm_execpath?.endsWith('.js') ? process.env.npm_execpath : undefined;
+const { status } =
+  npm === undefined ? spawnSync('npm', args, { stdio: 'inherit' }) : spawnSync(process.execPath, [npm, ...args], { stdio: 'inherit' });
+process.exitCode = status ?? 1;

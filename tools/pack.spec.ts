@@ -1,0 +1,106 @@
+/**
+ * What a user gets: the libraries packed as they would be published, installed without a network into a plain project that has a CommonJS Jest, and used
+ * there by a test, by an ES module, and by TypeScript of either kind.
+ *
+ * The project borrows jest and amqplib from this repository; ours come from the tarballs alone.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+
+const root = join(import.meta.dirname, '..', '..');
+let project = '';
+
+beforeAll(() => {
+  project = mkdtempSync(join(tmpdir(), 'dovecote-plain-'));
+  run(['tools/build-cjs.mjs'], root);
+  run(['tools/pack.mjs', join(project, 'tarballs')], root);
+  put('package.json', JSON.stringify({ name: 'plain', private: true }));
+  const tarballs = readdirSync(join(project, 'tarballs')).filter((name) => /-(?:ground|broker|testing)-/.test(name));
+  npm(['install', '--offline', '--no-audit', '--no-fund', '--loglevel=error', ...tarballs.map((name) => `./tarballs/${name}`)]);
+  mkdirSync(join(project, 'node_modules/@types'), { recursive: true });
+  for (const name of ['amqplib', '@types/node', 'undici-types'])
+    symlinkSync(join(root, 'node_modules', name), join(project, 'node_modules', name));
+}, 120_000);
+
+afterAll(() => {
+  rmSync(project, { recursive: true, force: true });
+});
+
+const commonJsTest = `
+const { realGround } = require('@dovecote/ground');
+
+test('is CommonJS, and the ground is there', () => {
+  expect(require.resolve('@dovecote/ground')).toContain('dist-cjs');
+  expect(typeof realGround().clock.now()).toBe('number');
+});
+`;
+
+const esModule = `
+import { realGround } from '@dovecote/ground';
+console.log(typeof realGround().clock.now(), import.meta.resolve('@dovecote/ground').includes('/dist/'));
+`;
+
+const typed = `
+import { realGround, type Clock } from '@dovecote/ground';
+const clock: Clock = realGround().clock;
+export const now: number = clock.now();
+`;
+
+describe('the packed libraries', () => {
+  it('serve a CommonJS Jest', () => {
+    put('ground.test.js', commonJsTest);
+    const { stderr } = run([join(root, 'node_modules/jest/bin/jest.js'), '--ci', '--rootDir', project], project);
+    expect(stderr).toContain('1 passed, 1 total');
+  }, 60_000);
+
+  it('serve an ES module', () => {
+    put('ground.mjs', esModule);
+    expect(run(['ground.mjs'], project).stdout).toBe('number true\n');
+  });
+
+  it.each(['node16', 'node20', 'nodenext'])('bring types of both kinds under %s', (module) => {
+    put('typed.mts', typed);
+    put('typed.cts', typed);
+    const { stdout } = run(
+      [compiler('typescript7'), '--noEmit', '--strict', '--types', 'node', '--module', module, 'typed.mts', 'typed.cts'],
+      project,
+    );
+    expect(stdout).toBe('');
+  });
+
+  it('bring types for the module resolution of older Nest projects', () => {
+    put('older.ts', typed);
+    const older = ['--module', 'commonjs', '--moduleResolution', 'node10', '--ignoreDeprecations', '6.0'];
+    const { stdout } = run([compiler('typescript'), '--noEmit', '--strict', '--types', 'node', ...older, 'older.ts'], project);
+    expect(stdout).toBe('');
+  }, 60_000);
+});
+
+function put(file: string, text: string): void {
+  writeFileSync(join(project, file), text);
+}
+
+function compiler(name: 'typescript' | 'typescript7'): string {
+  return join(root, 'node_modules', name, 'bin/tsc');
+}
+
+/** Runs Node to its end; everything it said is in the error when it failed. */
+function run(args: readonly string[], cwd: string): { readonly stdout: string; readonly stderr: string } {
+  const env = { ...process.env, NODE_OPTIONS: '' };
+  const { stdout, stderr, status } = spawnSync(process.execPath, args, { cwd, env, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`node ${args.join(' ')} ended with ${status}:\n${stdout}\n${stderr}`);
+  return { stdout, stderr };
+}
+
+function npm(args: readonly string[]): void {
+  const own = process.env['npm_execpath'];
+  if (own?.endsWith('.js') === true) {
+    run([own, ...args], project);
+    return;
+  }
+  const { status, stdout, stderr } = spawnSync('npm', args, { cwd: project, encoding: 'utf8', shell: process.platform === 'win32' });
+  if (status !== 0) throw new Error(`npm ${args.join(' ')} ended with ${status}:\n${stdout}\n${stderr}`);
+}
