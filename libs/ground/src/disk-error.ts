@@ -8,6 +8,19 @@ export function diskError(action: string, cause: unknown): DiskError {
   return new DiskError(code, `cannot ${action}: ${ADVICE[system] ?? SENTENCES[code] ?? String(cause)}`, { cause });
 }
 
+/** What the `lock` file of a folder says about the process that owns it. */
+export interface LockOwner {
+  readonly pid: number;
+  readonly host: string;
+  /** ISO 8601. */
+  readonly since: string;
+}
+
+export function lockedError(folder: string, owner: LockOwner | undefined): DiskError {
+  const who = owner === undefined ? 'another broker' : `another broker (process ${owner.pid} on ${owner.host}, since ${owner.since})`;
+  return new DiskError('locked', `${who} owns the data folder ${folder}: stop it or choose another folder`);
+}
+
 const CODES: Readonly<Record<string, DiskErrorCode>> = {
   ENOSPC: 'full',
   EDQUOT: 'full',

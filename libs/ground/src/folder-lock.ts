@@ -14,7 +14,7 @@ import { type Server, createServer } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { DiskError, type DiskLock } from './disk.js';
-import { diskError } from './disk-error.js';
+import { type LockOwner, diskError, lockedError } from './disk-error.js';
 import { systemCode } from './system-code.js';
 
 /** Rejects with a `DiskError`: `locked` where another process (or this one) owns the folder, else what the disk said. */
@@ -27,16 +27,10 @@ export async function lockFolder(folder: string): Promise<DiskLock> {
   }
 }
 
-interface Owner {
-  readonly pid: number;
-  readonly host: string;
-  readonly since: string;
-}
-
 async function lockBySocket(folder: string, file: string): Promise<DiskLock> {
   const { dev, ino } = await stat(folder, { bigint: true });
   const server = await claim(`\0dovecote-${dev}-${ino}`);
-  if (server === undefined) throw taken(folder, await readOwner(file));
+  if (server === undefined) throw lockedError(folder, await readOwner(file));
   try {
     await writeFile(file, describeSelf());
   } catch (error) {
@@ -75,7 +69,7 @@ async function lockByFile(folder: string, file: string): Promise<DiskLock> {
       if (systemCode(error) !== 'EEXIST') throw error;
     }
     const owner = await readOwner(file);
-    if (owner !== undefined && (owner.pid === process.pid ? heldHere.has(file) : isAlive(owner.pid))) throw taken(folder, owner);
+    if (owner !== undefined && (owner.pid === process.pid ? heldHere.has(file) : isAlive(owner.pid))) throw lockedError(folder, owner);
     await rm(file, { force: true });
   }
   heldHere.add(file);
@@ -97,11 +91,11 @@ function isAlive(pid: number): boolean {
 }
 
 function describeSelf(): string {
-  const owner: Owner = { pid: process.pid, host: hostname(), since: new Date().toISOString() };
+  const owner: LockOwner = { pid: process.pid, host: hostname(), since: new Date().toISOString() };
   return `${JSON.stringify(owner)}\n`;
 }
 
-async function readOwner(file: string): Promise<Owner | undefined> {
+async function readOwner(file: string): Promise<LockOwner | undefined> {
   try {
     const owner: unknown = JSON.parse(await readFile(file, 'utf8'));
     return isOwner(owner) ? owner : undefined;
@@ -111,13 +105,8 @@ async function readOwner(file: string): Promise<Owner | undefined> {
   }
 }
 
-function isOwner(value: unknown): value is Owner {
+function isOwner(value: unknown): value is LockOwner {
   return (
     typeof value === 'object' && value !== null && 'pid' in value && typeof value.pid === 'number' && 'host' in value && 'since' in value
   );
-}
-
-function taken(folder: string, owner: Owner | undefined): DiskError {
-  const who = owner === undefined ? 'another broker' : `another broker (process ${owner.pid} on ${owner.host}, since ${owner.since})`;
-  return new DiskError('locked', `${who} owns the data folder ${folder}: stop it or choose another folder`);
 }

@@ -15,3 +15,4 @@ export { RealClock } from './real-clock.js';
 export { RealDisk } from './real-disk.js';
 export { RealNetwork } from './real-network.js';
 export { RealRandom } from './real-random.js';
+export { crc32 } from './crc32.js';

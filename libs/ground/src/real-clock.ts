@@ -1,4 +1,6 @@
 import { performance } from 'node:perf_hooks';
+// Not the globals: a test that fakes those must not stop the broker it talks to.
+import { clearTimeout, setImmediate, setTimeout } from 'node:timers';
 import type { Clock, Timer } from './clock.js';
 
 /** Node's own time. Nothing here survives the process. Made once by `realGround`; anyone may call it. */

@@ -5,6 +5,7 @@
 import { close, fdatasync, fstat, ftruncate, open as openFile, read as readFile, write as writeOne, writev } from 'node:fs';
 import { access, mkdir, open, readdir, rename, rmdir, statfs, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { setImmediate } from 'node:timers';
 import { type Disk, DiskError, type DiskFile, type DiskLock } from './disk.js';
 import { diskError } from './disk-error.js';
 import { lockFolder } from './folder-lock.js';

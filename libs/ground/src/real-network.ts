@@ -6,16 +6,9 @@
  */
 import assert from 'node:assert/strict';
 import { type Server, type Socket as NodeSocket, connect, createServer } from 'node:net';
-import {
-  type ListenAddress,
-  type Listener,
-  type Network,
-  NetworkError,
-  type NetworkErrorCode,
-  type Socket,
-  type SocketEvents,
-} from './network.js';
-import { systemCode } from './system-code.js';
+import { clearTimeout, setImmediate, setTimeout } from 'node:timers';
+import type { ListenAddress, Listener, Network, Socket, SocketEvents } from './network.js';
+import { connectError, listenError } from './network-error.js';
 
 /**
  * Node's own mark (16 KiB in Node 20) is below one chunk of a busy broker, so that every write would answer "hold back" and every
@@ -138,36 +131,3 @@ class RealSocket implements Socket {
 }
 
 function ignore(): void {}
-
-function listenError(at: ListenAddress, error: Error): NetworkError {
-  const where = `${at.host}:${at.port}`;
-  switch (systemCode(error)) {
-    case 'EADDRINUSE':
-      return new NetworkError(
-        'port-taken',
-        `${where} is taken: stop the program that listens there, or choose another port (0 takes a free one)`,
-        { cause: error },
-      );
-    case 'EACCES':
-    case 'EPERM':
-      return new NetworkError('denied', `this account may not listen on ${where}: choose a port above 1023, or give it the right to`, {
-        cause: error,
-      });
-    case 'EADDRNOTAVAIL':
-    case 'ENOTFOUND':
-      return new NetworkError(
-        'failed',
-        `this machine has no address ${at.host}: listen on 127.0.0.1, on 0.0.0.0 or on one of its own addresses`,
-        { cause: error },
-      );
-    default:
-      return new NetworkError('failed', `cannot listen on ${where}: ${error.message}`, { cause: error });
-  }
-}
-
-function connectError(to: { readonly host: string; readonly port: number }, error: Error): NetworkError {
-  const code = systemCode(error);
-  const kind: NetworkErrorCode = code === 'ECONNREFUSED' ? 'refused' : code === 'EACCES' || code === 'EPERM' ? 'denied' : 'failed';
-  const reason = kind === 'refused' ? 'nobody listens there: start the server, or check host and port' : error.message;
-  return new NetworkError(kind, `cannot connect to ${to.host}:${to.port}: ${reason}`, { cause: error });
-}

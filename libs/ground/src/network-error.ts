@@ -1,0 +1,40 @@
+/** The sentences of a network that refuses, the same from the real and the simulated one. */
+import { type ListenAddress, NetworkError, type NetworkErrorCode } from './network.js';
+import { systemCode } from './system-code.js';
+
+/** Turns what Node says about an address that cannot be listened on into a `NetworkError`; without a cause the port is taken. */
+export function listenError(at: ListenAddress, cause?: Error): NetworkError {
+  const where = `${at.host}:${at.port}`;
+  switch (cause === undefined ? 'EADDRINUSE' : systemCode(cause)) {
+    case 'EADDRINUSE':
+      return refuse(
+        'port-taken',
+        `${where} is taken: stop the program that listens there, or choose another port (0 takes a free one)`,
+        cause,
+      );
+    case 'EACCES':
+    case 'EPERM':
+      return refuse('denied', `this account may not listen on ${where}: choose a port above 1023, or give it the right to`, cause);
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return refuse(
+        'failed',
+        `this machine has no address ${at.host}: listen on 127.0.0.1, on 0.0.0.0 or on one of its own addresses`,
+        cause,
+      );
+    default:
+      return refuse('failed', `cannot listen on ${where}: ${cause?.message}`, cause);
+  }
+}
+
+/** The same for an address that cannot be reached; without a cause nobody listens there. */
+export function connectError(to: ListenAddress, cause?: Error): NetworkError {
+  const code = cause === undefined ? 'ECONNREFUSED' : systemCode(cause);
+  const kind: NetworkErrorCode = code === 'ECONNREFUSED' ? 'refused' : code === 'EACCES' || code === 'EPERM' ? 'denied' : 'failed';
+  const reason = kind === 'refused' ? 'nobody listens there: start the server, or check host and port' : cause?.message;
+  return refuse(kind, `cannot connect to ${to.host}:${to.port}: ${reason}`, cause);
+}
+
+function refuse(code: NetworkErrorCode, message: string, cause: Error | undefined): NetworkError {
+  return new NetworkError(code, message, cause === undefined ? undefined : { cause });
+}

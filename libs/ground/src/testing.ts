@@ -1,0 +1,10 @@
+/** What a test needs of the ground: the simulated world, planned faults, runs from a seed, and the suite every implementation of a port must pass. */
+export { type SimulatedGround, type SimulatedProcess, simulatedGround } from './simulated-ground.js';
+export { SimulatedClock, StuckError, type DriveLimits } from './simulated-clock.js';
+export { SimulatedDisk, type DiskPace, type SimulatedDiskOptions } from './simulated-disk.js';
+export { SimulatedVolume } from './simulated-volume.js';
+export { SimulatedNetwork } from './simulated-network.js';
+export type { NetworkPace } from './simulated-socket.js';
+export { DiskFaults, FaultyDisk, type FaultyOperation } from './disk-faults.js';
+export { SeededRandom } from './seeded-random.js';
+export { Trace } from './trace.js';
