@@ -212,14 +212,17 @@ function checkExceptions(files: readonly SourceFacts[], exceptions: readonly Exc
   });
 }
 
-/** Files that import each other in a ring, found as the strongly connected parts of the graph (Tarjan). */
+/**
+ * Files that need each other in a ring before either can load, found as the strongly connected parts of the graph (Tarjan). Types may point at each
+ * other inside a room: a queue knows its consumers and a consumer its queue, and nothing of that is left when the program runs.
+ */
 function checkCycles(files: readonly SourceFacts[]): readonly Breach[] {
   const known = new Set(files.map((file) => file.path));
   const edges = new Map(
     files.map((file) => [
       file.path,
       file.imports
-        .filter((one) => one.specifier.startsWith('.'))
+        .filter((one) => one.specifier.startsWith('.') && !one.isTypeOnly)
         .map((one) => targetOf(file.path, one.specifier))
         .filter((to) => known.has(to)),
     ]),

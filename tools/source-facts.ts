@@ -9,6 +9,8 @@ export interface Import {
   readonly specifier: string;
   /** Names taken from it; empty for a namespace, a side effect or a dynamic import. */
   readonly names: readonly string[];
+  /** Gone when the program runs. */
+  readonly isTypeOnly: boolean;
   readonly line: number;
 }
 
@@ -69,26 +71,29 @@ export function readFacts(path: string, text: string): SourceFacts {
 
 function importOf(node: ts.Node): Omit<Import, 'line'> | undefined {
   if (ts.isImportDeclaration(node)) {
-    const bindings = node.importClause?.namedBindings;
-    const names =
-      bindings !== undefined && ts.isNamedImports(bindings) ? bindings.elements.map((one) => (one.propertyName ?? one.name).text) : [];
-    return { specifier: textOf(node.moduleSpecifier), names };
+    const clause = node.importClause;
+    const named =
+      clause?.namedBindings !== undefined && ts.isNamedImports(clause.namedBindings) ? clause.namedBindings.elements : undefined;
+    const isTypeOnly = clause?.isTypeOnly === true || (clause?.name === undefined && named?.every((one) => one.isTypeOnly) === true);
+    return { specifier: textOf(node.moduleSpecifier), names: namesOf(named), isTypeOnly };
   }
   if (ts.isExportDeclaration(node) && node.moduleSpecifier !== undefined) {
-    const names =
-      node.exportClause !== undefined && ts.isNamedExports(node.exportClause)
-        ? node.exportClause.elements.map((one) => (one.propertyName ?? one.name).text)
-        : [];
-    return { specifier: textOf(node.moduleSpecifier), names };
+    const named = node.exportClause !== undefined && ts.isNamedExports(node.exportClause) ? node.exportClause.elements : undefined;
+    const isTypeOnly = node.isTypeOnly || named?.every((one) => one.isTypeOnly) === true;
+    return { specifier: textOf(node.moduleSpecifier), names: namesOf(named), isTypeOnly };
   }
-  if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) return { specifier: textOf(node.argument.literal), names: [] };
+  if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument))
+    return { specifier: textOf(node.argument.literal), names: [], isTypeOnly: true };
   if (ts.isCallExpression(node)) {
-    const isImport =
-      node.expression.kind === ts.SyntaxKind.ImportKeyword || (ts.isIdentifier(node.expression) && node.expression.text === 'require');
+    const isImport = node.expression.kind === ts.SyntaxKind.ImportKeyword || isNamed(node.expression, 'require');
     const [from] = node.arguments;
-    if (isImport && from !== undefined && ts.isStringLiteralLike(from)) return { specifier: from.text, names: [] };
+    if (isImport && from !== undefined && ts.isStringLiteralLike(from)) return { specifier: from.text, names: [], isTypeOnly: false };
   }
   return undefined;
+}
+
+function namesOf(named: readonly (ts.ImportSpecifier | ts.ExportSpecifier)[] | undefined): readonly string[] {
+  return named?.map((one) => (one.propertyName ?? one.name).text) ?? [];
 }
 
 function* marksOf(node: ts.Node, inFunction: boolean): Generator<Omit<Mark, 'line'>> {
