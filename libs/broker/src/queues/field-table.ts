@@ -1,7 +1,13 @@
+import { isUtf8 } from 'node:buffer';
+
 /**
- * Field tables: the typed maps that AMQP 0-9-1 carries in headers and arguments.
+ * Field tables: the typed maps that AMQP 0-9-1 carries in headers and arguments, and their bytes.
  *
- * Whole numbers become JavaScript numbers while they are exact (`bigint` beyond 2^53), decimals and timestamps keep their type.
+ *   table   | length u32 | (name shortstr, tag u8, value) … |        array   | length u32 | (tag u8, value) … |
+ *
+ * Whole numbers become JavaScript numbers while they are exact (`bigint` beyond 2^53), decimals and timestamps keep their type,
+ * and a floating-point number that happens to be whole comes as `{ float }`, because to RabbitMQ 1.0 is not 1.
+ * Wire code: no I/O. What a stranger sends is bounded by the frame it came in and by `tableDepthMax`.
  */
 export type FieldValue =
   | string
@@ -18,4 +24,259 @@ export type FieldValue =
 
 export interface FieldTable {
   readonly [name: string]: FieldValue;
+}
+
+/** Tables and arrays inside one another; deeper ones are refused. */
+export const tableDepthMax = 32;
+
+/** The bytes are not what the protocol says they should be. The message is for the client's log. */
+export class MalformedError extends Error {
+  override readonly name = 'MalformedError';
+}
+
+/** Reads the table whose length stands at `offset`; it must end at or before `end`. Throws MalformedError. */
+export function decodeFieldTable(bytes: Buffer, offset: number, end: number): FieldTable {
+  const bodyEnd = enclosedEnd(bytes, offset, end);
+  return decodeFields(bytes, offset + 4, bodyEnd, 1);
+}
+
+/** Reads the fields of a table that stands there without its length, as in AMQPLAIN. Throws MalformedError. */
+export function decodeFields(bytes: Buffer, offset: number, end: number, depth = 1): FieldTable {
+  if (depth > tableDepthMax) throw new MalformedError(`a table is nested deeper than ${tableDepthMax} levels`);
+  const table: Record<string, FieldValue> = {};
+  let at = offset;
+  while (at < end) {
+    const nameEnd = within(at + 1 + bytes[at]!, end);
+    const name = bytes.toString('utf8', at + 1, nameEnd);
+    const valueEnd = skipValue(bytes, nameEnd, end, depth);
+    const value = decodeValue(bytes, nameEnd, valueEnd, depth);
+    if (name === '__proto__') Object.defineProperty(table, name, { value, enumerable: true, configurable: true, writable: true });
+    else table[name] = value;
+    at = valueEnd;
+  }
+  return table;
+}
+
+/** Where the table at `offset` ends, after a look at every field in it. Throws MalformedError. Decodes nothing. */
+export function checkFieldTable(bytes: Buffer, offset: number, end: number, depth = 1): number {
+  if (depth > tableDepthMax) throw new MalformedError(`a table is nested deeper than ${tableDepthMax} levels`);
+  const bodyEnd = enclosedEnd(bytes, offset, end);
+  let at = offset + 4;
+  while (at < bodyEnd) at = skipValue(bytes, within(at + 1 + bytes[at]!, bodyEnd), bodyEnd, depth);
+  return bodyEnd;
+}
+
+/** The offset of the tag of the field called `name` (ASCII) in a table that was checked, or -1. */
+export function findField(bytes: Buffer, offset: number, name: string): number {
+  const end = offset + 4 + bytes.readUInt32BE(offset);
+  let at = offset + 4;
+  while (at < end) {
+    const length = bytes[at]!;
+    const tagAt = at + 1 + length;
+    if (length === name.length && bytes.toString('latin1', at + 1, tagAt) === name) return tagAt;
+    at = skipValue(bytes, tagAt, end, 1);
+  }
+  return -1;
+}
+
+/** Bytes that `encodeFieldTable` needs. */
+export function fieldTableBytes(table: FieldTable): number {
+  let length = 4;
+  for (const name of Object.keys(table)) length += 1 + shortStringBytes(name) + valueBytes(table[name]!);
+  return length;
+}
+
+/** Writes the table with its length at `offset`; returns the offset behind it. Never emits `L`, which few clients can read. */
+export function encodeFieldTable(table: FieldTable, into: Buffer, offset: number): number {
+  let at = offset + 4;
+  for (const name of Object.keys(table)) {
+    const length = into.write(name, at + 1, 'utf8');
+    into[at] = length;
+    at = encodeValue(table[name]!, into, at + 1 + length);
+  }
+  into.writeUInt32BE(at - offset - 4, offset);
+  return at;
+}
+
+function shortStringBytes(name: string): number {
+  const length = Buffer.byteLength(name);
+  if (length > 255) throw new MalformedError(`the field name '${name.slice(0, 40)}…' is longer than 255 bytes`);
+  return length;
+}
+
+function within(position: number, end: number): number {
+  if (!(position <= end)) throw new MalformedError('a field reaches beyond the table it is in');
+  return position;
+}
+
+function enclosedEnd(bytes: Buffer, offset: number, end: number): number {
+  within(offset + 4, end);
+  return within(offset + 4 + bytes.readUInt32BE(offset), end);
+}
+
+const code = (letter: string): number => letter.charCodeAt(0);
+
+/** Fixed sizes of values by tag; 255 marks a tag that carries a length, 254 one that holds fields, 253 one that nobody knows. */
+const sizeByTag = new Uint8Array(256).fill(253);
+for (const [letters, size] of [
+  ['V', 0],
+  ['tbB', 1],
+  ['suU', 2],
+  ['Iif', 4],
+  ['D', 5],
+  ['lLdT', 8],
+  ['Sx', 255],
+  ['AF', 254],
+] as const) {
+  for (const letter of letters) sizeByTag[code(letter)] = size;
+}
+
+/** Checks the value whose tag stands at `tagAt` and returns where it ends. */
+function skipValue(bytes: Buffer, tagAt: number, end: number, depth: number): number {
+  const at = within(tagAt + 1, end);
+  const size = sizeByTag[bytes[tagAt]!]!;
+  if (size < 253) return within(at + size, end);
+  if (size === 255) return enclosedEnd(bytes, at, end);
+  if (size === 253) throw new MalformedError(`a field has the unknown type tag ${bytes[tagAt]!}`);
+  if (bytes[tagAt] === code('F')) return checkFieldTable(bytes, at, end, depth + 1);
+  if (depth >= tableDepthMax) throw new MalformedError(`an array is nested deeper than ${tableDepthMax} levels`);
+  const arrayEnd = enclosedEnd(bytes, at, end);
+  for (let item = at + 4; item < arrayEnd;) item = skipValue(bytes, item, arrayEnd, depth + 1);
+  return arrayEnd;
+}
+
+/** Reads a value that `skipValue` has checked. */
+function decodeValue(bytes: Buffer, tagAt: number, end: number, depth: number): FieldValue {
+  const at = tagAt + 1;
+  switch (String.fromCharCode(bytes[tagAt]!)) {
+    case 't':
+      return bytes[at] !== 0;
+    case 'b':
+      return bytes.readInt8(at);
+    case 'B':
+      return bytes[at]!;
+    case 's':
+    case 'U':
+      return bytes.readInt16BE(at);
+    case 'u':
+      return bytes.readUInt16BE(at);
+    case 'I':
+      return bytes.readInt32BE(at);
+    case 'i':
+      return bytes.readUInt32BE(at);
+    case 'l':
+    case 'L':
+      return exact(bytes.readBigInt64BE(at));
+    case 'f':
+      return floating(bytes.readFloatBE(at));
+    case 'd':
+      return floating(bytes.readDoubleBE(at));
+    case 'D':
+      return { decimal: { scale: bytes[at]!, value: bytes.readInt32BE(at + 1) } };
+    case 'T':
+      return { timestamp: Number(bytes.readBigUInt64BE(at)) };
+    case 'S': {
+      const content = bytes.subarray(at + 4, end);
+      return isUtf8(content) ? content.toString('utf8') : Buffer.from(content);
+    }
+    case 'x':
+      return Buffer.from(bytes.subarray(at + 4, end));
+    case 'F':
+      return decodeFields(bytes, at + 4, end, depth + 1);
+    case 'A':
+      return decodeArray(bytes, at + 4, end, depth + 1);
+    default:
+      return null;
+  }
+}
+
+function decodeArray(bytes: Buffer, offset: number, end: number, depth: number): FieldValue[] {
+  const items: FieldValue[] = [];
+  for (let at = offset; at < end;) {
+    const next = skipValue(bytes, at, end, depth);
+    items.push(decodeValue(bytes, at, next, depth));
+    at = next;
+  }
+  return items;
+}
+
+function exact(value: bigint): number | bigint {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}
+
+function floating(value: number): FieldValue {
+  return Number.isInteger(value) ? { float: value } : value;
+}
+
+function isArray(value: FieldValue): value is readonly FieldValue[] {
+  return Array.isArray(value);
+}
+
+// The typed values are known by their only key, so a table of one number called `timestamp` or `float` is taken for one of them.
+function isTimestamp(value: object): value is { readonly timestamp: number } {
+  return Object.keys(value).length === 1 && 'timestamp' in value && typeof value.timestamp === 'number';
+}
+
+function isFloat(value: object): value is { readonly float: number } {
+  return Object.keys(value).length === 1 && 'float' in value && typeof value.float === 'number';
+}
+
+function isDecimal(value: object): value is { readonly decimal: { readonly scale: number; readonly value: number } } {
+  return (
+    Object.keys(value).length === 1 &&
+    'decimal' in value &&
+    typeof value.decimal === 'object' &&
+    value.decimal !== null &&
+    'scale' in value.decimal
+  );
+}
+
+function valueBytes(value: FieldValue): number {
+  if (value === null) return 1;
+  if (typeof value === 'boolean') return 2;
+  if (typeof value === 'string') return 5 + Buffer.byteLength(value);
+  if (typeof value === 'number') return Number.isInteger(value) && value === (value | 0) ? 5 : 9;
+  if (typeof value === 'bigint') return 9;
+  if (Buffer.isBuffer(value)) return 5 + value.length;
+  if (isArray(value)) return value.reduce<number>((total, item) => total + valueBytes(item), 5);
+  if (isTimestamp(value) || isFloat(value)) return 9;
+  if (isDecimal(value)) return 6;
+  return 1 + fieldTableBytes(value);
+}
+
+function encodeValue(value: FieldValue, into: Buffer, tagAt: number): number {
+  const at = tagAt + 1;
+  if (value === null) return tag(into, tagAt, 'V', at);
+  if (typeof value === 'boolean') return tag(into, tagAt, 't', into.writeUInt8(value ? 1 : 0, at));
+  if (typeof value === 'string') {
+    const length = into.write(value, at + 4, 'utf8');
+    into.writeUInt32BE(length, at);
+    return tag(into, tagAt, 'S', at + 4 + length);
+  }
+  if (typeof value === 'number') {
+    if (!Number.isSafeInteger(value)) return tag(into, tagAt, 'd', into.writeDoubleBE(value, at));
+    if (value === (value | 0)) return tag(into, tagAt, 'I', into.writeInt32BE(value, at));
+    return tag(into, tagAt, 'l', into.writeBigInt64BE(BigInt(value), at));
+  }
+  if (typeof value === 'bigint') return tag(into, tagAt, 'l', into.writeBigInt64BE(BigInt.asIntN(64, value), at));
+  if (Buffer.isBuffer(value)) {
+    into.writeUInt32BE(value.length, at);
+    return tag(into, tagAt, 'x', at + 4 + value.copy(into, at + 4));
+  }
+  if (isArray(value)) {
+    let end = at + 4;
+    for (const item of value) end = encodeValue(item, into, end);
+    into.writeUInt32BE(end - at - 4, at);
+    return tag(into, tagAt, 'A', end);
+  }
+  if (isTimestamp(value)) return tag(into, tagAt, 'T', into.writeBigUInt64BE(BigInt.asUintN(64, BigInt(Math.trunc(value.timestamp))), at));
+  if (isFloat(value)) return tag(into, tagAt, 'd', into.writeDoubleBE(value.float, at));
+  if (isDecimal(value)) return tag(into, tagAt, 'D', into.writeInt32BE(value.decimal.value, into.writeUInt8(value.decimal.scale, at)));
+  return tag(into, tagAt, 'F', encodeFieldTable(value, into, at));
+}
+
+function tag(into: Buffer, tagAt: number, letter: string, end: number): number {
+  into[tagAt] = code(letter);
+  return end;
 }
