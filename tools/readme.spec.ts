@@ -25,7 +25,7 @@ describe('an example of the README', () => {
       declaration: false,
       declarationMap: false,
       rootDir: '.',
-      outDir: '.',
+      outDir: 'out',
       noUnusedLocals: true,
     };
     writeFileSync(
