@@ -1,0 +1,169 @@
+/**
+ * The order of the AMQP benchmark: which cases, under which promises, ours and the peer in turn, round after round.
+ *
+ * A case that goes wrong is told as void and the rest goes on; nothing measured is thrown away silently.
+ */
+import { setTimeout as pass } from 'node:timers/promises';
+import { measureCeiling } from './ceiling.js';
+import { measureBacklog, measureSteady, type LoadShape, type Stretch } from './load.js';
+import { attachPeer, startDaemon, startPeer, type AmqpServer, type DaemonOptions, type Durability, type Peer } from './server.js';
+import { idleFigure, measureBareStart, measureDaemonStart, startFigure } from './start.js';
+import type { Figure, Measurement, SideName } from '../figure.js';
+import type { Report } from '../report.js';
+
+export const CASE_NAMES = ['start', 'transient', 'confirmed', 'alone', 'backlog'] as const;
+export type CaseName = (typeof CASE_NAMES)[number];
+
+export interface AmqpBenchmarkOptions {
+  readonly cases: readonly CaseName[];
+  readonly durabilities: readonly Durability[];
+  readonly rounds: number;
+  readonly stretch: Stretch;
+  readonly backlogMessages: number;
+  readonly bodyBytes: number;
+  /** undefined measures only the peer. */
+  readonly daemon: DaemonOptions | undefined;
+  readonly peer: { readonly url: string; readonly pid: number | undefined } | { readonly script: string } | undefined;
+  /** Told what is being done, a line at a time. */
+  readonly progress: (line: string) => void;
+}
+
+interface Task {
+  readonly caseTitle: string;
+  readonly durability: Durability;
+  measure(server: AmqpServer): Promise<Figure[]>;
+}
+
+const PROMISES: Readonly<Record<Durability, string>> = {
+  memory: 'A: memory; peer: classic queue, transient',
+  os: 'B: os, survives the process; peer: durable classic queue',
+  fsync: 'C: fsync, survives power loss; peer: one-node quorum queue',
+};
+/** Idle memory is read when what the peer's own start left has been collected. */
+const PEER_SETTLE_MS = 3000;
+
+export async function runAmqpBenchmark(options: AmqpBenchmarkOptions): Promise<Report> {
+  const run = new AmqpBenchmark(options);
+  return run.report();
+}
+
+class AmqpBenchmark {
+  private readonly measurements: Measurement[] = [];
+  private readonly notes: string[] = [];
+  private readonly failures: string[] = [];
+  private peer: Peer | undefined;
+
+  constructor(private readonly options: AmqpBenchmarkOptions) {}
+
+  async report(): Promise<Report> {
+    const { cases, rounds, daemon } = this.options;
+    await this.findPeer();
+    try {
+      await this.take('bare', 'generator ceiling', '', 1, async () => measureCeiling(this.options.bodyBytes, this.options.stretch));
+      if (cases.includes('start')) await this.measureStarts();
+      for (const task of this.tasks()) for (let round = 1; round <= rounds; round++) await this.measureRound(task, round);
+    } finally {
+      await this.peer?.server.stop();
+    }
+    const { stretch, bodyBytes, backlogMessages } = this.options;
+    return {
+      benchmark: 'AMQP 0-9-1',
+      ours: daemon ? 'the daemon of this repository' : 'not measured',
+      peer: this.peer?.name,
+      options: { rounds, ...stretch, bodyBytes, backlogMessages },
+      notes: this.notes,
+      failures: this.failures,
+      measurements: this.measurements,
+    };
+  }
+
+  private async findPeer(): Promise<void> {
+    const { peer } = this.options;
+    if (!peer) {
+      this.notes.push('no peer: give one with --peer URL or --peer-script FILE');
+      return;
+    }
+    this.peer = 'script' in peer ? await startPeer(peer.script) : await attachPeer(peer.url, peer.pid);
+    if (this.peer.server.pid === undefined)
+      this.notes.push('the process of the peer is not known, so its processor time and memory are left out');
+    if (this.peer.startMs === undefined)
+      this.notes.push('the peer was running before: its start was not measured, its idle memory is what earlier work left');
+  }
+
+  private async measureStarts(): Promise<void> {
+    const { daemon, rounds } = this.options;
+    for (let round = 1; round <= rounds; round++) {
+      await this.take('bare', 'bare Node listener', '', round, measureBareStart);
+      if (daemon) await this.take('ours', 'start and rest', '', round, async () => measureDaemonStart(daemon, 'fsync'));
+    }
+    const { peer } = this;
+    if (!peer) return;
+    await this.take('peer', 'start and rest', '', 1, async () => {
+      await pass(PEER_SETTLE_MS);
+      return [startFigure(peer.startMs), idleFigure(peer.server.pid)];
+    });
+  }
+
+  /** Who goes first changes from round to round, so that what one leaves behind does not always meet the other. */
+  private async measureRound(task: Task, round: number): Promise<void> {
+    const promise = PROMISES[task.durability];
+    const measureOurs = async (): Promise<void> => {
+      const { daemon } = this.options;
+      if (!daemon) return;
+      await this.take('ours', task.caseTitle, promise, round, async () => {
+        const server = await startDaemon(daemon, task.durability);
+        try {
+          return await task.measure(server);
+        } finally {
+          await server.stop();
+        }
+      });
+    };
+    const measurePeer = async (): Promise<void> => {
+      const { peer } = this;
+      if (peer) await this.take('peer', task.caseTitle, promise, round, async () => task.measure(peer.server));
+    };
+    const inTurn = round % 2 === 1 ? [measureOurs, measurePeer] : [measurePeer, measureOurs];
+    for (const measure of inTurn) await measure();
+  }
+
+  private async take(side: SideName, caseTitle: string, promise: string, round: number, measure: () => Promise<Figure[]>): Promise<void> {
+    const what = [caseTitle, promise && `[${promise}]`, `round ${round}`, side].filter(Boolean).join(' ');
+    try {
+      const figures = await measure();
+      for (const figure of figures) this.measurements.push({ ...figure, side, caseTitle, promise, round });
+      const told = figures
+        .filter((figure) => figure.value !== undefined)
+        .map((figure) => `${figure.name} ${figure.value?.toPrecision(3)} ${figure.unit}`);
+      this.options.progress(`${what}: ${told.join(', ')}`);
+    } catch (error) {
+      const failure = `${what}: ${error instanceof Error ? error.message : String(error)}`;
+      this.failures.push(failure);
+      this.options.progress(`VOID ${failure}`);
+    }
+  }
+
+  private tasks(): Task[] {
+    const { cases, durabilities, bodyBytes, stretch, backlogMessages } = this.options;
+    const depthMax = 50_000;
+    const inFlight = { ackEvery: 100, prefetch: 1000, isPersistent: true, bodyBytes };
+    const tasks: Task[] = [];
+    const add = (name: CaseName, caseTitle: string, durability: Durability, measure: Task['measure']): void => {
+      if (cases.includes(name) && durabilities.includes(durability)) tasks.push({ caseTitle, durability, measure });
+    };
+    const transient: LoadShape = { durability: 'memory', isPersistent: false, bodyBytes, depthMax, prefetch: 0 };
+    add('transient', 'transient, auto-ack, one queue', 'memory', async (server) => measureSteady(server, transient, stretch));
+    for (const durability of ['os', 'fsync'] as const) {
+      const confirmed: LoadShape = { ...inFlight, durability, depthMax, confirmsInFlightMax: 1000 };
+      const alone: LoadShape = { ...confirmed, depthMax: 1, confirmsInFlightMax: 1, ackEvery: 1 };
+      add('confirmed', 'persistent, 1,000 confirms in flight, manual ack, one queue', durability, async (server) =>
+        measureSteady(server, confirmed, stretch),
+      );
+      add('alone', 'one persistent message at a time', durability, async (server) => measureSteady(server, alone, stretch));
+      add('backlog', `backlog of ${backlogMessages.toLocaleString('en-US')} persistent messages`, durability, async (server) =>
+        measureBacklog(server, confirmed, backlogMessages),
+      );
+    }
+    return tasks;
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * One queue with a publisher and a consumer on a connection each, and what they and the server cost over a stretch of time.
+ *
+ * Every run ends by counting: what was published must have been confirmed and delivered, once each and in order, or its figures are void.
+ */
+import { AmqpConnection, CHANNEL } from './connection.js';
+import { Consumer } from './consumer.js';
+import { Publisher } from './publisher.js';
+import type { AmqpServer, Durability } from './server.js';
+import type { Figure } from '../figure.js';
+import { readProcessTree, type ProcessUsage } from '../process-tree.js';
+import type { Samples } from '../statistics.js';
+import { Method, methodFrame, shortString, table, u16, u32, u8 } from './wire.js';
+
+/** Time to take in what is still under way when the clock has stopped. */
+const DRAIN_MS_MAX = 120_000;
+
+export interface LoadShape {
+  readonly durability: Durability;
+  readonly isPersistent: boolean;
+  readonly bodyBytes: number;
+  /** Unconfirmed publishes at most; undefined asks for no confirms. */
+  readonly confirmsInFlightMax?: number;
+  /** Published and not yet delivered, at most: the queue must not grow without end. */
+  readonly depthMax: number;
+  /** Acknowledges all so far after each so many; undefined is auto-ack. */
+  readonly ackEvery?: number;
+  readonly prefetch: number;
+}
+
+export interface Stretch {
+  readonly warmupMs: number;
+  readonly measureMs: number;
+}
+
+interface Snapshot {
+  readonly at: number;
+  readonly messages: number;
+  readonly server: ProcessUsage | undefined;
+  readonly ownCpuUs: number;
+}
+
+/** Publishes and consumes at once for a while; the warm-up is not counted. */
+export async function measureSteady(server: AmqpServer, shape: LoadShape, stretch: Stretch): Promise<Figure[]> {
+  return withQueue(server, shape, async (queue) => {
+    const outgoing = await openChannel(server, shape.confirmsInFlightMax !== undefined);
+    const incoming = await openChannel(server, false);
+    const consumer = new Consumer(incoming, shape);
+    const depthRoom = (): number => shape.depthMax - (publisher.published - consumer.delivered);
+    const publisher: Publisher = new Publisher(outgoing, { ...shape, queue, room: depthRoom });
+    outgoing.traffic.onChunkEnd = () => publisher.pump();
+    incoming.traffic.onChunkEnd = () => {
+      consumer.flush();
+      publisher.pump();
+    };
+    await startConsuming(incoming, queue, shape);
+    publisher.run();
+    await Promise.race([outgoing.pass(stretch.warmupMs), incoming.pass(stretch.warmupMs)]);
+    publisher.confirmLatencyMs.clear();
+    consumer.latencyMs.clear();
+    const before = snapshot(server, consumer.delivered);
+    await Promise.race([outgoing.pass(stretch.measureMs), incoming.pass(stretch.measureMs)]);
+    const after = snapshot(server, consumer.delivered);
+    const figures = [
+      ...costs(before, after),
+      ...latencies('published to confirmed', publisher.confirmLatencyMs),
+      ...latencies('published to delivered', consumer.latencyMs),
+    ];
+    publisher.stop();
+    await finish(outgoing, incoming, publisher, consumer, shape);
+    return figures;
+  });
+}
+
+/** Publishes a backlog with nobody listening, then drains it. */
+export async function measureBacklog(server: AmqpServer, shape: LoadShape, messages: number): Promise<Figure[]> {
+  return withQueue(server, shape, async (queue) => {
+    const outgoing = await openChannel(server, true);
+    const publisher = new Publisher(outgoing, { ...shape, queue, room: () => Number.POSITIVE_INFINITY });
+    outgoing.traffic.onChunkEnd = () => publisher.pump();
+    const empty = snapshot(server, 0);
+    publisher.run(messages);
+    await outgoing.until('the backlog was confirmed', () => publisher.confirmed === messages, DRAIN_MS_MAX);
+    const full = snapshot(server, publisher.confirmed);
+    const confirming = latencies('published to confirmed', publisher.confirmLatencyMs);
+
+    const incoming = await openChannel(server, false);
+    const consumer = new Consumer(incoming, shape);
+    incoming.traffic.onChunkEnd = () => consumer.flush();
+    const drainBegins = snapshot(server, 0);
+    await startConsuming(incoming, queue, shape);
+    await finish(outgoing, incoming, publisher, consumer, shape);
+    const drained = snapshot(server, consumer.delivered);
+    return [
+      ...[...costs(empty, full), ...confirming].map((figure) => ({ ...figure, name: `build up: ${figure.name}` })),
+      ...costs(drainBegins, drained).map((figure) => ({ ...figure, name: `drain: ${figure.name}` })),
+    ];
+  });
+}
+
+/** Makes a queue of the promise, and removes it whatever happens: a backlog left behind would slow down what comes next. */
+async function withQueue(server: AmqpServer, shape: LoadShape, use: (queue: string) => Promise<Figure[]>): Promise<Figure[]> {
+  const queue = `dovecote-bench-${process.pid}-${Math.round(performance.now())}`;
+  const isDurable = shape.durability !== 'memory';
+  const isQuorum = server.side === 'peer' && shape.durability === 'fsync';
+  const durableBit = 2;
+  const type = table(isQuorum ? { 'x-queue-type': 'quorum' } : {});
+  const declare = methodFrame(CHANNEL, Method.queueDeclare, u16(0), shortString(queue), u8(isDurable ? durableBit : 0), type);
+  const control = await AmqpConnection.open(server.url);
+  try {
+    await control.openChannel();
+    await control.call(declare, Method.queueDeclareOk);
+    const figures = await use(queue);
+    const deleted = await control.call(methodFrame(CHANNEL, Method.queueDelete, u16(0), shortString(queue), u8(0)), Method.queueDeleteOk);
+    const left = deleted.readUInt32BE(4);
+    if (left > 0) throw new Error(`${left} messages stayed in the queue although all were delivered`);
+    return figures;
+  } catch (error) {
+    control.write(methodFrame(CHANNEL, Method.queueDelete, u16(0), shortString(queue), u8(0)));
+    throw error;
+  } finally {
+    await control.close();
+  }
+}
+
+async function openChannel(server: AmqpServer, withConfirms: boolean): Promise<AmqpConnection> {
+  const connection = await AmqpConnection.open(server.url);
+  await connection.openChannel();
+  if (withConfirms) await connection.call(methodFrame(CHANNEL, Method.confirmSelect, u8(0)), Method.confirmSelectOk);
+  return connection;
+}
+
+async function startConsuming(connection: AmqpConnection, queue: string, shape: LoadShape): Promise<void> {
+  const isAutoAck = shape.ackEvery === undefined;
+  if (!isAutoAck) await connection.call(methodFrame(CHANNEL, Method.basicQos, u32(0), u16(shape.prefetch), u8(0)), Method.basicQosOk);
+  const noAckBit = 2;
+  const consume = [u16(0), shortString(queue), shortString('bench'), u8(isAutoAck ? noAckBit : 0), table({})];
+  await connection.call(methodFrame(CHANNEL, Method.basicConsume, ...consume), Method.basicConsumeOk);
+}
+
+/** Takes in all that is under way, checks the count and closes both connections. */
+async function finish(
+  outgoing: AmqpConnection,
+  incoming: AmqpConnection,
+  publisher: Publisher,
+  consumer: Consumer,
+  shape: LoadShape,
+): Promise<void> {
+  const { published } = publisher;
+  if (shape.confirmsInFlightMax !== undefined) {
+    await outgoing.until('all was confirmed', () => publisher.confirmed === published, DRAIN_MS_MAX);
+  }
+  await incoming.until('all was delivered', () => consumer.delivered >= published, DRAIN_MS_MAX);
+  consumer.ackRest();
+  // The answer to a call behind the last acknowledgement says that the server has taken that one in.
+  await incoming.call(methodFrame(CHANNEL, Method.basicQos, u32(0), u16(1), u8(0)), Method.basicQosOk);
+  if (consumer.delivered !== published) throw new Error(`${published} messages were published and ${consumer.delivered} delivered`);
+  await Promise.all([outgoing.close(), incoming.close()]);
+}
+
+function snapshot(server: AmqpServer, messages: number): Snapshot {
+  const own = process.cpuUsage();
+  const usage = server.pid === undefined ? undefined : readProcessTree(server.pid);
+  return { at: performance.now(), messages, server: usage, ownCpuUs: own.user + own.system };
+}
+
+function costs(before: Snapshot, after: Snapshot): Figure[] {
+  const messages = after.messages - before.messages;
+  if (messages <= 0) throw new Error('no message came through while the clock ran');
+  const serverCpuUs = before.server && after.server ? (after.server.cpuUs - before.server.cpuUs) / messages : undefined;
+  return [
+    { name: 'messages', unit: '1/s', value: messages / ((after.at - before.at) / 1000) },
+    { name: 'server CPU per message', unit: 'µs', value: serverCpuUs },
+    { name: 'generator CPU per message', unit: 'µs', value: (after.ownCpuUs - before.ownCpuUs) / messages },
+    { name: 'server memory', unit: 'MB', value: after.server && after.server.residentBytes / 1e6 },
+  ];
+}
+
+function latencies(name: string, samples: Samples): Figure[] {
+  if (samples.count === 0) return [];
+  return [
+    { name: `${name}, p50`, unit: 'ms', value: samples.percentile(0.5) },
+    { name: `${name}, p99`, unit: 'ms', value: samples.percentile(0.99) },
+  ];
+}

@@ -1,0 +1,97 @@
+/**
+ * `npm run bench -- amqp`: the benchmarks, ours side by side with the peers. See the README beside this folder.
+ *
+ * A program: it exits with 1 when a case went wrong, because then its figures are void.
+ */
+import { writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command, InvalidArgumentError } from 'commander';
+import { CASE_NAMES, runAmqpBenchmark, type CaseName } from './amqp/benchmark.js';
+import { BODY_BYTES_MIN } from './amqp/publisher.js';
+import type { Durability } from './amqp/server.js';
+import { formatReport, reportAsJson } from './report.js';
+
+interface AmqpArguments {
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly warmup: number;
+  readonly backlog: number;
+  readonly bodyBytes: number;
+  readonly cases: readonly CaseName[];
+  readonly durability: readonly Durability[];
+  readonly daemon: string;
+  readonly dataRoot: string;
+  readonly ours: boolean;
+  readonly peer?: string;
+  readonly peerPid?: number;
+  readonly peerScript?: string;
+  readonly json?: string;
+}
+
+const DURABILITIES = ['memory', 'os', 'fsync'] as const;
+
+function number(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!(value >= least)) throw new InvalidArgumentError(`a number of at least ${least} is needed`);
+    return value;
+  };
+}
+
+function listOf<Name extends string>(names: readonly Name[]): (text: string) => Name[] {
+  return (text) =>
+    text.split(',').map((part) => {
+      const name = names.find((known) => known === part);
+      if (name === undefined) throw new InvalidArgumentError(`"${part}" is none of ${names.join(', ')}`);
+      return name;
+    });
+}
+
+async function runAmqp(given: AmqpArguments): Promise<void> {
+  const peer = given.peerScript ? { script: resolve(given.peerScript) } : given.peer ? { url: given.peer, pid: given.peerPid } : undefined;
+  const report = await runAmqpBenchmark({
+    cases: given.cases,
+    durabilities: given.durability,
+    rounds: given.rounds,
+    stretch: { warmupMs: given.warmup * 1000, measureMs: given.seconds * 1000 },
+    backlogMessages: given.backlog,
+    bodyBytes: given.bodyBytes,
+    daemon: given.ours ? { file: resolve(given.daemon), dataRoot: resolve(given.dataRoot) } : undefined,
+    peer,
+    progress: (line) => console.error(`> ${line}`),
+  });
+  console.log(`\n${formatReport(report)}`);
+  if (given.json) writeFileSync(given.json, `${reportAsJson(report)}\n`);
+  if (report.failures.length > 0) process.exitCode = 1;
+}
+
+const daemonFile = fileURLToPath(new URL('../../broker/dist/main.js', import.meta.url));
+const program = new Command('bench').description('Measures Dovecote, side by side with the brokers it stands in for.');
+program
+  .command('amqp')
+  .description('small messages over AMQP 0-9-1; beside RabbitMQ where one is given')
+  .option('--rounds <n>', 'rounds per case; the report tells medians', number(1), 3)
+  .option('--seconds <s>', 'measured time per case, side and round', number(0.1), 5)
+  .option('--warmup <s>', 'time before it that is not counted', number(0), 1)
+  .option('--backlog <n>', 'messages of the backlog', number(1), 500_000)
+  .option('--body-bytes <n>', 'size of a message', number(BODY_BYTES_MIN), 100)
+  .option('--cases <names>', `of ${CASE_NAMES.join(',')}`, listOf(CASE_NAMES), [...CASE_NAMES])
+  .option('--durability <names>', `of ${DURABILITIES.join(',')}`, listOf(DURABILITIES), [...DURABILITIES])
+  .option('--daemon <file>', "the daemon's main file", daemonFile)
+  .option('--data-root <folder>', 'where the daemon keeps its data meanwhile', tmpdir())
+  .option('--no-ours', 'measure only the peer')
+  .option('--peer <url>', 'a peer that is running, such as amqp://guest:guest@127.0.0.1:5682')
+  .option('--peer-pid <pid>', 'the root of its processes, for its processor time and memory', number(1))
+  .option('--peer-script <file>', 'starts and stops the peer: apps/bench/peers/rabbitmq.sh')
+  .option('--json <file>', 'writes every figure of every round there')
+  .action(runAmqp);
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+try {
+  await program.parseAsync();
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+}
