@@ -1,1 +1,15 @@
-export {};
+export { Broker, type BrokerSnapshot, type QueueSnapshot } from './engine/broker.js';
+export type { BrokerOptions, Durability, User } from './engine/options.js';
+export type {
+  BrokerConsumer,
+  BrokerSession,
+  ConsumeOptions,
+  Delivery,
+  ExchangeOptions,
+  OutgoingMessage,
+  QueueOptions,
+} from './engine/in-process.js';
+export type { MessageProperties } from './queues/properties.js';
+export type { FieldTable, FieldValue } from './queues/field-table.js';
+export { type BrokerErrorCode, CodedError } from './errors.js';
+export { defaultLimits, type Limits } from './limits.js';

@@ -1,0 +1,142 @@
+import { type Ground, realGround } from '@dovecote/ground';
+import { AmqpServer } from '../amqp/server.js';
+import { CodedError } from '../errors.js';
+import { defaultLimits, type Limits } from '../limits.js';
+import type { BrokerSession } from './in-process.js';
+import { InProcessSession } from './in-process-session.js';
+import type { BrokerOptions, Durability } from './options.js';
+import { openStorage, type OpenStorage } from './open-storage.js';
+import { Users } from './users.js';
+
+/** What is in a broker at one moment. */
+export interface BrokerSnapshot {
+  readonly queues: readonly QueueSnapshot[];
+  readonly exchanges: readonly { readonly name: string; readonly type: string }[];
+  readonly connectionCount: number;
+  /** Bytes of memory taken by messages. */
+  readonly messageBytes: number;
+}
+
+export interface QueueSnapshot {
+  readonly name: string;
+  readonly isDurable: boolean;
+  /** Waiting for a consumer. */
+  readonly messageCount: number;
+  /** Delivered and not yet acknowledged. */
+  readonly unacknowledgedCount: number;
+  readonly consumerCount: number;
+}
+
+/**
+ * A message broker in this process, with or without sockets.
+ *
+ * One broker owns its data folder until it is closed or its process ends; a second one is refused. When it opens, everything that
+ * was confirmed before is there again (see `Durability`), however the last owner ended. When its disk fails it ends by itself:
+ * what waits is failed, connections are told, and `ended` resolves to the reason.
+ */
+export class Broker {
+  /** Resolves when the broker is closed, to the error if it ended by itself. */
+  readonly ended: Promise<CodedError | undefined>;
+  private resolveEnded: (error: CodedError | undefined) => void = () => undefined;
+  private readonly sessions = new Set<InProcessSession>();
+  private amqp: AmqpServer | undefined;
+  private closing: Promise<void> | undefined;
+  private failure: CodedError | undefined;
+
+  private constructor(
+    private readonly ground: Ground,
+    private readonly storage: OpenStorage,
+  ) {
+    this.ended = new Promise((resolve) => (this.resolveEnded = resolve));
+    storage.onFailure((error) => this.fail(error));
+  }
+
+  /** Rejects with a CodedError: folder in use or unusable, disk full, data damaged, port taken. */
+  static async open(options: BrokerOptions = {}): Promise<Broker> {
+    const ground = options.ground ?? realGround();
+    const limits: Limits = { ...defaultLimits, ...options.limits };
+    const broker = new Broker(ground, await openStorage(options, ground, limits));
+    try {
+      if (options.amqp !== undefined) await broker.listen(options, limits);
+      return broker;
+    } catch (error) {
+      await broker.close();
+      throw error;
+    }
+  }
+
+  get durability(): Durability {
+    return this.storage.durability;
+  }
+
+  /** Where AMQP clients connect; undefined without a socket. */
+  get amqpPort(): number | undefined {
+    return this.amqp?.port;
+  }
+
+  /** A way to publish and consume without a socket. */
+  session(): BrokerSession {
+    if (this.closing !== undefined) throw new CodedError('closed', 'The broker is closed: open another one');
+    const session: InProcessSession = new InProcessSession(this.storage.host, () => this.sessions.delete(session));
+    this.sessions.add(session);
+    return session;
+  }
+
+  inspect(): BrokerSnapshot {
+    const queues = [...this.storage.host.queues].map((queue) => ({
+      name: queue.name,
+      isDurable: queue.log !== undefined,
+      messageCount: queue.messageCount,
+      unacknowledgedCount: queue.unacknowledgedCount,
+      consumerCount: queue.consumerCount,
+    }));
+    const exchanges = this.storage.host.exchangeSettings.map(({ name, type }) => ({ name, type }));
+    return { queues, exchanges, connectionCount: this.amqp?.connections.length ?? 0, messageBytes: this.storage.arena.bytesInUse };
+  }
+
+  /** Tells the clients, commits what they were promised, and lets the folder go. Rejects when the last commit failed. */
+  close(): Promise<void> {
+    this.closing ??= this.shutDown();
+    return this.closing;
+  }
+
+  /** The disk cannot be trusted any more. */
+  private fail(error: CodedError): void {
+    if (this.closing !== undefined) return;
+    this.failure = error;
+    this.closing = this.abandon(error);
+  }
+
+  private async listen(options: BrokerOptions, limits: Limits): Promise<void> {
+    const { port, host = '127.0.0.1' } = options.amqp!;
+    this.amqp = await AmqpServer.listen({
+      network: this.ground.network,
+      clock: this.ground.clock,
+      random: this.ground.random,
+      host: this.storage.host,
+      authenticator: new Users(options.users ?? [{ name: 'guest', password: 'guest' }]),
+      at: { host, port },
+      limits,
+      log: options.log ?? (() => undefined),
+    });
+  }
+
+  private async shutDown(): Promise<void> {
+    try {
+      await this.amqp?.close({ drainMs: 1000 });
+      for (const session of this.sessions) await session.close();
+      await this.storage.journal?.close();
+    } finally {
+      await this.storage.lock?.release();
+      this.resolveEnded(this.failure);
+    }
+  }
+
+  private async abandon(error: CodedError): Promise<void> {
+    for (const session of this.sessions) session.fail(error);
+    await this.amqp?.abort(error.message);
+    await this.storage.journal?.abandon();
+    await this.storage.lock?.release();
+    this.resolveEnded(error);
+  }
+}

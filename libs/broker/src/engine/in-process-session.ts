@@ -1,0 +1,219 @@
+import { CodedError } from '../errors.js';
+import type { Consumer } from '../queues/consumer.js';
+import { bodyLength, bodyStart, contentExchange, contentRoutingKey, propertiesEnd, propertiesStart, writeContent } from '../queues/content.js';
+import type { Owner } from '../queues/owner.js';
+import { decodeProperties, type MessageProperties } from '../queues/properties.js';
+import type { Session, SessionSink } from '../queues/session.js';
+import type { VirtualHost } from '../queues/virtual-host.js';
+import type {
+  BrokerConsumer,
+  BrokerSession,
+  ConsumeOptions,
+  Delivery,
+  ExchangeOptions,
+  OutgoingMessage,
+  QueueOptions,
+} from './in-process.js';
+
+interface Waiting {
+  readonly resolve: (outcome: 'confirmed' | 'unroutable') => void;
+  readonly reject: (error: CodedError) => void;
+  readonly outcome: 'confirmed' | 'unroutable';
+}
+
+const persistentMode = 2;
+
+/** A session for callers in the same process; see `BrokerSession` for what it promises. */
+export class InProcessSession implements BrokerSession, SessionSink {
+  private readonly owner: Owner;
+  private readonly session: Session;
+  private readonly handlers = new Map<Consumer, (delivery: Delivery) => void>();
+  private readonly handles = new Map<Consumer, BrokerConsumer>();
+  /** Publishes without an answer, oldest first; the first one is the `confirmedCount + 1`th of the session. */
+  private waiting: Waiting[] = [];
+  private confirmedCount = 0;
+  private consumerNumber = 0;
+  private error: CodedError | undefined;
+
+  constructor(
+    private readonly host: VirtualHost,
+    private readonly closed: () => void,
+  ) {
+    this.owner = host.createOwner();
+    this.session = host.createSession(this.owner, this);
+    this.session.isConfirming = true;
+  }
+
+  declareExchange(name: string, type: 'direct' | 'fanout' | 'topic', options: ExchangeOptions = {}): Promise<void> {
+    const { durable = false, autoDelete = false, internal = false } = options;
+    const declaration = { passive: false, durable, autoDelete, internal, arguments: {} };
+    return this.define(() => this.host.declareExchange(this.session, name, type, declaration));
+  }
+
+  deleteExchange(name: string): Promise<void> {
+    return this.define(() => this.host.deleteExchange(this.session, name, { ifUnused: false }));
+  }
+
+  async declareQueue(name: string, options: QueueOptions = {}): Promise<{ name: string; messageCount: number; consumerCount: number }> {
+    const { durable = false, exclusive = false, autoDelete = false } = options;
+    const declaration = { passive: false, durable, exclusive, autoDelete, arguments: {} };
+    const queue = await this.define(() => this.host.declareQueue(this.session, name, declaration));
+    return { name: queue.name, messageCount: queue.messageCount, consumerCount: queue.consumerCount };
+  }
+
+  async deleteQueue(name: string): Promise<{ messageCount: number }> {
+    return { messageCount: await this.define(() => this.host.deleteQueue(this.session, name, { ifUnused: false, ifEmpty: false })) };
+  }
+
+  async purgeQueue(name: string): Promise<{ messageCount: number }> {
+    return { messageCount: await this.define(() => this.host.purgeQueue(this.session, name)) };
+  }
+
+  bindQueue(queue: string, exchange: string, routingKey: string): Promise<void> {
+    return this.define(() => this.host.bindQueue(this.session, queue, exchange, routingKey, {}));
+  }
+
+  unbindQueue(queue: string, exchange: string, routingKey: string): Promise<void> {
+    return this.define(() => this.host.unbindQueue(this.session, queue, exchange, routingKey, {}));
+  }
+
+  publish(message: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
+    return this.host.gate === 'open' ? this.publishNow(message) : this.publishWhenOpen(message);
+  }
+
+  async consume(queueName: string, options: ConsumeOptions, onDelivery: (delivery: Delivery) => void): Promise<BrokerConsumer> {
+    const { prefetch = 0, autoAck: noAck = false, exclusive = false } = options;
+    const tag = `in-process-${++this.consumerNumber}`;
+    const consumer = await this.define(() => {
+      const queue = this.host.findQueue(this.session, queueName);
+      const added = this.session.consume(queue, { tag, noAck, exclusive, prefetch, arguments: {} });
+      this.handlers.set(added, onDelivery);
+      return added;
+    });
+    const handle: BrokerConsumer = { cancel: () => this.cancel(consumer), onCancelled: undefined };
+    this.handles.set(consumer, handle);
+    return handle;
+  }
+
+  async close(): Promise<void> {
+    this.fail(new CodedError('closed', 'The session was closed before the message was confirmed: it may or may not have been kept'));
+  }
+
+  /** The session is over, because it was closed or because the broker cannot go on. */
+  fail(error: CodedError): void {
+    if (this.error !== undefined) return;
+    this.error = error;
+    this.session.close();
+    this.host.closeOwner(this.owner);
+    const waiting = this.waiting;
+    this.waiting = [];
+    for (const { reject } of waiting) reject(error);
+    this.closed();
+  }
+
+  // What the queues call.
+
+  deliver(consumer: Consumer, deliveryTag: number, isRedelivered: boolean, bytes: Buffer, start: number, length: number): void {
+    const image = Buffer.from(bytes.subarray(start, start + length));
+    const session = consumer.noAck ? undefined : this.session;
+    this.handlers.get(consumer)?.(new ReceivedMessage(session, deliveryTag, isRedelivered, image));
+  }
+
+  got(): void {
+    // nobody asks for single messages here
+  }
+
+  confirmed(upTo: number): void {
+    const answered = this.waiting.splice(0, upTo - this.confirmedCount);
+    this.confirmedCount = upTo;
+    for (const { resolve, outcome } of answered) resolve(outcome);
+  }
+
+  cancelled(consumer: Consumer): void {
+    this.handlers.delete(consumer);
+    const handle = this.handles.get(consumer);
+    this.handles.delete(consumer);
+    handle?.onCancelled?.();
+  }
+
+  private publishNow({ exchange, routingKey, body, properties = {} }: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
+    if (this.error !== undefined) return Promise.reject(this.error);
+    return new Promise((resolve, reject) => {
+      const route = this.host.route(exchange, routingKey);
+      const image = writeContent(exchange, routingKey, properties, body);
+      const outcome = route.queues.length === 0 ? 'unroutable' : 'confirmed';
+      this.waiting.push({ resolve, reject, outcome });
+      this.session.publish(route, properties.deliveryMode === persistentMode, image, 0, image.length);
+    });
+  }
+
+  /** Memory that is used up makes a publisher wait for the consumers; a full disk needs a person, so the caller hears of it. */
+  private async publishWhenOpen(message: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
+    while (this.host.gate !== 'open' && this.error === undefined) {
+      if (this.host.isDiskFull) throw new CodedError('disk-full', `Nothing can be published now: ${this.host.gateReason}`);
+      await new Promise<void>((resolve) => {
+        const stop = this.host.onGateChange(() => {
+          stop();
+          resolve();
+        });
+      });
+    }
+    return this.publishNow(message);
+  }
+
+  private async cancel(consumer: Consumer): Promise<void> {
+    this.session.cancel(consumer.tag);
+    this.handlers.delete(consumer);
+    this.handles.delete(consumer);
+  }
+
+  /** Runs a change and waits until it is as durable as it was asked to be. */
+  private define<T>(change: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.error !== undefined) return reject(this.error);
+      const result = change(); // a refusal rejects the promise
+      this.host.afterCommit(() => resolve(result));
+    });
+  }
+}
+
+class ReceivedMessage implements Delivery {
+  private decoded: MessageProperties | undefined;
+
+  constructor(
+    private session: Session | undefined,
+    private readonly tag: number,
+    readonly isRedelivered: boolean,
+    private readonly image: Buffer,
+  ) {}
+
+  get exchange(): string {
+    return contentExchange(this.image, 0);
+  }
+
+  get routingKey(): string {
+    return contentRoutingKey(this.image, 0);
+  }
+
+  get properties(): MessageProperties {
+    this.decoded ??= decodeProperties(this.image, propertiesStart(this.image, 0), propertiesEnd(this.image, 0));
+    return this.decoded;
+  }
+
+  get body(): Buffer {
+    const length = bodyLength(this.image, 0);
+    if (length === 0) return Buffer.alloc(0);
+    const start = bodyStart(this.image, 0);
+    return this.image.subarray(start, start + length);
+  }
+
+  acknowledge(): void {
+    this.session?.acknowledge(this.tag, false);
+    this.session = undefined;
+  }
+
+  reject({ requeue }: { readonly requeue: boolean }): void {
+    this.session?.reject(this.tag, false, requeue);
+    this.session = undefined;
+  }
+}

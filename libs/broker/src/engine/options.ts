@@ -1,0 +1,32 @@
+import type { Ground } from '@dovecote/ground';
+import type { Limits } from '../limits.js';
+
+/**
+ * What a confirmed message survives.
+ *
+ *   memory   nothing: it is gone with the process
+ *   os       the end of the process, however it ends; not the loss of power
+ *   fsync    also the loss of power
+ */
+export type Durability = 'memory' | 'os' | 'fsync';
+
+export interface BrokerOptions {
+  /** The folder that keeps everything; made if it is not there. Needed unless the durability is `memory`. */
+  readonly data?: string;
+  /** Default: `fsync` with a data folder, `memory` without one. */
+  readonly durability?: Durability;
+  /** Listens for AMQP 0-9-1 clients; port 0 takes a free one, the host is 127.0.0.1 unless another is given. Default: no socket. */
+  readonly amqp?: { readonly port: number; readonly host?: string };
+  /** Who may log in over a socket. Default: `guest` with password `guest`, which is accepted from this machine only. */
+  readonly users?: readonly User[];
+  readonly limits?: Partial<Limits>;
+  /** The machine. Default: the real one. */
+  readonly ground?: Ground;
+  /** Takes a line for the operator now and then: recovery, alarms, refused logins. Default: says nothing. */
+  readonly log?: (line: string) => void;
+}
+
+export interface User {
+  readonly name: string;
+  readonly password: string;
+}

@@ -1,0 +1,29 @@
+/** The bounds of the broker. Each is tested; crossing one answers the caller. Bytes unless the name says otherwise. */
+export interface Limits {
+  /** A message body; larger ones are refused. */
+  readonly messageBytesMax: number;
+  /** Memory for messages: above it publishers are held back until consumers have caught up. */
+  readonly memoryBytesMax: number;
+  /** Appended to the journal and not committed: above it the sockets of publishers are not read for a moment. */
+  readonly uncommittedBytesMax: number;
+  /** A journal file is closed and the next begun when it is longer. */
+  readonly journalFileBytesMax: number;
+  readonly connectionsMax: number;
+  /** Channels of one connection. */
+  readonly channelsMax: number;
+  /** The largest AMQP frame, head and end octet included. */
+  readonly frameBytesMax: number;
+  /** Names, routing keys and consumer tags are short strings: their bound is the protocol's 255 bytes. */
+  readonly queuesMax: number;
+}
+
+export const defaultLimits: Limits = {
+  messageBytesMax: 16 * 1024 * 1024,
+  memoryBytesMax: 1024 * 1024 * 1024,
+  uncommittedBytesMax: 32 * 1024 * 1024,
+  journalFileBytesMax: 64 * 1024 * 1024,
+  connectionsMax: 10_000,
+  channelsMax: 2047,
+  frameBytesMax: 131_072,
+  queuesMax: 100_000,
+};

@@ -1,0 +1,33 @@
+import type { Queue } from './queue.js';
+import type { Session } from './session.js';
+
+/** One subscription to a queue, within a session. */
+export class Consumer {
+  /** Deliveries that are neither acknowledged nor rejected. */
+  unacknowledgedCount = 0;
+  isCancelled = false;
+  /** The tag as the wire carries it: one byte of length, then the text. */
+  readonly tagBytes: Buffer;
+
+  constructor(
+    readonly tag: string,
+    readonly queue: Queue,
+    readonly session: Session,
+    readonly noAck: boolean,
+    readonly isExclusive: boolean,
+    /** The most deliveries that may be outstanding; 0 for no limit. */
+    readonly prefetch: number,
+  ) {
+    const text = Buffer.from(tag);
+    this.tagBytes = Buffer.concat([Buffer.from([text.length]), text]);
+  }
+
+  /** Whether it may be given a message now. */
+  get isReady(): boolean {
+    const { session } = this;
+    if (!session.isWritable) return false;
+    if (this.noAck) return true;
+    if (this.prefetch !== 0 && this.unacknowledgedCount >= this.prefetch) return false;
+    return session.sharedPrefetch === 0 || session.unacknowledged.count < session.sharedPrefetch;
+  }
+}

@@ -1,0 +1,31 @@
+import type { ExchangeSettings } from './exchange.js';
+import type { QueueSettings } from './queue.js';
+
+/**
+ * What is decided about exchanges, queues and bindings, as it is written to the journal: JSON, one object a decision.
+ *
+ * A checkpoint holds everything that is defined at the moment. It opens each journal file, so that the files before it are
+ * needed only for their messages.
+ */
+export type Definition =
+  | { readonly do: 'declare-exchange'; readonly exchange: ExchangeSettings }
+  | { readonly do: 'delete-exchange'; readonly name: string }
+  | { readonly do: 'declare-queue'; readonly queue: QueueSettings }
+  | { readonly do: 'delete-queue'; readonly id: number }
+  | { readonly do: 'bind' | 'unbind'; readonly binding: BindingRecord }
+  | Checkpoint;
+
+export interface BindingRecord {
+  readonly exchange: string;
+  readonly queueId: number;
+  readonly key: string;
+  readonly arguments: string;
+}
+
+export interface Checkpoint {
+  readonly do: 'checkpoint';
+  readonly nextQueueId: number;
+  readonly exchanges: readonly ExchangeSettings[];
+  readonly queues: readonly { readonly queue: QueueSettings; readonly nextSequence: number; readonly deliveredBelow: number }[];
+  readonly bindings: readonly BindingRecord[];
+}

@@ -1,0 +1,145 @@
+import type { Arena, Chunk } from '../storage/arena.js';
+import type { Journal } from '../storage/journal.js';
+import type { Queue } from './queue.js';
+import type { Route } from './route.js';
+
+/**
+ * What the queues write to the journal, and how it reads.
+ *
+ *   message     | 1 | queues u16 | (queue id u32, sequence u48) … | content image |
+ *   settled     | 2 | queue id u32 | first sequence u48 | count u32 |
+ *   delivered   | 3 | queue id u32 | below sequence u48 |
+ *   definition  | 4 | JSON |
+ *
+ * A message that goes to several queues is written once. Numbers are big-endian.
+ */
+export const recordKind = { message: 1, settled: 2, delivered: 3, definition: 4 } as const;
+
+const messageHeadBytes = 3;
+const targetBytes = 10;
+
+export class MessageLog {
+  /** Where the last message was put. */
+  chunk: Chunk | undefined;
+  offset = 0;
+  private unrecorded: Queue[] = [];
+  private journal: Journal | undefined;
+
+  constructor(private readonly arena: Arena) {}
+
+  /** Where the records go from now on. Before that nothing may be appended: what recovery brings back is in the journal already. */
+  useJournal(journal: Journal): void {
+    this.journal = journal;
+  }
+
+
+  /** Writes a message for the durable queues of a route, each at its upcoming sequence. `chunk` and `offset` say where it stands. */
+  appendMessage(route: Route, image: Buffer, start: number, length: number): void {
+    const { durableQueues } = route;
+    const headBytes = messageHeadBytes + targetBytes * durableQueues.length;
+    const journal = this.journal!;
+    let at = journal.reserve(headBytes + length);
+    const { chunk } = journal;
+    const { bytes } = chunk;
+    bytes[at] = recordKind.message;
+    bytes[at + 1] = durableQueues.length >>> 8;
+    bytes[at + 2] = durableQueues.length;
+    at += messageHeadBytes;
+    for (let i = 0; i < durableQueues.length; i++) {
+      const queue = durableQueues[i]!;
+      writeUInt32(bytes, at, queue.id);
+      writeUInt48(bytes, at + 4, queue.upcomingSequence);
+      at += targetBytes;
+    }
+    this.arena.copy(image, start, chunk, at, length);
+    this.chunk = chunk;
+    this.offset = at;
+  }
+
+  appendSettled(queueId: number, first: number, count: number): void {
+    const journal = this.journal!;
+    const at = journal.reserve(15);
+    const { bytes } = journal.chunk;
+    bytes[at] = recordKind.settled;
+    writeUInt32(bytes, at + 1, queueId);
+    writeUInt48(bytes, at + 5, first);
+    writeUInt32(bytes, at + 11, count);
+  }
+
+  appendDelivered(queueId: number, below: number): void {
+    const journal = this.journal!;
+    const at = journal.reserve(11);
+    const { bytes } = journal.chunk;
+    bytes[at] = recordKind.delivered;
+    writeUInt32(bytes, at + 1, queueId);
+    writeUInt48(bytes, at + 5, below);
+  }
+
+  appendDefinition(json: string): void {
+    const length = Buffer.byteLength(json);
+    const journal = this.journal!;
+    const at = journal.reserve(1 + length);
+    const { bytes } = journal.chunk;
+    bytes[at] = recordKind.definition;
+    bytes.write(json, at + 1, length, 'utf8');
+  }
+
+  /** `queue` has settlements or deliveries that the next commit must take. */
+  queueHasUnrecorded(queue: Queue): void {
+    this.unrecorded.push(queue);
+  }
+
+  get hasUnrecorded(): boolean {
+    return this.unrecorded.length > 0;
+  }
+
+  /** A commit begins: the queues append what they held back. */
+  recordQueues(): void {
+    const queues = this.unrecorded;
+    this.unrecorded = [];
+    for (const queue of queues) queue.record(this);
+  }
+}
+
+/** Takes the records back after a crash. */
+export interface RecordVisitor {
+  message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number): void;
+  settled(queueId: number, first: number, count: number): void;
+  delivered(queueId: number, below: number): void;
+  definition(json: string): void;
+}
+
+export function readRecord(chunk: Chunk, offset: number, length: number, visitor: RecordVisitor): void {
+  const { bytes } = chunk;
+  switch (bytes[offset]) {
+    case recordKind.message: {
+      const targets = bytes.readUInt16BE(offset + 1);
+      const image = offset + messageHeadBytes + targets * targetBytes;
+      for (let i = 0; i < targets; i++) {
+        const at = offset + messageHeadBytes + i * targetBytes;
+        visitor.message(bytes.readUInt32BE(at), bytes.readUIntBE(at + 4, 6), chunk, image, offset + length - image);
+      }
+      return;
+    }
+    case recordKind.settled:
+      return visitor.settled(bytes.readUInt32BE(offset + 1), bytes.readUIntBE(offset + 5, 6), bytes.readUInt32BE(offset + 11));
+    case recordKind.delivered:
+      return visitor.delivered(bytes.readUInt32BE(offset + 1), bytes.readUIntBE(offset + 5, 6));
+    case recordKind.definition:
+      return visitor.definition(bytes.toString('utf8', offset + 1, offset + length));
+  }
+}
+
+function writeUInt32(bytes: Buffer, at: number, value: number): void {
+  bytes[at] = value >>> 24;
+  bytes[at + 1] = value >>> 16;
+  bytes[at + 2] = value >>> 8;
+  bytes[at + 3] = value;
+}
+
+function writeUInt48(bytes: Buffer, at: number, value: number): void {
+  const high = Math.floor(value / 0x1_0000_0000);
+  bytes[at] = high >>> 8;
+  bytes[at + 1] = high;
+  writeUInt32(bytes, at + 2, value >>> 0);
+}

@@ -1,0 +1,297 @@
+import type { Arena } from '../storage/arena.js';
+import type { Consumer } from './consumer.js';
+import type { MessageLog } from './message-log.js';
+import type { Owner } from './owner.js';
+import { ReadyRing } from './ready-ring.js';
+import { Returned } from './returned.js';
+import type { Turn } from './turn.js';
+
+export interface QueueSettings {
+  readonly id: number;
+  readonly name: string;
+  /** As it was asked for. An exclusive queue is never kept, because its owner cannot come back. */
+  readonly durable: boolean;
+  readonly exclusive: boolean;
+  readonly autoDelete: boolean;
+}
+
+/** Deliveries by one queue before the other queues and the sockets have their turn. */
+const quantum = 1024;
+
+/**
+ * One queue: messages in, in order, and out to its consumers in turn.
+ *
+ * A message becomes visible when the commit that holds it is durable; until then nobody is given it and nobody counts it.
+ * What comes back unacknowledged is delivered again first, in its old order.
+ *
+ * After a crash a durable queue holds every persistent message that was committed and whose settlement was not, in order. The
+ * ones that may have been delivered are flagged redelivered.
+ */
+export class Queue {
+  readonly consumers: Consumer[] = [];
+  /** It had a consumer once: an auto-delete queue goes with the last one, not before the first. */
+  hadConsumer = false;
+  isDeleted = false;
+  /** It is in the list of queues that look for a consumer in this turn. */
+  isDirty = false;
+  unacknowledgedCount = 0;
+
+  private readonly ready = new ReadyRing();
+  private readonly returned = new Returned();
+  /** The ring's positions: before `visible` everything is committed; before `sealed` it is in the commit under way or visible. */
+  private visible = 0;
+  private sealed = 0;
+  private isUncommitted = false;
+  private journaledEnd = 0;
+  private nextSequence = 1;
+  /** Below this sequence a message may have been delivered before the broker was opened. */
+  private redeliveredBelow = 0;
+  private deliveredBelow = 0;
+  private recordedBelow = 0;
+  /** Settled sequences that follow one another and are not in the journal yet. */
+  private runStart = 0;
+  private runLength = 0;
+  private isUnrecorded = false;
+  private turnOfConsumer = 0;
+
+  /** What `take` took. */
+  takenSequence = 0;
+  takenChunk = 0;
+  takenOffset = 0;
+  takenLength = 0;
+  takenWasDelivered = false;
+
+  constructor(
+    readonly settings: QueueSettings,
+    /** The connection it belongs to, if it is exclusive. */
+    readonly owner: Owner | undefined,
+    private readonly arena: Arena,
+    private readonly turn: Turn,
+    /** Where the messages of a durable queue are recorded; undefined for all others. */
+    readonly log: MessageLog | undefined,
+  ) {}
+
+  get id(): number {
+    return this.settings.id;
+  }
+
+  get name(): string {
+    return this.settings.name;
+  }
+
+  /** Messages that wait for a consumer, without the unacknowledged. */
+  get messageCount(): number {
+    return this.visible - this.ready.head + this.returned.length;
+  }
+
+  get consumerCount(): number {
+    return this.consumers.length;
+  }
+
+  /** The sequence that the next message will get: what its record must say. */
+  get upcomingSequence(): number {
+    return this.nextSequence;
+  }
+
+  /** Puts a message at the end. The queue becomes a holder of its chunk. */
+  enqueue(chunk: number, offset: number, length: number): void {
+    const holder = this.arena.chunks[chunk]!;
+    holder.live++;
+    this.ready.push(this.nextSequence++, chunk, offset, length);
+    if (holder.isJournaled && this.log !== undefined) this.journaledEnd = this.ready.tail;
+    else if (this.visible === this.ready.tail - 1) {
+      this.visible++;
+      this.wake();
+      return;
+    }
+    if (!this.isUncommitted) {
+      this.isUncommitted = true;
+      this.turn.queueHasUncommitted(this);
+    }
+  }
+
+  /** A commit begins with everything that is in the queue now. */
+  seal(): void {
+    this.isUncommitted = false;
+    this.sealed = this.ready.tail;
+  }
+
+  /** The commit is durable: its messages, and the volatile ones that only waited behind them, can be delivered. */
+  commit(): void {
+    this.visible = Math.max(this.journaledEnd <= this.sealed ? this.ready.tail : this.sealed, this.visible);
+    this.wake();
+  }
+
+  /** Looks for consumers in this turn, if there is something to deliver. */
+  wake(): void {
+    if (this.isDirty || this.consumers.length === 0 || this.messageCount === 0) return;
+    this.isDirty = true;
+    this.turn.queueIsDirty(this);
+  }
+
+  /** Gives messages to consumers that can take them. True when it stopped although both are left. */
+  dispatch(): boolean {
+    for (let left = quantum; left > 0; left--) {
+      if (this.messageCount === 0) return false;
+      const consumer = this.nextReadyConsumer();
+      if (consumer === undefined) return false;
+      this.take();
+      consumer.session.deliver(consumer);
+    }
+    return true;
+  }
+
+  /** Takes the first visible message out, into the `taken` fields; there must be one. The caller holds its chunk from now on. */
+  take(): void {
+    if (this.returned.length > 0) {
+      const message = this.returned.shift();
+      this.takenSequence = message.sequence;
+      this.takenChunk = message.chunk;
+      this.takenOffset = message.offset;
+      this.takenLength = message.length;
+      this.takenWasDelivered = true;
+      return;
+    }
+    const { ready } = this;
+    const slot = ready.shift();
+    const sequence = ready.sequences[slot]!;
+    this.takenSequence = sequence;
+    this.takenChunk = ready.chunks[slot]!;
+    this.takenOffset = ready.offsets[slot]!;
+    this.takenLength = ready.lengths[slot]!;
+    this.takenWasDelivered = sequence < this.redeliveredBelow;
+    this.deliveredBelow = sequence + 1;
+  }
+
+  /** A message that was taken is out with a consumer: after a crash it must be flagged redelivered. */
+  noteOutstanding(): void {
+    this.unacknowledgedCount++;
+    if (this.log !== undefined && this.deliveredBelow > this.recordedBelow && !this.isUnrecorded) this.markUnrecorded(this.log);
+  }
+
+  /** A message that was taken is done with. */
+  settle(sequence: number, chunk: number): void {
+    const holder = this.arena.chunks[chunk]!;
+    if (holder.isJournaled && this.log !== undefined && !this.isDeleted) this.recordSettled(this.log, sequence);
+    this.arena.drop(holder);
+  }
+
+  /** A message that was taken comes back to its place. */
+  putBack(sequence: number, chunk: number, offset: number, length: number): void {
+    if (this.isDeleted) return this.arena.drop(this.arena.chunks[chunk]!);
+    this.returned.push({ sequence, chunk, offset, length });
+    this.wake();
+  }
+
+  /** Drops what waits for a consumer and is visible; returns how many. */
+  purge(): number {
+    const count = this.messageCount;
+    for (let i = 0; i < count; i++) {
+      this.take();
+      this.settle(this.takenSequence, this.takenChunk);
+    }
+    return count;
+  }
+
+  /** Lets everything go when the queue is deleted; the deletion itself is recorded by the caller. */
+  clear(): void {
+    this.isDeleted = true;
+    this.ready.compact(); // during recovery the settled ones are still in there
+    this.visible = this.ready.tail;
+    this.purge();
+  }
+
+  addConsumer(consumer: Consumer): void {
+    this.consumers.push(consumer);
+    this.hadConsumer = true;
+    this.wake();
+  }
+
+  removeConsumer(consumer: Consumer): void {
+    const index = this.consumers.indexOf(consumer);
+    if (index < 0) return;
+    this.consumers.splice(index, 1);
+    if (index < this.turnOfConsumer) this.turnOfConsumer--;
+  }
+
+  /** Appends what happened since the last commit: settlements and how far deliveries went. */
+  record(log: MessageLog): void {
+    this.isUnrecorded = false;
+    if (this.isDeleted) return;
+    if (this.runLength > 0) log.appendSettled(this.id, this.runStart, this.runLength);
+    this.runLength = 0;
+    if (this.unacknowledgedCount > 0 && this.deliveredBelow > this.recordedBelow) {
+      log.appendDelivered(this.id, this.deliveredBelow);
+      this.recordedBelow = this.deliveredBelow;
+    }
+  }
+
+  // What recovery does, in the order of the journal.
+
+  recoverMessage(sequence: number, chunk: number, offset: number, length: number): void {
+    this.arena.chunks[chunk]!.live++;
+    this.ready.push(sequence, chunk, offset, length);
+    this.recoverSequence(sequence + 1);
+  }
+
+  recoverSettled(start: number, count: number): void {
+    const { ready } = this;
+    for (let position = ready.positionOf(start); position < ready.tail; position++) {
+      const slot = ready.slotAt(position);
+      if (ready.sequences[slot]! >= start + count) break;
+      if (ready.lengths[slot] === 0) continue;
+      this.arena.drop(this.arena.chunks[ready.chunks[slot]!]!);
+      ready.lengths[slot] = 0;
+    }
+    while (ready.length > 0 && ready.lengths[ready.slotAt(ready.head)] === 0) ready.shift();
+    this.recoverSequence(start + count);
+  }
+
+  recoverDelivered(below: number): void {
+    this.redeliveredBelow = Math.max(this.redeliveredBelow, below);
+    this.deliveredBelow = this.redeliveredBelow;
+    this.recordedBelow = this.redeliveredBelow;
+    this.recoverSequence(below);
+  }
+
+  recoverSequence(next: number): void {
+    if (next > this.nextSequence) this.nextSequence = next;
+  }
+
+  /** Everything was replayed: what is left is visible. */
+  finishRecovery(): void {
+    this.ready.compact();
+    this.visible = this.sealed = this.journaledEnd = this.ready.tail;
+  }
+
+  get deliveredMark(): number {
+    return this.recordedBelow;
+  }
+
+  private nextReadyConsumer(): Consumer | undefined {
+    const { consumers } = this;
+    const count = consumers.length;
+    for (let i = 0; i < count; i++) {
+      if (this.turnOfConsumer >= count) this.turnOfConsumer = 0;
+      const consumer = consumers[this.turnOfConsumer++]!;
+      if (consumer.isReady) return consumer;
+    }
+    return undefined;
+  }
+
+  private recordSettled(log: MessageLog, sequence: number): void {
+    if (this.runLength > 0 && sequence === this.runStart + this.runLength) {
+      this.runLength++;
+      return;
+    }
+    if (this.runLength > 0) log.appendSettled(this.id, this.runStart, this.runLength);
+    this.runStart = sequence;
+    this.runLength = 1;
+    if (!this.isUnrecorded) this.markUnrecorded(log);
+  }
+
+  private markUnrecorded(log: MessageLog): void {
+    this.isUnrecorded = true;
+    log.queueHasUnrecorded(this);
+  }
+}

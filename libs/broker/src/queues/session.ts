@@ -1,0 +1,271 @@
+import { CodedError } from '../errors.js';
+import type { Arena } from '../storage/arena.js';
+import { refuseUnbuiltArguments } from './arguments.js';
+import { Consumer } from './consumer.js';
+import type { FieldTable } from './field-table.js';
+import type { MessageLog } from './message-log.js';
+import type { Owner } from './owner.js';
+import type { Queue } from './queue.js';
+import type { Route } from './route.js';
+import type { Turn } from './turn.js';
+import { Unacknowledged } from './unacknowledged.js';
+
+/** Where a session's deliveries and confirmations go: an AMQP channel, or a handler in this process. */
+export interface SessionSink {
+  /** One message. The bytes are a content image and valid only during the call. */
+  deliver(consumer: Consumer, deliveryTag: number, isRedelivered: boolean, bytes: Buffer, start: number, length: number): void;
+  /** The message that `get` was asked for; called before `get` returns. */
+  got(deliveryTag: number, isRedelivered: boolean, messageCount: number, bytes: Buffer, start: number, length: number): void;
+  /** Every publish from the first to the `upTo`th is settled. */
+  confirmed(upTo: number): void;
+  /** The queue went away under the consumer. */
+  cancelled(consumer: Consumer): void;
+}
+
+/** What a session needs of its virtual host. */
+export interface SessionHost {
+  readonly name: string;
+  readonly arena: Arena;
+  readonly turn: Turn;
+  readonly log: MessageLog | undefined;
+  /** Called when a consumer is gone: an auto-delete queue may go with it. */
+  consumerLeft(queue: Queue): void;
+}
+
+export interface ConsumeSettings {
+  readonly tag: string;
+  readonly noAck: boolean;
+  readonly exclusive: boolean;
+  /** 0 for no limit. */
+  readonly prefetch: number;
+  readonly arguments: FieldTable;
+}
+
+/**
+ * The unit that publishes, consumes and settles: what AMQP calls a channel, without its frames.
+ *
+ * Delivery tags count from 1 through all its consumers. Publishes count from 1 once it confirms, and are confirmed in their
+ * order: a publish that needed no disk waits for the ones before it. When it closes, what was delivered and not acknowledged
+ * goes back to its queues.
+ */
+export class Session {
+  isConfirming = false;
+  publishedCount = 0;
+  isWritable = true;
+  /** The most deliveries that may be outstanding over all consumers; 0 for no limit. */
+  sharedPrefetch = 0;
+  readonly consumers = new Map<string, Consumer>();
+  readonly unacknowledged = new Unacknowledged();
+  private deliveryTag = 0;
+  private isClosed = false;
+  /** The last publish that went to the journal, and the last one before the commit under way. */
+  private journaledUpTo = 0;
+  private sealedUpTo = 0;
+  private confirmedUpTo = 0;
+  private isUncommitted = false;
+  private isConfirmQueued = false;
+
+  constructor(
+    private readonly host: SessionHost,
+    readonly owner: Owner,
+    private readonly sink: SessionSink,
+  ) {}
+
+  /**
+   * Publishes the content image `bytes[start .. start + length)`, which is copied before this returns. A persistent message is
+   * written to the journal once for all durable queues of the route.
+   */
+  publish(route: Route, isPersistent: boolean, bytes: Buffer, start: number, length: number): void {
+    const { log, arena } = this.host;
+    const isJournaled = isPersistent && log !== undefined && route.durableQueues.length > 0;
+    const { queues } = route;
+    if (queues.length > 0) {
+      let chunk;
+      let offset;
+      if (isJournaled) {
+        log.appendMessage(route, bytes, start, length);
+        chunk = log.chunk!;
+        offset = log.offset;
+      } else {
+        chunk = arena.reserveVolatile(length);
+        offset = arena.volatileOffset;
+        arena.copy(bytes, start, chunk, offset, length);
+      }
+      for (let i = 0; i < queues.length; i++) queues[i]!.enqueue(chunk.id, offset, length);
+    }
+    if (this.isConfirming) this.countPublish(isJournaled);
+  }
+
+  /** Throws when the queue is in exclusive use. Deliveries begin in a later turn. */
+  consume(queue: Queue, settings: ConsumeSettings): Consumer {
+    const { tag, noAck, exclusive, prefetch } = settings;
+    if (this.consumers.has(tag)) throw new CodedError('consumer-tag-taken', `attempt to reuse consumer tag '${tag}'`);
+    if (queue.consumers.some((other) => other.isExclusive) || (exclusive && queue.consumers.length > 0)) {
+      throw new CodedError('exclusive-consumer', `queue '${queue.name}' in vhost '${this.host.name}' in exclusive use`);
+    }
+    refuseUnbuiltArguments('consumer', tag, settings.arguments);
+    const consumer = new Consumer(tag, queue, this, noAck, exclusive, prefetch);
+    this.consumers.set(tag, consumer);
+    queue.addConsumer(consumer);
+    return consumer;
+  }
+
+  /** Nothing is delivered to the consumer after this. False when there is none of that tag. */
+  cancel(tag: string): boolean {
+    const consumer = this.consumers.get(tag);
+    if (consumer === undefined) return false;
+    this.forget(consumer);
+    this.host.consumerLeft(consumer.queue);
+    return true;
+  }
+
+  /** Fetches one message into `sink.got`; false when the queue is empty. */
+  get(queue: Queue, noAck: boolean): boolean {
+    if (queue.messageCount === 0) return false;
+    queue.take();
+    const { takenSequence, takenChunk, takenOffset, takenLength, takenWasDelivered } = queue;
+    const { bytes } = this.host.arena.chunks[takenChunk]!;
+    const tag = ++this.deliveryTag;
+    if (!noAck) {
+      this.unacknowledged.push(tag, queue, undefined, takenSequence, takenChunk, takenOffset, takenLength);
+      queue.noteOutstanding();
+    }
+    this.sink.got(tag, takenWasDelivered, queue.messageCount, bytes, takenOffset, takenLength);
+    if (noAck) queue.settle(takenSequence, takenChunk);
+    return true;
+  }
+
+  /** Hands the message that `consumer.queue` has just taken to the sink, which may settle it at once. */
+  deliver(consumer: Consumer): void {
+    const { queue } = consumer;
+    const { takenSequence, takenChunk, takenOffset, takenLength } = queue;
+    const { bytes } = this.host.arena.chunks[takenChunk]!;
+    const tag = ++this.deliveryTag;
+    if (consumer.noAck) {
+      this.sink.deliver(consumer, tag, queue.takenWasDelivered, bytes, takenOffset, takenLength);
+      queue.settle(takenSequence, takenChunk);
+      return;
+    }
+    this.unacknowledged.push(tag, queue, consumer, takenSequence, takenChunk, takenOffset, takenLength);
+    consumer.unacknowledgedCount++;
+    queue.noteOutstanding();
+    this.sink.deliver(consumer, tag, queue.takenWasDelivered, bytes, takenOffset, takenLength);
+  }
+
+  /** The messages are done with. Tag 0 with `multiple` means all outstanding. False, and nothing done, when the tag is unknown. */
+  acknowledge(tag: number, multiple: boolean): boolean {
+    return this.settle(tag, multiple, false);
+  }
+
+  /** The messages go back to their places, or are dropped. */
+  reject(tag: number, multiple: boolean, requeue: boolean): boolean {
+    return this.settle(tag, multiple, requeue);
+  }
+
+  /** Everything outstanding goes back to its place. */
+  recover(): void {
+    this.settle(0, true, true);
+  }
+
+  /** False holds deliveries back, while whoever takes them cannot keep up. */
+  setWritable(isWritable: boolean): void {
+    if (this.isWritable === isWritable) return;
+    this.isWritable = isWritable;
+    if (isWritable) this.wakeQueues();
+  }
+
+  wakeQueues(): void {
+    for (const consumer of this.consumers.values()) consumer.queue.wake();
+  }
+
+  /** The queue is deleted: its consumers here are told. */
+  queueDeleted(consumer: Consumer): void {
+    this.forget(consumer);
+    this.sink.cancelled(consumer);
+  }
+
+  close(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    const consumers = [...this.consumers.values()];
+    for (const consumer of consumers) this.forget(consumer);
+    this.recover();
+    for (const { queue } of consumers) this.host.consumerLeft(queue);
+  }
+
+  /** A commit begins. */
+  seal(): void {
+    this.isUncommitted = false;
+    this.sealedUpTo = this.publishedCount;
+  }
+
+  /** The commit is durable. */
+  commit(): void {
+    this.confirm(this.journaledUpTo <= this.sealedUpTo ? this.publishedCount : this.sealedUpTo);
+  }
+
+  /** Confirms what needed no journal, if nothing before it still waits for one. */
+  confirmUnjournaled(): void {
+    this.isConfirmQueued = false;
+    if (this.journaledUpTo <= this.confirmedUpTo) this.confirm(this.publishedCount);
+  }
+
+  private countPublish(isJournaled: boolean): void {
+    this.publishedCount++;
+    if (isJournaled) {
+      this.journaledUpTo = this.publishedCount;
+      if (this.isUncommitted) return;
+      this.isUncommitted = true;
+      this.host.turn.sessionHasUncommitted(this);
+    } else if (!this.isConfirmQueued) {
+      this.isConfirmQueued = true;
+      this.host.turn.sessionHasConfirms(this);
+    }
+  }
+
+  private confirm(upTo: number): void {
+    if (upTo <= this.confirmedUpTo || this.isClosed) return;
+    this.confirmedUpTo = upTo;
+    this.sink.confirmed(upTo);
+  }
+
+  private settle(tag: number, multiple: boolean, requeue: boolean): boolean {
+    const { unacknowledged } = this;
+    if (!multiple || tag !== 0) {
+      const slot = unacknowledged.find(tag);
+      if (slot < 0) return false;
+      if (!multiple) {
+        this.settleSlot(slot, requeue);
+        return true;
+      }
+    }
+    const upTo = tag === 0 ? Infinity : tag;
+    for (let slot = unacknowledged.oldestUpTo(upTo); slot >= 0; slot = unacknowledged.oldestUpTo(upTo)) this.settleSlot(slot, requeue);
+    return true;
+  }
+
+  private settleSlot(slot: number, requeue: boolean): void {
+    const { unacknowledged } = this;
+    const queue = unacknowledged.queues[slot]!;
+    const consumer = unacknowledged.consumers[slot];
+    const sequence = unacknowledged.sequences[slot]!;
+    const chunk = unacknowledged.chunks[slot]!;
+    const offset = unacknowledged.offsets[slot]!;
+    const length = unacknowledged.lengths[slot]!;
+    unacknowledged.remove(slot);
+    queue.unacknowledgedCount--;
+    if (requeue) queue.putBack(sequence, chunk, offset, length);
+    else queue.settle(sequence, chunk);
+    if (consumer !== undefined) {
+      consumer.unacknowledgedCount--;
+      queue.wake();
+    }
+    if (this.sharedPrefetch !== 0) this.wakeQueues();
+  }
+
+  private forget(consumer: Consumer): void {
+    consumer.isCancelled = true;
+    this.consumers.delete(consumer.tag);
+    consumer.queue.removeConsumer(consumer);
+  }
+}

@@ -1,0 +1,465 @@
+import type { Random } from '@dovecote/ground';
+import { CodedError } from '../errors.js';
+import type { Limits } from '../limits.js';
+import type { Arena, Chunk } from '../storage/arena.js';
+import { notBuilt, refuseUnbuiltArguments } from './arguments.js';
+import type { BindingRecord, Checkpoint, Definition } from './definitions.js';
+import { type Binding, bindingId, Exchange, type ExchangeSettings, type ExchangeType, exchangeTypes } from './exchange.js';
+import { encodeFieldTable, type FieldTable, fieldTableBytes } from './field-table.js';
+import type { Gate, GateState } from './gate.js';
+import type { MessageLog, RecordVisitor } from './message-log.js';
+import { Owner } from './owner.js';
+import { Queue, type QueueSettings } from './queue.js';
+import { nowhere, type Route, routeTo } from './route.js';
+import { Session, type SessionHost, type SessionSink } from './session.js';
+import type { Turn } from './turn.js';
+
+export interface VirtualHostParts {
+  readonly arena: Arena;
+  readonly turn: Turn;
+  readonly gate: Gate;
+  readonly random: Random;
+  readonly limits: Limits;
+  /** undefined where nothing is kept. */
+  readonly log: MessageLog | undefined;
+}
+
+export interface QueueDeclaration {
+  readonly passive: boolean;
+  readonly durable: boolean;
+  readonly exclusive: boolean;
+  readonly autoDelete: boolean;
+  readonly arguments: FieldTable;
+}
+
+export interface ExchangeDeclaration {
+  readonly passive: boolean;
+  readonly durable: boolean;
+  readonly autoDelete: boolean;
+  readonly internal: boolean;
+  readonly arguments: FieldTable;
+}
+
+const cachedRoutesMax = 10_000;
+
+/**
+ * Exchanges, queues and the bindings between them, and every change to them.
+ *
+ * A change is decided and applied at once and, where it concerns what is kept, appended to the journal in the same step; the
+ * caller must tell nobody before `turn.afterCommit`. Whatever was decided later stands behind it in the journal, so no message
+ * can be in a queue that a crash forgets. Refusals are CodedErrors whose sentences are those of RabbitMQ, which clients match.
+ */
+export class VirtualHost implements SessionHost, RecordVisitor {
+  /** Grows with every change that can alter a route. */
+  epoch = 1;
+  readonly arena: Arena;
+  readonly turn: Turn;
+  readonly log: MessageLog | undefined;
+  private readonly exchanges = new Map<string, Exchange>();
+  private readonly queuesByName = new Map<string, Queue>();
+  private readonly queuesById = new Map<number, Queue>();
+  private readonly routes = new Map<string, Route>();
+  private routesEpoch = 0;
+  private nextQueueId = 1;
+  private isReplayed = false;
+
+  constructor(
+    readonly name: string,
+    private readonly parts: VirtualHostParts,
+  ) {
+    this.arena = parts.arena;
+    this.turn = parts.turn;
+    this.log = parts.log;
+    for (const type of exchangeTypes) this.addExchange({ name: `amq.${type}`, type, durable: true, autoDelete: false, internal: false });
+  }
+
+  createSession(owner: Owner, sink: SessionSink): Session {
+    return new Session(this, owner, sink);
+  }
+
+  createOwner(): Owner {
+    return new Owner();
+  }
+
+  /** Deletes the exclusive queues of an owner that is gone. */
+  closeOwner(owner: Owner): void {
+    for (const queue of owner.exclusiveQueues) this.removeQueue(queue);
+    owner.exclusiveQueues.clear();
+  }
+
+  /** Whether something was decided that nobody may be told of before the next commit. */
+  get hasPendingDefinitions(): boolean {
+    return this.turn.hasPendingDefinitions;
+  }
+
+  /** Calls `run` when everything decided so far is as durable as was asked for: at once when nothing is under way. */
+  afterCommit(run: () => void): void {
+    this.turn.afterCommit(run);
+  }
+
+  /** Whether publishers may publish now, and if not, why. */
+  get gate(): GateState {
+    return this.parts.gate.state;
+  }
+
+  get gateReason(): string {
+    return this.parts.gate.reason;
+  }
+
+  get isDiskFull(): boolean {
+    return this.parts.gate.isDiskFull;
+  }
+
+  onGateChange(listener: () => void): () => void {
+    return this.parts.gate.onChange(listener);
+  }
+
+  get queues(): Iterable<Queue> {
+    return this.queuesByName.values();
+  }
+
+  get exchangeSettings(): readonly ExchangeSettings[] {
+    return [...this.exchanges.values()].map(({ settings }) => settings);
+  }
+
+  /** Finds a queue that `session` may use. */
+  findQueue(session: Session, name: string): Queue {
+    const queue = this.queuesByName.get(name);
+    if (queue === undefined) throw new CodedError('no-queue', `no queue '${name}' in vhost '${this.name}'`);
+    if (queue.owner !== undefined && queue.owner !== session.owner) throw this.locked(name);
+    return queue;
+  }
+
+  /** Where a message goes. An exchange of the empty name leads to the queue that the key names. */
+  route(exchangeName: string, key: string): Route {
+    if (this.routesEpoch !== this.epoch || this.routes.size > cachedRoutesMax) {
+      this.routes.clear();
+      this.routesEpoch = this.epoch;
+    }
+    const cacheKey = `${exchangeName}\0${key}`;
+    let route = this.routes.get(cacheKey);
+    if (route === undefined) this.routes.set(cacheKey, (route = this.findRoute(exchangeName, key)));
+    return route;
+  }
+
+  declareQueue(session: Session, givenName: string, declaration: QueueDeclaration): Queue {
+    const name = givenName.replace(/[\r\n]/g, '');
+    const existing = this.queuesByName.get(name);
+    if (declaration.passive) return this.findQueue(session, name);
+    if (existing !== undefined) {
+      this.findQueue(session, name);
+      if (existing.settings.exclusive !== declaration.exclusive) throw this.locked(name);
+      this.checkSame('queue', name, existing.settings, {
+        durable: declaration.durable,
+        auto_delete: declaration.autoDelete,
+      });
+      return existing;
+    }
+    if (name.startsWith('amq.')) throw new CodedError('reserved-name', `queue name '${name}' contains reserved prefix 'amq.'`);
+    refuseUnbuiltArguments('queue', name, declaration.arguments);
+    if (this.queuesByName.size >= this.parts.limits.queuesMax) {
+      throw new CodedError('invalid-argument', `cannot declare queue '${name}': the limit of ${this.parts.limits.queuesMax} queues is reached`);
+    }
+    const { durable, exclusive, autoDelete } = declaration;
+    const settings: QueueSettings = { id: this.nextQueueId++, name: name || this.generateName(), durable, exclusive, autoDelete };
+    const queue = this.addQueue(settings, exclusive ? session.owner : undefined);
+    if (queue.log !== undefined) this.append({ do: 'declare-queue', queue: settings });
+    return queue;
+  }
+
+  /** Returns how many messages were waiting in it; 0 for a queue that is not there, which is no error. */
+  deleteQueue(session: Session, name: string, conditions: { readonly ifUnused: boolean; readonly ifEmpty: boolean }): number {
+    if (!this.queuesByName.has(name)) return 0;
+    const queue = this.findQueue(session, name);
+    const place = `queue '${name}' in vhost '${this.name}'`;
+    if (conditions.ifUnused && queue.consumerCount > 0) throw new CodedError('in-use', `${place} in use`);
+    if (conditions.ifEmpty && queue.messageCount > 0) throw new CodedError('not-empty', `${place} not empty`);
+    const count = queue.messageCount;
+    this.removeQueue(queue);
+    return count;
+  }
+
+  purgeQueue(session: Session, name: string): number {
+    return this.findQueue(session, name).purge();
+  }
+
+  declareExchange(_session: Session, givenName: string, type: string, declaration: ExchangeDeclaration): void {
+    const name = givenName.replace(/[\r\n]/g, '');
+    if (declaration.passive) return void this.findExchange(name);
+    if (!isExchangeType(type)) {
+      if (unbuiltExchangeTypes.has(type)) throw notBuilt(`exchange type '${type}'`);
+      throw new CodedError('unknown-exchange-type', `unknown exchange type '${type}'`);
+    }
+    if (name === '') throw this.defaultExchangeError();
+    const existing = this.exchanges.get(name);
+    const { durable, autoDelete, internal } = declaration;
+    if (existing !== undefined) {
+      this.checkSame('exchange', name, existing.settings, { type, durable, auto_delete: autoDelete, internal });
+      return;
+    }
+    if (name.startsWith('amq.')) throw new CodedError('reserved-name', `exchange name '${name}' contains reserved prefix 'amq.'`);
+    refuseUnbuiltArguments('exchange', name, declaration.arguments);
+    const settings: ExchangeSettings = { name, type, durable, autoDelete, internal };
+    this.addExchange(settings);
+    if (durable) this.append({ do: 'declare-exchange', exchange: settings });
+  }
+
+  deleteExchange(_session: Session, name: string, conditions: { readonly ifUnused: boolean }): void {
+    if (name === '') throw this.defaultExchangeError();
+    if (name.startsWith('amq.')) {
+      throw new CodedError('reserved-name', `operation not permitted on the exchange '${name}': its name has the reserved prefix 'amq.'`);
+    }
+    const exchange = this.exchanges.get(name);
+    if (exchange === undefined) return;
+    if (conditions.ifUnused && exchange.bindings.size > 0) {
+      throw new CodedError('in-use', `exchange '${name}' in vhost '${this.name}' in use`);
+    }
+    this.removeExchange(exchange);
+  }
+
+  bindQueue(session: Session, queueName: string, exchangeName: string, key: string, given: FieldTable): void {
+    const { exchange, record } = this.prepareBinding(session, queueName, exchangeName, key, given);
+    const queue = this.queuesById.get(record.queueId)!;
+    if (!exchange.bind({ exchange: exchangeName, queue, key, arguments: record.arguments })) return;
+    this.epoch++;
+    if (isKept(exchange, queue)) this.append({ do: 'bind', binding: record });
+  }
+
+  /** Taking away a binding that is not there is no error. */
+  unbindQueue(session: Session, queueName: string, exchangeName: string, key: string, given: FieldTable): void {
+    const { exchange, record } = this.prepareBinding(session, queueName, exchangeName, key, given);
+    const queue = this.queuesById.get(record.queueId)!;
+    const binding = exchange.unbind(bindingId({ exchange: exchangeName, queue, key, arguments: record.arguments }));
+    if (binding === undefined) return;
+    this.epoch++;
+    if (isKept(exchange, queue)) this.append({ do: 'unbind', binding: record });
+    this.removeIfAbandoned(exchange);
+  }
+
+  bindExchange(): void {
+    throw notBuilt('a binding between two exchanges');
+  }
+
+  unbindExchange(): void {
+    throw notBuilt('a binding between two exchanges');
+  }
+
+  consumerLeft(queue: Queue): void {
+    if (queue.settings.autoDelete && queue.hadConsumer && queue.consumerCount === 0 && !queue.isDeleted) this.removeQueue(queue);
+  }
+
+  // What the journal brings back after a crash, in its order.
+
+  message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number): void {
+    this.queuesById.get(queueId)?.recoverMessage(sequence, chunk.id, offset, length);
+  }
+
+  settled(queueId: number, first: number, count: number): void {
+    this.queuesById.get(queueId)?.recoverSettled(first, count);
+  }
+
+  delivered(queueId: number, below: number): void {
+    this.queuesById.get(queueId)?.recoverDelivered(below);
+  }
+
+  definition(json: string): void {
+    this.evolve(JSON.parse(json) as Definition);
+  }
+
+  finishRecovery(): void {
+    for (const queue of this.queuesByName.values()) queue.finishRecovery();
+  }
+
+  /** Everything that is kept, as it is defined now. */
+  checkpoint(): Checkpoint {
+    const queues = [...this.queuesByName.values()].filter((queue) => queue.log !== undefined);
+    const bindings: BindingRecord[] = [];
+    for (const exchange of this.exchanges.values()) {
+      for (const { queue, key, arguments: given } of exchange.bindings.values()) {
+        if (isKept(exchange, queue)) bindings.push({ exchange: exchange.settings.name, queueId: queue.id, key, arguments: given });
+      }
+    }
+    return {
+      do: 'checkpoint',
+      nextQueueId: this.nextQueueId,
+      exchanges: this.exchangeSettings.filter(({ durable, name }) => durable && !name.startsWith('amq.')),
+      queues: queues.map((queue) => ({ queue: queue.settings, nextSequence: queue.upcomingSequence, deliveredBelow: queue.deliveredMark })),
+      bindings,
+    };
+  }
+
+  appendCheckpoint(): void {
+    this.append(this.checkpoint());
+  }
+
+  private append(definition: Definition): void {
+    if (this.log === undefined) return;
+    this.log.appendDefinition(JSON.stringify(definition));
+    this.turn.definitionWasAppended();
+  }
+
+  private evolve(definition: Definition): void {
+    switch (definition.do) {
+      case 'declare-exchange':
+        return void this.addExchange(definition.exchange);
+      case 'delete-exchange':
+        return void this.exchanges.delete(definition.name);
+      case 'declare-queue':
+        return void this.addQueue(definition.queue, undefined);
+      case 'delete-queue':
+        return void this.forgetQueue(this.queuesById.get(definition.id));
+      case 'bind':
+      case 'unbind':
+        return this.evolveBinding(definition.do, definition.binding);
+      case 'checkpoint':
+        return this.evolveCheckpoint(definition);
+    }
+  }
+
+  private evolveBinding(verb: 'bind' | 'unbind', record: BindingRecord): void {
+    const queue = this.queuesById.get(record.queueId);
+    if (queue === undefined) return;
+    const binding: Binding = { exchange: record.exchange, queue, key: record.key, arguments: record.arguments };
+    const exchange = this.exchanges.get(record.exchange);
+    if (verb === 'bind') exchange?.bind(binding);
+    else exchange?.unbind(bindingId(binding));
+  }
+
+  /** Only the first checkpoint says something new; the later ones repeat what the records before them made. */
+  private evolveCheckpoint(checkpoint: Checkpoint): void {
+    if (this.isReplayed) return;
+    this.isReplayed = true;
+    this.nextQueueId = checkpoint.nextQueueId;
+    for (const settings of checkpoint.exchanges) this.addExchange(settings);
+    for (const { queue: settings, nextSequence, deliveredBelow } of checkpoint.queues) {
+      const queue = this.addQueue(settings, undefined);
+      queue.recoverSequence(nextSequence);
+      queue.recoverDelivered(deliveredBelow);
+    }
+    for (const binding of checkpoint.bindings) this.evolveBinding('bind', binding);
+  }
+
+  private addExchange(settings: ExchangeSettings): Exchange {
+    const exchange = new Exchange(settings);
+    this.exchanges.set(settings.name, exchange);
+    this.epoch++;
+    return exchange;
+  }
+
+  private addQueue(settings: QueueSettings, owner: Owner | undefined): Queue {
+    const isKept = settings.durable && !settings.exclusive;
+    const queue = new Queue(settings, owner, this.arena, this.turn, isKept ? this.log : undefined);
+    this.queuesByName.set(settings.name, queue);
+    this.queuesById.set(settings.id, queue);
+    if (settings.id >= this.nextQueueId) this.nextQueueId = settings.id + 1;
+    owner?.exclusiveQueues.add(queue);
+    this.epoch++;
+    return queue;
+  }
+
+  private removeQueue(queue: Queue): void {
+    const abandoned = this.forgetQueue(queue);
+    if (queue.log !== undefined) this.append({ do: 'delete-queue', id: queue.id });
+    queue.owner?.exclusiveQueues.delete(queue);
+    for (const consumer of [...queue.consumers]) consumer.session.queueDeleted(consumer);
+    for (const exchange of abandoned) this.removeIfAbandoned(exchange);
+  }
+
+  /** Takes a queue and its bindings away; returns the exchanges that lost one. */
+  private forgetQueue(queue: Queue | undefined): Exchange[] {
+    if (queue === undefined) return [];
+    this.queuesByName.delete(queue.name);
+    this.queuesById.delete(queue.id);
+    this.epoch++;
+    const touched: Exchange[] = [];
+    for (const exchange of this.exchanges.values()) {
+      const own = [...exchange.bindings].filter(([, binding]) => binding.queue === queue);
+      for (const [id] of own) exchange.unbind(id);
+      if (own.length > 0) touched.push(exchange);
+    }
+    queue.clear();
+    return touched;
+  }
+
+  private removeExchange(exchange: Exchange): void {
+    this.exchanges.delete(exchange.settings.name);
+    this.epoch++;
+    if (exchange.settings.durable) this.append({ do: 'delete-exchange', name: exchange.settings.name });
+  }
+
+  private removeIfAbandoned(exchange: Exchange): void {
+    if (exchange.settings.autoDelete && exchange.hadBinding && exchange.bindings.size === 0) this.removeExchange(exchange);
+  }
+
+  private findRoute(exchangeName: string, key: string): Route {
+    if (exchangeName === '') {
+      const queue = this.queuesByName.get(key);
+      return queue === undefined ? nowhere : routeTo([queue]);
+    }
+    const exchange = this.findExchange(exchangeName);
+    if (exchange.settings.internal) {
+      throw new CodedError('internal-exchange', `cannot publish to internal exchange '${exchangeName}' in vhost '${this.name}'`);
+    }
+    const queues: Queue[] = [];
+    exchange.match(key, (queue) => queues.push(queue));
+    return routeTo(queues);
+  }
+
+  private findExchange(name: string): Exchange {
+    if (name === '') throw this.defaultExchangeError();
+    const exchange = this.exchanges.get(name);
+    if (exchange === undefined) throw new CodedError('no-exchange', `no exchange '${name}' in vhost '${this.name}'`);
+    return exchange;
+  }
+
+  private prepareBinding(session: Session, queueName: string, exchangeName: string, key: string, given: FieldTable) {
+    const queue = this.findQueue(session, queueName);
+    const exchange = this.findExchange(exchangeName);
+    const text = Object.keys(given).length === 0 ? '' : tableText(given);
+    return { exchange, record: { exchange: exchangeName, queueId: queue.id, key, arguments: text } };
+  }
+
+  private checkSame(what: string, name: string, current: object, received: Readonly<Record<string, boolean | string>>): void {
+    for (const [field, value] of Object.entries(received)) {
+      const now = (current as Record<string, unknown>)[field === 'auto_delete' ? 'autoDelete' : field];
+      if (now === value) continue;
+      throw new CodedError(
+        'inequivalent-arguments',
+        `inequivalent arg '${field}' for ${what} '${name}' in vhost '${this.name}': received '${String(value)}' but current is '${String(now)}'`,
+      );
+    }
+  }
+
+  private locked(name: string): CodedError {
+    return new CodedError(
+      'exclusive-owner',
+      `cannot obtain exclusive access to locked queue '${name}' in vhost '${this.name}'. It could be originally declared on ` +
+        'another connection or the exclusive property value does not match that of the original declaration.',
+    );
+  }
+
+  private defaultExchangeError(): CodedError {
+    return new CodedError('default-exchange', 'operation not permitted on the default exchange');
+  }
+
+  private generateName(): string {
+    return `amq.gen-${this.parts.random.bytes(16).toString('base64url')}`;
+  }
+}
+
+const unbuiltExchangeTypes = new Set(['headers', 'x-consistent-hash', 'x-delayed-message', 'x-random', 'x-modulus-hash']);
+
+function isExchangeType(type: string): type is ExchangeType {
+  return (exchangeTypes as readonly string[]).includes(type);
+}
+
+function tableText(table: FieldTable): string {
+  const bytes = Buffer.alloc(fieldTableBytes(table));
+  encodeFieldTable(table, bytes, 0);
+  return bytes.toString('base64');
+}
+
+/** A binding is kept when both of its ends are. */
+function isKept(exchange: Exchange, queue: Queue): boolean {
+  return exchange.settings.durable && queue.log !== undefined;
+}

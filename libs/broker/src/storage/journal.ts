@@ -1,0 +1,337 @@
+import { type Clock, type Disk, DiskError } from '@dovecote/ground';
+import { CodedError } from '../errors.js';
+import type { Arena, Chunk } from './arena.js';
+import { batchHeadBytes, recordHeadBytes, sealBatch } from './batch.js';
+import { createJournalFile, encodeFileHead, type JournalFile, journalFileName, sync } from './journal-file.js';
+
+/** `memory` has no journal at all. */
+export type JournalDurability = 'os' | 'fsync';
+
+/**
+ * The one append-only journal of a broker: what is decided is written here, in the order in which it was decided.
+ *
+ * Records are appended to memory and go to the file together: one write (and under `fsync` one fdatasync) is under way at a
+ * time, and what is appended meanwhile makes up the next commit. So a commit costs the same for one record and for ten
+ * thousand, and the batch grows by itself as the disk gets slower. No timer is involved.
+ *
+ * After a crash everything up to some commit is there and nothing behind it: a batch is believed as a whole or not at all.
+ * Under `os` what was committed survives the end of the process; under `fsync` also the loss of power.
+ *
+ * A failed sync ends the journal (`failed`), because nothing that is read back afterwards proves what is on the disk. A full
+ * disk does not: the write is repeated every second, `full` says so, and nothing is committed meanwhile.
+ *
+ * Single owner; it knows no message, queue or topic.
+ */
+export interface JournalEvents {
+  /** A commit begins: append what was held back. What is appended by the end of this call belongs to it. */
+  sealing(): void;
+  /** The call of `sealing` is over: what is appended from now on belongs to the next commit. */
+  sealed(): void;
+  /** What the last `sealed` closed is as durable as was asked for. */
+  committed(): void;
+  /** A new file begins: append records from which everything that is defined now can be made again. */
+  checkpoint(): void;
+  full(reason: string | undefined): void;
+  failed(error: CodedError): void;
+}
+
+export interface JournalOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly arena: Arena;
+  readonly directory: string;
+  readonly durability: JournalDurability;
+  /** A file is closed and the next one begun when it is longer than this. */
+  readonly fileBytesMax: number;
+}
+
+/** What recovery hands over: the files as they are needed now, and a new one to write to. */
+export interface JournalStart {
+  /** Oldest first; the last one is new and empty. */
+  readonly files: JournalFile[];
+  readonly lastSequence: number;
+  /** The last sequence known to be synced. */
+  readonly durableSequence: number;
+}
+
+interface Commit {
+  readonly file: JournalFile;
+  readonly chunks: readonly Chunk[];
+  readonly parts: readonly Uint8Array[];
+  readonly bytes: number;
+  readonly lastSequence: number;
+}
+
+const fullDiskRetryMs = 1000;
+
+export class Journal {
+  /** The chunk in which `reserve` made room last. */
+  chunk: Chunk;
+  /** Bytes appended and not committed: the measure for holding publishers back. */
+  uncommittedBytes = 0;
+
+  private cursor = 0;
+  /** Where the open batch begins in `chunk`, or -1 when none is open. */
+  private batchStart = -1;
+  private sealedChunks: Chunk[] = [];
+  private sealedParts: Uint8Array[] = [];
+  private isWriting = false;
+  private isFull = false;
+  private state: 'open' | 'closing' | 'ended' = 'open';
+  private events: JournalEvents | undefined;
+  private becameIdle: (() => void) | undefined;
+  private sequence: number;
+  private durableSequence: number;
+  /** Files that are needed, oldest first; the last one is being written. */
+  private readonly files: JournalFile[];
+  private nextFile: JournalFile | undefined;
+  private isCreatingFile = false;
+  /** Files nobody needs, to be removed once a commit has said so. */
+  private readonly condemned: { readonly file: JournalFile; readonly after: number }[] = [];
+  /** Work on old files that is under way. */
+  private housekeeping: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly options: JournalOptions,
+    start: JournalStart,
+  ) {
+    this.files = start.files;
+    this.sequence = start.lastSequence;
+    this.durableSequence = start.durableSequence;
+    for (const file of this.files) file.released = () => this.condemnDeadFiles();
+    this.chunk = this.openChunk(0);
+  }
+
+  /** Starts to take records: the first ones are a checkpoint. */
+  start(events: JournalEvents): void {
+    this.events = events;
+    events.checkpoint();
+    this.condemnDeadFiles();
+  }
+
+  /** Something was appended that no commit has taken yet. */
+  get hasPending(): boolean {
+    return this.batchStart >= 0 || this.sealedParts.length > 0;
+  }
+
+  /** Whether everything that was ever appended is committed. */
+  get isIdle(): boolean {
+    return !this.isWriting && !this.hasPending;
+  }
+
+  /** Makes room for a record of `length` bytes and returns where in `chunk.bytes` it begins; fill it before anything else is called. */
+  reserve(length: number): number {
+    const needed = recordHeadBytes + length;
+    if (this.batchStart < 0 || this.cursor + needed > this.chunk.bytes.length) this.openBatch(needed);
+    const bytes = this.chunk.bytes;
+    const at = this.cursor;
+    bytes[at] = length >>> 24;
+    bytes[at + 1] = length >>> 16;
+    bytes[at + 2] = length >>> 8;
+    bytes[at + 3] = length;
+    this.cursor = at + needed;
+    this.uncommittedBytes += needed;
+    return at + recordHeadBytes;
+  }
+
+  /** Begins a commit of everything appended so far, unless one is under way: then its end begins the next. */
+  seal(): void {
+    if (this.isWriting || this.state === 'ended') return;
+    this.events?.sealing();
+    if (!this.hasPending) return;
+    this.closeBatch();
+    const file = this.activeFile;
+    const parts = this.sealedParts;
+    if (file.end === 0) parts.unshift(encodeFileHead(file.number, this.sequence - parts.length + 1));
+    const commit = { file, chunks: this.sealedChunks, parts, bytes: this.uncommittedBytes, lastSequence: this.sequence };
+    this.sealedChunks = [];
+    this.sealedParts = [];
+    this.isWriting = true;
+    this.events?.sealed();
+    this.write(commit);
+    this.rollIfLong();
+  }
+
+  /** Commits and syncs what is left and lets the files go. Nothing may be appended any more. Rejects when that fails. */
+  async close(): Promise<void> {
+    if (this.state !== 'open') return this.abandon();
+    this.state = 'closing';
+    this.seal();
+    while (!this.isIdle && this.isUsable) await new Promise<void>((resolve) => (this.becameIdle = resolve));
+    await this.housekeeping;
+    if (this.isUsable) await sync(this.activeFile.handle);
+    await this.abandon();
+  }
+
+  /** Lets the files go as they are. */
+  async abandon(): Promise<void> {
+    this.state = 'ended';
+    await this.housekeeping;
+    const open = [...this.files, ...this.condemned.map(({ file }) => file), ...(this.nextFile === undefined ? [] : [this.nextFile])];
+    this.files.length = 0;
+    for (const file of open) await file.close();
+  }
+
+  private get isUsable(): boolean {
+    return this.state !== 'ended';
+  }
+
+  private get activeFile(): JournalFile {
+    return this.files.at(-1)!;
+  }
+
+  private openBatch(recordBytes: number): void {
+    const needed = batchHeadBytes + recordBytes;
+    this.closeBatch();
+    if (this.cursor + needed > this.chunk.bytes.length) {
+      this.options.arena.unpin(this.chunk);
+      this.chunk = this.openChunk(needed);
+    }
+    this.batchStart = this.cursor;
+    this.cursor += batchHeadBytes;
+    this.uncommittedBytes += batchHeadBytes;
+  }
+
+  private openChunk(bytes: number): Chunk {
+    const file = this.activeFile;
+    file.chunks++;
+    this.cursor = 0;
+    return this.options.arena.open(bytes, true, () => {
+      file.chunks--;
+      file.released?.();
+    });
+  }
+
+  private closeBatch(): void {
+    if (this.batchStart < 0) return;
+    const { chunk, batchStart, cursor } = this;
+    sealBatch(chunk.bytes, batchStart, cursor, {
+      oldestFile: this.files[0]!.number,
+      sequence: ++this.sequence,
+      durable: this.durableSequence,
+    });
+    chunk.pins++;
+    this.sealedChunks.push(chunk);
+    this.sealedParts.push(chunk.bytes.subarray(batchStart, cursor));
+    this.batchStart = -1;
+  }
+
+  private write(commit: Commit): void {
+    const { file } = commit;
+    file.handle.write(commit.parts, file.end, (error) => {
+      if (!this.isUsable) return;
+      if (error?.code === 'full' && this.state === 'open') return this.waitForSpace(commit, error);
+      if (error) return this.fail(`Writing to ${file.path} failed`, error);
+      for (const part of commit.parts) file.end += part.length;
+      file.lastSequence = commit.lastSequence;
+      if (this.options.durability === 'os') return this.finish(commit);
+      file.handle.sync((syncError) => {
+        if (!this.isUsable) return;
+        if (syncError) return this.fail(`Syncing ${file.path} failed`, syncError);
+        this.durableSequence = commit.lastSequence;
+        this.finish(commit);
+      });
+    });
+  }
+
+  private waitForSpace(commit: Commit, error: DiskError): void {
+    this.isFull = true;
+    this.events?.full(error.message);
+    this.options.clock.after(fullDiskRetryMs, () => {
+      if (this.isUsable) this.write(commit);
+    });
+  }
+
+  private finish(commit: Commit): void {
+    this.isWriting = false;
+    this.uncommittedBytes -= commit.bytes;
+    if (this.isFull) {
+      this.isFull = false;
+      this.events?.full(undefined);
+    }
+    for (const chunk of commit.chunks) this.options.arena.unpin(chunk);
+    this.events?.committed();
+    if (commit.file !== this.activeFile) this.retire(commit.file);
+    this.removeCondemned(commit.lastSequence);
+    if (this.hasPending) this.seal();
+    if (this.isIdle) this.becameIdle?.();
+  }
+
+  /** Called right behind a seal: the commit under way goes to the old file, everything later to the new one. */
+  private rollIfLong(): void {
+    const length = this.activeFile.end + this.uncommittedBytes;
+    if (length < this.options.fileBytesMax / 2) return;
+    this.prepareNextFile();
+    if (length < this.options.fileBytesMax || this.nextFile === undefined) return;
+    this.nextFile.released = () => this.condemnDeadFiles();
+    this.files.push(this.nextFile);
+    this.nextFile = undefined;
+    this.options.arena.unpin(this.chunk);
+    this.chunk = this.openChunk(0);
+    this.events?.checkpoint();
+  }
+
+  private prepareNextFile(): void {
+    if (this.nextFile !== undefined || this.isCreatingFile || this.state !== 'open') return;
+    this.isCreatingFile = true;
+    const { disk, directory } = this.options;
+    const number = this.activeFile.number + 1;
+    this.inBackground(
+      `Creating ${directory}/${journalFileName(number)} failed`,
+      createJournalFile(disk, directory, number).then(
+        (file) => {
+          this.nextFile = file;
+          this.isCreatingFile = false;
+        },
+        (error: unknown) => {
+          this.isCreatingFile = false;
+          // A full disk: the old file goes on growing as far as it can, and a later commit tries again.
+          if (!(error instanceof DiskError && error.code === 'full')) throw error;
+        },
+      ),
+    );
+  }
+
+  /** Nothing is written to `file` any more: under `os` this is the moment at which it is synced. */
+  private retire(file: JournalFile): void {
+    if (this.options.durability === 'fsync') return;
+    const last = file.lastSequence;
+    const synced = sync(file.handle).then(() => {
+      this.durableSequence = Math.max(this.durableSequence, last);
+    });
+    this.inBackground(`Syncing ${file.path} failed`, synced);
+  }
+
+  /** Files die from the oldest on: a younger one may hold the acknowledgements of an older one's messages. */
+  private condemnDeadFiles(): void {
+    while (this.files.length > 1 && this.files[0]!.chunks === 0 && this.isUsable) {
+      this.condemned.push({ file: this.files.shift()!, after: this.sequence + 1 });
+    }
+  }
+
+  /** Every batch names the oldest file that is needed: only when such a batch is committed may the files before it go. */
+  private removeCondemned(committed: number): void {
+    while (this.condemned.length > 0 && this.condemned[0]!.after <= committed) {
+      const { file } = this.condemned.shift()!;
+      const removed = this.housekeeping.then(async () => {
+        await file.close();
+        await this.options.disk.remove(file.path);
+      });
+      this.inBackground(`Removing ${file.path} failed`, removed);
+    }
+  }
+
+  private inBackground(what: string, work: Promise<void>): void {
+    const watched = work.catch((error: unknown) => this.fail(what, error));
+    this.housekeeping = this.housekeeping.then(() => watched);
+  }
+
+  private fail(what: string, error: unknown): void {
+    if (this.state === 'ended') return;
+    this.state = 'ended';
+    this.becameIdle?.();
+    const reason = error instanceof Error ? error.message : String(error);
+    const advice = 'What was not confirmed by then may be lost. Check the disk, then start the broker again';
+    this.events?.failed(new CodedError('storage-failed', `${what}: ${reason}. ${advice}`, { cause: error }));
+  }
+}
