@@ -85,7 +85,7 @@ export class Broker {
   inspect(): BrokerSnapshot {
     const queues = [...this.storage.host.queues].map((queue) => ({
       name: queue.name,
-      isDurable: queue.log !== undefined,
+      isDurable: queue.settings.durable,
       messageCount: queue.messageCount,
       unacknowledgedCount: queue.unacknowledgedCount,
       consumerCount: queue.consumerCount,
