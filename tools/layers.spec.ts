@@ -44,7 +44,7 @@ interface BadSource {
   readonly exceptions?: readonly Exception[];
 }
 
-const engine = 'libs/broker/src/engine/broker.ts';
+const engine = 'libs/broker/src/engine/open-storage.ts';
 const queue = 'libs/broker/src/queues/queue.ts';
 const log = 'libs/broker/src/log/partition.ts';
 const frames = 'libs/broker/src/amqp/frames.ts';
@@ -237,7 +237,8 @@ describe('the checker', () => {
       [engine]: `import { nothing } from '../queues/queue.js';`,
       'libs/broker/src/queues/consumer.ts': `import { queue } from './session.js';`,
       'libs/broker/src/queues/session.ts': `import type { Consumer } from './consumer.js';\nexport { type Consumer } from './consumer.js';`,
-      'libs/broker/src/amqp/server.ts': `import { Broker } from '../engine/broker.js';`,
+      'libs/broker/src/amqp/server.ts': `import { open } from '../engine/open-storage.js';`,
+      'libs/broker/src/engine/broker.ts': `import { open } from './open-storage.js';\nimport { AmqpServer } from '../amqp/server.js';`,
       'libs/messaging/src/messaging.module.ts': `import { Module } from '@nestjs/common';`,
       'libs/messaging/src/transports/amqp.ts': `export const client = () => import('rabbitmq-client');`,
       'apps/broker/src/main.ts': `import { readFileSync } from 'node:fs';\nexport const port = process.env.PORT;\nsetTimeout(() => undefined, Date.now());`,
