@@ -1,4 +1,4 @@
-export { Broker, type BrokerSnapshot, type QueueSnapshot } from './engine/broker.js';
+export { Broker, type BrokerSnapshot, type QueueSnapshot } from './broker.js';
 export type { BrokerOptions, Durability, User } from './engine/options.js';
 export type {
   BrokerConsumer,

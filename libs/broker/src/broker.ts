@@ -1,12 +1,12 @@
 import { type Ground, realGround } from '@dovecote/ground';
-import { AmqpServer } from '../amqp/server.js';
-import { CodedError } from '../errors.js';
-import { defaultLimits, type Limits } from '../limits.js';
-import type { BrokerSession } from './in-process.js';
-import { InProcessSession } from './in-process-session.js';
-import type { BrokerOptions, Durability } from './options.js';
-import { openStorage, type OpenStorage } from './open-storage.js';
-import { Users } from './users.js';
+import { AmqpServer } from './amqp/server.js';
+import { CodedError } from './errors.js';
+import { defaultLimits, type Limits } from './limits.js';
+import type { BrokerSession } from './engine/in-process.js';
+import { InProcessSession } from './engine/in-process-session.js';
+import type { BrokerOptions, Durability } from './engine/options.js';
+import { openStorage, type OpenStorage } from './engine/open-storage.js';
+import { Users } from './engine/users.js';
 
 /** What is in a broker at one moment. */
 export interface BrokerSnapshot {
