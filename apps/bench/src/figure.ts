@@ -10,6 +10,8 @@ export interface Figure {
   readonly unit: string;
   /** undefined where it cannot be known, such as the processor time of a server on another machine. */
   readonly value: number | undefined;
+  /** It says under which circumstances the others were taken; comparing it between sides says nothing. */
+  readonly isContext?: boolean;
 }
 
 /** A figure as one side showed it in one round of one case. */
@@ -48,13 +50,13 @@ export function summarize(measurements: readonly Measurement[]): ReportLine[] {
     else groups.set(key, [measurement]);
   }
   return [...groups.values()].map((group) => {
-    const { caseTitle, promise, name, unit } = group[0] as Measurement;
+    const { caseTitle, promise, name, unit, isContext } = group[0] as Measurement;
     const sides: Partial<Record<SideName, Summary>> = {};
     for (const side of ['ours', 'peer', 'bare'] as const) {
       const summary = summarizeValues(group.filter((measurement) => measurement.side === side));
       if (summary) sides[side] = summary;
     }
-    const ratio = sides.ours && sides.peer && sides.peer.median !== 0 ? sides.ours.median / sides.peer.median : undefined;
+    const ratio = !isContext && sides.ours && sides.peer && sides.peer.median !== 0 ? sides.ours.median / sides.peer.median : undefined;
     return { caseTitle, promise, name, unit, sides, ratio };
   });
 }

@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { summarize, type Measurement } from './figure.js';
-import { parseStat, readProcessTree } from './process-tree.js';
+import { parseStat, readBusyUs, readProcessTree } from './process-tree.js';
 import { formatReport, formatValue, reportAsJson } from './report.js';
 import { median, Samples } from './statistics.js';
 
@@ -40,6 +40,12 @@ describe('the processor time and memory of a process tree', () => {
     expect(readProcessTree(4, procFolder)).toBeUndefined();
   });
 
+  it('sums up what all processors did, without idling and waiting for the disk, and no guest twice', () => {
+    writeFileSync(join(procFolder, 'stat'), 'cpu  1 2 3 1000 2000 10 20 30 500 600\ncpu0 9 9 9 9 9 9 9 9 9 9\nintr 1 2\n');
+    expect(readBusyUs(procFolder)).toBe(66 * 10_000);
+    expect(readBusyUs(join(procFolder, 'absent'))).toBeUndefined();
+  });
+
   it('reads no figure out of a line it does not understand', () => {
     expect(parseStat('')).toBeUndefined();
     expect(parseStat('12 (node) S 1 2 3')).toBeUndefined();
@@ -50,8 +56,8 @@ describe('the processor time and memory of a process tree', () => {
     });
   });
 
-  const whereThereIsProc = process.platform === 'linux' ? it : it.skip;
-  whereThereIsProc('sees this very process work', () => {
+  it('sees this very process work, where there is a /proc', () => {
+    if (process.platform !== 'linux') return;
     const before = readProcessTree(process.pid);
     const own = process.cpuUsage();
     while (process.cpuUsage(own).user + process.cpuUsage(own).system < 60_000);

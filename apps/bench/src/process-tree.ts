@@ -44,6 +44,14 @@ export function readProcessTree(rootPid: number, procFolder = '/proc'): ProcessU
   return { cpuUs: ticks * TICK_US, residentBytes };
 }
 
+/** What all processors of the machine have worked since it started, in microseconds: how much others took meanwhile can be told from it. */
+export function readBusyUs(procFolder = '/proc'): number | undefined {
+  const line = /^cpu +(.*)$/m.exec(readIfThere(join(procFolder, 'stat')) ?? '')?.[1];
+  if (line === undefined) return undefined;
+  const [user = 0, nice = 0, system = 0, , , interrupts = 0, softInterrupts = 0, stolen = 0] = line.split(' ').map(Number);
+  return (user + nice + system + interrupts + softInterrupts + stolen) * TICK_US;
+}
+
 /** The second field is the program's name in brackets and may itself hold blanks and brackets, so counting starts behind the last one. */
 export function parseStat(text: string): ProcessLine | undefined {
   const nameEnd = text.lastIndexOf(')');

@@ -2,7 +2,7 @@
  * How a benchmark tells what it found: a table for people, and the same with every round as JSON. Pure.
  */
 import { arch, cpus, release, totalmem, type } from 'node:os';
-import { summarize, type Measurement, type ReportLine, type Summary } from './figure.js';
+import { summarize, type Measurement, type ReportLine, type SideName, type Summary } from './figure.js';
 
 export interface Report {
   readonly benchmark: string;
@@ -15,6 +15,8 @@ export interface Report {
   readonly failures: readonly string[];
   readonly measurements: readonly Measurement[];
 }
+
+const SIDE_TITLES: Readonly<Record<SideName, string>> = { ours: 'ours', peer: 'peer', bare: 'bare Node' };
 
 /** Three significant digits are what two rounds agree on. */
 export function formatValue(value: number | undefined): string {
@@ -31,23 +33,13 @@ export function describeMachine(): string {
 }
 
 export function formatReport(report: Report): string {
-  const lines = summarize(report.measurements);
   const text = [`${report.benchmark}, on ${describeMachine()}`, `ours: ${report.ours}`, `peer: ${report.peer ?? 'no peer'}`, ''];
-  let heading = '';
-  const rows: string[][] = [];
-  const tables: string[] = [];
-  const flush = (): void => {
-    if (rows.length > 0) tables.push(heading, formatTable([['', 'ours', 'peer', 'ours / peer'], ...rows]), '');
-    rows.length = 0;
-  };
-  for (const line of lines) {
-    const next = line.promise ? `${line.caseTitle} [${line.promise}]` : line.caseTitle;
-    if (next !== heading) flush();
-    heading = next;
-    rows.push(formatLine(line));
+  const groups = new Map<string, ReportLine[]>();
+  for (const line of summarize(report.measurements)) {
+    const heading = line.promise ? `${line.caseTitle} [${line.promise}]` : line.caseTitle;
+    groups.set(heading, [...(groups.get(heading) ?? []), line]);
   }
-  flush();
-  text.push(...tables);
+  for (const [heading, lines] of groups) text.push(heading, formatGroup(lines), '');
   for (const note of report.notes) text.push(`note: ${note}`);
   for (const failure of report.failures) text.push(`VOID: ${failure}`);
   return text.join('\n');
@@ -61,15 +53,16 @@ export function reportAsJson(report: Report): string {
   );
 }
 
-function formatLine(line: ReportLine): string[] {
-  const { ours, peer, bare } = line.sides;
-  const left = ours ?? bare;
-  return [
-    `${line.name}, ${line.unit}`,
-    formatSummary(left),
-    formatSummary(peer),
-    line.ratio === undefined ? '' : `${formatValue(line.ratio)} x`,
-  ];
+/** A column for each side that was measured; the ratio only where there are two to compare. */
+function formatGroup(lines: readonly ReportLine[]): string {
+  const sides = (['ours', 'peer', 'bare'] as const).filter((side) => lines.some((line) => line.sides[side]));
+  const hasRatio = lines.some((line) => line.ratio !== undefined);
+  const heading = ['', ...sides.map((side) => SIDE_TITLES[side]), ...(hasRatio ? ['ours / peer'] : [])];
+  const rows = lines.map((line) => {
+    const ratio = line.ratio === undefined ? '' : `${formatValue(line.ratio)} x`;
+    return [`${line.name}, ${line.unit}`, ...sides.map((side) => formatSummary(line.sides[side])), ...(hasRatio ? [ratio] : [])];
+  });
+  return formatTable([heading, ...rows]);
 }
 
 function formatSummary(summary: Summary | undefined): string {

@@ -5,7 +5,7 @@
  */
 import { setTimeout as pass } from 'node:timers/promises';
 import { measureCeiling } from './ceiling.js';
-import { measureBacklog, measureSteady, type LoadShape, type Stretch } from './load.js';
+import { measureBacklog, measureSteady, TAKEN_BY_OTHERS, type LoadShape, type Stretch } from './load.js';
 import { attachPeer, startDaemon, startPeer, type AmqpServer, type DaemonOptions, type Durability, type Peer } from './server.js';
 import { idleFigure, measureBareStart, measureDaemonStart, startFigure } from './start.js';
 import type { Figure, Measurement, SideName } from '../figure.js';
@@ -41,6 +41,7 @@ const PROMISES: Readonly<Record<Durability, string>> = {
 };
 /** Idle memory is read when what the peer's own start left has been collected. */
 const PEER_SETTLE_MS = 3000;
+const DISTURBED_PERCENT = 10;
 
 export async function runAmqpBenchmark(options: AmqpBenchmarkOptions): Promise<Report> {
   const run = new AmqpBenchmark(options);
@@ -65,6 +66,7 @@ class AmqpBenchmark {
     } finally {
       await this.peer?.server.stop();
     }
+    this.noteDisturbance();
     const { stretch, bodyBytes, backlogMessages } = this.options;
     return {
       benchmark: 'AMQP 0-9-1',
@@ -90,15 +92,26 @@ class AmqpBenchmark {
       this.notes.push('the peer was running before: its start was not measured, its idle memory is what earlier work left');
   }
 
+  private noteDisturbance(): void {
+    const taken = this.measurements.filter((measurement) => measurement.name.endsWith(TAKEN_BY_OTHERS));
+    const disturbed = taken.filter((measurement) => (measurement.value ?? 0) > DISTURBED_PERCENT);
+    if (disturbed.length === 0) return;
+    const share = `${disturbed.length} of ${taken.length} measurements`;
+    this.notes.push(
+      `other processes took more than ${DISTURBED_PERCENT} % of the machine during ${share}: rates and latencies are worse than they could be`,
+    );
+  }
+
   private async measureStarts(): Promise<void> {
     const { daemon, rounds } = this.options;
+    const title = 'start and rest';
     for (let round = 1; round <= rounds; round++) {
-      await this.take('bare', 'bare Node listener', '', round, measureBareStart);
-      if (daemon) await this.take('ours', 'start and rest', '', round, async () => measureDaemonStart(daemon, 'fsync'));
+      await this.take('bare', title, '', round, measureBareStart);
+      if (daemon) await this.take('ours', title, '', round, async () => measureDaemonStart(daemon, 'fsync'));
     }
     const { peer } = this;
     if (!peer) return;
-    await this.take('peer', 'start and rest', '', 1, async () => {
+    await this.take('peer', title, '', 1, async () => {
       await pass(PEER_SETTLE_MS);
       return [startFigure(peer.startMs), idleFigure(peer.server.pid)];
     });

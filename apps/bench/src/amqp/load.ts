@@ -3,17 +3,21 @@
  *
  * Every run ends by counting: what was published must have been confirmed and delivered, once each and in order, or its figures are void.
  */
+import { availableParallelism } from 'node:os';
 import { AmqpConnection, CHANNEL } from './connection.js';
 import { Consumer } from './consumer.js';
 import { Publisher } from './publisher.js';
 import type { AmqpServer, Durability } from './server.js';
 import type { Figure } from '../figure.js';
-import { readProcessTree, type ProcessUsage } from '../process-tree.js';
+import { readBusyUs, readProcessTree, type ProcessUsage } from '../process-tree.js';
 import type { Samples } from '../statistics.js';
 import { Method, methodFrame, shortString, table, u16, u32, u8 } from './wire.js';
 
 /** Time to take in what is still under way when the clock has stopped. */
 const DRAIN_MS_MAX = 120_000;
+
+/** The figure that tells whether the machine was idle but for the benchmark. */
+export const TAKEN_BY_OTHERS = 'taken by other processes';
 
 export interface LoadShape {
   readonly durability: Durability;
@@ -38,13 +42,14 @@ interface Snapshot {
   readonly messages: number;
   readonly server: ProcessUsage | undefined;
   readonly ownCpuUs: number;
+  readonly busyUs: number | undefined;
 }
 
 /** Publishes and consumes at once for a while; the warm-up is not counted. */
 export async function measureSteady(server: AmqpServer, shape: LoadShape, stretch: Stretch): Promise<Figure[]> {
-  return withQueue(server, shape, async (queue) => {
-    const outgoing = await openChannel(server, shape.confirmsInFlightMax !== undefined);
-    const incoming = await openChannel(server, false);
+  return withQueue(server, shape, async (queue, open) => {
+    const outgoing = await open(shape.confirmsInFlightMax !== undefined);
+    const incoming = await open(false);
     const consumer = new Consumer(incoming, shape);
     const depthRoom = (): number => shape.depthMax - (publisher.published - consumer.delivered);
     const publisher: Publisher = new Publisher(outgoing, { ...shape, queue, room: depthRoom });
@@ -74,8 +79,8 @@ export async function measureSteady(server: AmqpServer, shape: LoadShape, stretc
 
 /** Publishes a backlog with nobody listening, then drains it. */
 export async function measureBacklog(server: AmqpServer, shape: LoadShape, messages: number): Promise<Figure[]> {
-  return withQueue(server, shape, async (queue) => {
-    const outgoing = await openChannel(server, true);
+  return withQueue(server, shape, async (queue, open) => {
+    const outgoing = await open(true);
     const publisher = new Publisher(outgoing, { ...shape, queue, room: () => Number.POSITIVE_INFINITY });
     outgoing.traffic.onChunkEnd = () => publisher.pump();
     const empty = snapshot(server, 0);
@@ -84,7 +89,7 @@ export async function measureBacklog(server: AmqpServer, shape: LoadShape, messa
     const full = snapshot(server, publisher.confirmed);
     const confirming = latencies('published to confirmed', publisher.confirmLatencyMs);
 
-    const incoming = await openChannel(server, false);
+    const incoming = await open(false);
     const consumer = new Consumer(incoming, shape);
     incoming.traffic.onChunkEnd = () => consumer.flush();
     const drainBegins = snapshot(server, 0);
@@ -98,36 +103,47 @@ export async function measureBacklog(server: AmqpServer, shape: LoadShape, messa
   });
 }
 
-/** Makes a queue of the promise, and removes it whatever happens: a backlog left behind would slow down what comes next. */
-async function withQueue(server: AmqpServer, shape: LoadShape, use: (queue: string) => Promise<Figure[]>): Promise<Figure[]> {
+/** Opens a connection with a channel, in confirm mode or not. */
+type OpenChannel = (withConfirms: boolean) => Promise<AmqpConnection>;
+
+/** Makes a queue of the promise, and removes it with all connections whatever happens: what is left behind would slow down what comes next. */
+async function withQueue(
+  server: AmqpServer,
+  shape: LoadShape,
+  use: (queue: string, open: OpenChannel) => Promise<Figure[]>,
+): Promise<Figure[]> {
   const queue = `dovecote-bench-${process.pid}-${Math.round(performance.now())}`;
-  const isDurable = shape.durability !== 'memory';
-  const isQuorum = server.side === 'peer' && shape.durability === 'fsync';
-  const durableBit = 2;
-  const type = table(isQuorum ? { 'x-queue-type': 'quorum' } : {});
-  const declare = methodFrame(CHANNEL, Method.queueDeclare, u16(0), shortString(queue), u8(isDurable ? durableBit : 0), type);
-  const control = await AmqpConnection.open(server.url);
+  const opened: AmqpConnection[] = [];
+  const open: OpenChannel = async (withConfirms) => {
+    const connection = await AmqpConnection.open(server.url);
+    opened.push(connection);
+    await connection.openChannel();
+    if (withConfirms) await connection.call(methodFrame(CHANNEL, Method.confirmSelect, u8(0)), Method.confirmSelectOk);
+    return connection;
+  };
+  const removeQueue = methodFrame(CHANNEL, Method.queueDelete, u16(0), shortString(queue), u8(0));
+  const control = await open(false);
   try {
-    await control.openChannel();
-    await control.call(declare, Method.queueDeclareOk);
-    const figures = await use(queue);
-    const deleted = await control.call(methodFrame(CHANNEL, Method.queueDelete, u16(0), shortString(queue), u8(0)), Method.queueDeleteOk);
+    await control.call(declaration(server, shape, queue), Method.queueDeclareOk);
+    const figures = await use(queue, open);
+    const deleted = await control.call(removeQueue, Method.queueDeleteOk);
     const left = deleted.readUInt32BE(4);
     if (left > 0) throw new Error(`${left} messages stayed in the queue although all were delivered`);
     return figures;
   } catch (error) {
-    control.write(methodFrame(CHANNEL, Method.queueDelete, u16(0), shortString(queue), u8(0)));
+    control.write(removeQueue);
     throw error;
   } finally {
+    for (const connection of opened) if (connection !== control) connection.destroy();
     await control.close();
   }
 }
 
-async function openChannel(server: AmqpServer, withConfirms: boolean): Promise<AmqpConnection> {
-  const connection = await AmqpConnection.open(server.url);
-  await connection.openChannel();
-  if (withConfirms) await connection.call(methodFrame(CHANNEL, Method.confirmSelect, u8(0)), Method.confirmSelectOk);
-  return connection;
+function declaration(server: AmqpServer, shape: LoadShape, queue: string): Buffer {
+  const durableBit = 2;
+  const isQuorum = server.side === 'peer' && shape.durability === 'fsync';
+  const type = table(isQuorum ? { 'x-queue-type': 'quorum' } : {});
+  return methodFrame(CHANNEL, Method.queueDeclare, u16(0), shortString(queue), u8(shape.durability === 'memory' ? 0 : durableBit), type);
 }
 
 async function startConsuming(connection: AmqpConnection, queue: string, shape: LoadShape): Promise<void> {
@@ -161,19 +177,30 @@ async function finish(
 function snapshot(server: AmqpServer, messages: number): Snapshot {
   const own = process.cpuUsage();
   const usage = server.pid === undefined ? undefined : readProcessTree(server.pid);
-  return { at: performance.now(), messages, server: usage, ownCpuUs: own.user + own.system };
+  return { at: performance.now(), messages, server: usage, ownCpuUs: own.user + own.system, busyUs: readBusyUs() };
 }
 
 function costs(before: Snapshot, after: Snapshot): Figure[] {
   const messages = after.messages - before.messages;
   if (messages <= 0) throw new Error('no message came through while the clock ran');
-  const serverCpuUs = before.server && after.server ? (after.server.cpuUs - before.server.cpuUs) / messages : undefined;
-  return [
-    { name: 'messages', unit: '1/s', value: messages / ((after.at - before.at) / 1000) },
-    { name: 'server CPU per message', unit: 'µs', value: serverCpuUs },
-    { name: 'generator CPU per message', unit: 'µs', value: (after.ownCpuUs - before.ownCpuUs) / messages },
+  const elapsedUs = (after.at - before.at) * 1000;
+  const serverCpuUs = before.server && after.server && after.server.cpuUs - before.server.cpuUs;
+  const ownCpuUs = after.ownCpuUs - before.ownCpuUs;
+  const figures: Figure[] = [
+    { name: 'messages', unit: '1/s', value: messages / (elapsedUs / 1e6) },
+    { name: 'server CPU per message', unit: 'µs', value: serverCpuUs === undefined ? undefined : serverCpuUs / messages },
+    { name: 'generator CPU per message', unit: 'µs', value: ownCpuUs / messages, isContext: true },
     { name: 'server memory', unit: 'MB', value: after.server && after.server.residentBytes / 1e6 },
   ];
+  if (serverCpuUs !== undefined && before.busyUs !== undefined && after.busyUs !== undefined) {
+    const othersUs = Math.max(0, after.busyUs - before.busyUs - serverCpuUs - ownCpuUs);
+    figures.push({
+      name: 'taken by other processes',
+      unit: '% of the machine',
+      value: (100 * othersUs) / (elapsedUs * availableParallelism()),
+    });
+  }
+  return figures;
 }
 
 function latencies(name: string, samples: Samples): Figure[] {
