@@ -64,7 +64,7 @@ export const rooms: readonly Room[] = [
   },
   {
     name: 'broker/opening',
-    at: 'libs/broker/src/engine/broker.ts',
+    at: 'libs/broker/src/broker.ts',
     mayImport: ['@dovecote/ground', 'broker/floor', 'broker/storage', 'broker/queues', 'broker/log', 'broker/engine', 'broker/amqp'],
     because: 'one file puts the broker together, sockets and all; nothing that it opens knows it',
   },
