@@ -32,6 +32,8 @@ export class InProcessSession implements BrokerSession, SessionSink {
   /** Publishes without an answer, oldest first; the first one is the `confirmedCount + 1`th of the session. */
   private waiting: Waiting[] = [];
   private confirmedCount = 0;
+  /** Changes that wait for their commit. */
+  private readonly defining = new Set<(error: CodedError) => void>();
   private consumerNumber = 0;
   private error: CodedError | undefined;
 
@@ -108,6 +110,8 @@ export class InProcessSession implements BrokerSession, SessionSink {
     const waiting = this.waiting;
     this.waiting = [];
     for (const { reject } of waiting) reject(error);
+    for (const reject of this.defining) reject(error);
+    this.defining.clear();
     this.closed();
   }
 
@@ -172,7 +176,11 @@ export class InProcessSession implements BrokerSession, SessionSink {
     return new Promise((resolve, reject) => {
       if (this.error !== undefined) return reject(this.error);
       const result = change(); // a refusal rejects the promise
-      this.host.afterCommit(() => resolve(result));
+      this.defining.add(reject);
+      this.host.afterCommit(() => {
+        this.defining.delete(reject);
+        resolve(result);
+      });
     });
   }
 }
