@@ -128,9 +128,7 @@ function machineOf(node: ts.Node): Omit<Mark, 'line'> | undefined {
   if (member !== undefined) {
     const { object, name } = member;
     const isTouched =
-      machine.members[object]?.includes(name) === true ||
-      machine.chance.includes(name) ||
-      (object === 'globalThis' && machine.globals.includes(name));
+      membersOf(object).includes(name) || machine.chance.includes(name) || (object === 'globalThis' && machine.globals.includes(name));
     return isTouched ? { kind: 'machine', text: `${object}.${name}` } : undefined;
   }
   for (const [object, names] of Object.entries(machine.members)) {
@@ -142,6 +140,10 @@ function machineOf(node: ts.Node): Omit<Mark, 'line'> | undefined {
   if (ts.isCallExpression(node) && isNamed(node.expression, 'Date')) return { kind: 'machine', text: 'Date()' };
   if (ts.isIdentifier(node) && machine.globals.includes(node.text) && isValue(node)) return { kind: 'machine', text: node.text };
   return undefined;
+}
+
+function membersOf(object: string): readonly string[] {
+  return Object.hasOwn(machine.members, object) ? (machine.members[object] ?? []) : [];
 }
 
 /** `object.name` or `object['name']`, also behind `globalThis.`. */
