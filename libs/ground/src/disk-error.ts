@@ -1,3 +1,4 @@
+import { isNativeError } from 'node:util/types';
 import { DiskError, type DiskErrorCode } from './disk.js';
 import { systemCode } from './system-code.js';
 
@@ -5,7 +6,11 @@ import { systemCode } from './system-code.js';
 export function diskError(action: string, cause: unknown): DiskError {
   const system = systemCode(cause);
   const code = CODES[system] ?? 'failed';
-  return new DiskError(code, `cannot ${action}: ${ADVICE[system] ?? SENTENCES[code] ?? String(cause)}`, { cause });
+  return new DiskError(
+    code,
+    `cannot ${action}: ${ADVICE[system] ?? SENTENCES[code] ?? (isNativeError(cause) ? cause.message : String(cause))}`,
+    { cause },
+  );
 }
 
 /** What the `lock` file of a folder says about the process that owns it. */

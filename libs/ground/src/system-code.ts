@@ -1,4 +1,4 @@
-/** The system's name for what went wrong, such as `ENOSPC`; empty where there is none. */
+/** The system's name for what went wrong, such as `ENOSPC`; empty where there is none. Inside Jest Node's errors are not `instanceof Error`. */
 export function systemCode(error: unknown): string {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+  return typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' ? error.code : '';
 }

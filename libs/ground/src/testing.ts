@@ -8,3 +8,20 @@ export type { NetworkPace } from './simulated-socket.js';
 export { DiskFaults, FaultyDisk, type FaultyOperation } from './disk-faults.js';
 export { SeededRandom } from './seeded-random.js';
 export { Trace } from './trace.js';
+export {
+  describeRun,
+  shrink,
+  simulate,
+  simulateMany,
+  type ManyRuns,
+  type Scenario,
+  type ShrinkOptions,
+  type SimulationFailure,
+  type SimulationOptions,
+  type SimulationRun,
+} from './simulation.js';
+export type { ContractCase, ContractSubject, OpenSubject } from './contract.js';
+export { clockContract } from './clock-contract.js';
+export { type DiskSubject, diskContract } from './disk-contract.js';
+export { networkContract } from './network-contract.js';
+export { randomContract } from './random-contract.js';
