@@ -23,6 +23,7 @@ export const rules = [
   'long-function',
   'stale-exception',
   'kind-name',
+  'unexplained',
   'export-star',
   'default-export',
   'forward-ref',
@@ -83,6 +84,11 @@ export function check(house: House): readonly Breach[] {
     ...files
       .filter((file) => roomOf(file.path) === undefined)
       .map((file) => breach('unmapped', file.path, 1, 'belongs to no room of tools/layers.ts: add it there, with its reason')),
+    ...files
+      .filter((file) => !file.isExplained && !/(?:\.spec|\/index)\.ts$/.test(file.path))
+      .map((file) =>
+        breach('unexplained', file.path, 1, 'opens without a comment: say what it keeps, what survives a crash and who may call it'),
+      ),
     ...checkCycles(files),
   ];
 }

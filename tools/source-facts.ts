@@ -42,6 +42,8 @@ export interface MeasuredFunction {
 export interface SourceFacts {
   readonly path: string;
   readonly lines: number;
+  /** A comment stands at the left margin: over the file, or over what is in it. */
+  readonly isExplained: boolean;
   readonly imports: readonly Import[];
   readonly marks: readonly Mark[];
   readonly functions: readonly MeasuredFunction[];
@@ -66,7 +68,8 @@ export function readFacts(path: string, text: string): SourceFacts {
     ts.forEachChild(node, (child) => visit(child, inFunction || isFunction));
   };
   visit(file, false);
-  return { path, lines: text.split('\n').length - (text.endsWith('\n') ? 1 : 0), imports, marks, functions };
+  const isExplained = /^(?:\/\*\*|\/\/)/m.test(text);
+  return { path, isExplained, lines: text.split('\n').length - (text.endsWith('\n') ? 1 : 0), imports, marks, functions };
 }
 
 function importOf(node: ts.Node): Omit<Import, 'line'> | undefined {
