@@ -1,0 +1,178 @@
+/**
+ * Transports that break one promise each, over one that keeps them all: the contract suite must name what is broken. For tests only.
+ */
+import type { Envelope } from './envelope.js';
+import type { Incoming, SubscriptionRequest, Transport, TransportSubscription } from './transport.js';
+import type { TransportSubject } from './transport-contract.js';
+import { turn } from './turn.js';
+
+/** What is wrong with a transport: replaces some of its verbs. */
+type Defect = (sound: Transport) => Partial<Transport>;
+
+/** The same broker through transports with this defect. */
+export function broken(subject: TransportSubject, defect: Defect): TransportSubject {
+  const sounds = new Map<Transport, Transport>();
+  return {
+    transport() {
+      const sound = subject.transport();
+      const transport = withDefect(sound, defect(sound));
+      sounds.set(transport, sound);
+      return transport;
+    },
+    crash: (transport) => subject.crash(sounds.get(transport) ?? transport),
+    unique: (name) => subject.unique(name),
+    holdConfirms: () => subject.holdConfirms(),
+    refusePublishes: () => subject.refusePublishes(),
+    close: () => subject.close(),
+  };
+}
+
+function withDefect(sound: Transport, defect: Partial<Transport>): Transport {
+  return {
+    capabilities: sound.capabilities,
+    open: () => sound.open(),
+    publish: (envelope, deadlineMs) => sound.publish(envelope, deadlineMs),
+    subscribe: (request, onMessage) => sound.subscribe(request, onMessage),
+    close: () => sound.close(),
+    ...defect,
+  };
+}
+
+/** Changes what the subscriber sees of each delivery. */
+function seeing(change: (incoming: Incoming) => Incoming): Defect {
+  return (sound) => ({ subscribe: (request, onMessage) => sound.subscribe(request, (incoming) => onMessage(change(incoming))) });
+}
+
+function changed(incoming: Incoming, change: Partial<Incoming>): Incoming {
+  return {
+    envelope: incoming.envelope,
+    isRedelivered: incoming.isRedelivered,
+    isTakenBack: incoming.isTakenBack,
+    acknowledge: () => incoming.acknowledge(),
+    release: () => incoming.release(),
+    ...change,
+  };
+}
+
+function asking(change: (request: SubscriptionRequest) => SubscriptionRequest): Defect {
+  return (sound) => ({ subscribe: (request, onMessage) => sound.subscribe(change(request), onMessage) });
+}
+
+let instances = 0;
+
+/** Each defect, and the case that must fail because of it. */
+export const defects: Readonly<Record<string, { readonly defect: Defect; readonly failing: string }>> = {
+  'acknowledges before the handler is done': {
+    failing: 'hands out again what was delivered and not acknowledged when a member dies, marked as redelivered',
+    defect: seeing((incoming) => {
+      incoming.acknowledge();
+      return incoming;
+    }),
+  },
+  'forgets to say that it is a redelivery': {
+    failing: 'gives a released message back, marked as redelivered',
+    defect: seeing((incoming) => changed(incoming, { isRedelivered: false })),
+  },
+  'drops what is released': {
+    failing: 'gives a released message back, marked as redelivered',
+    defect: seeing((incoming) => changed(incoming, { release: () => incoming.acknowledge() })),
+  },
+  'never acknowledges': {
+    failing: 'does not hand out again what was acknowledged',
+    defect: seeing((incoming) => changed(incoming, { acknowledge: () => undefined })),
+  },
+  'ignores the prefetch': {
+    failing: 'never has more unacknowledged than the prefetch',
+    defect: asking((request) => ({ ...request, prefetch: 1_000 })),
+  },
+  'delivers to every member of a group': {
+    failing: 'gives each message to one member of a group',
+    defect: asking((request) => ({ ...request, group: `${request.group}-${(instances += 1)}` })),
+  },
+  'mixes up the groups': {
+    failing: 'gives each group a copy of its own',
+    defect: asking((request) => ({ ...request, group: 'everybody' })),
+  },
+  'delivers every type': {
+    failing: 'delivers to whoever subscribed to the type, and nothing else',
+    defect: asking((request) => ({ ...request, types: ['#'] })),
+  },
+  'resolves publish before the confirm': {
+    failing: 'resolves publish only when the broker has confirmed',
+    defect: (sound) => ({
+      publish: (envelope, deadlineMs) => {
+        void sound.publish(envelope, deadlineMs);
+        return Promise.resolve();
+      },
+    }),
+  },
+  'swallows the failure of publish': {
+    failing: 'rejects publish when the broker refuses the message',
+    defect: (sound) => ({ publish: (envelope, deadlineMs) => sound.publish(envelope, deadlineMs).catch(() => undefined) }),
+  },
+  'loses the headers': {
+    failing: 'carries every attribute, the headers and the bytes of the body',
+    defect: (sound) => ({ publish: (envelope: Envelope, deadlineMs) => sound.publish({ ...envelope, headers: {} }, deadlineMs) }),
+  },
+  'confirms first and sends later': {
+    failing: 'keeps what it confirmed although it dies right after',
+    defect: sendingLater,
+  },
+  'loses on close what nobody acknowledged': {
+    failing: 'gives back what is unacknowledged when it closes, and loses nothing',
+    defect: losingOnClose,
+  },
+  'goes on delivering after stop': {
+    failing: 'delivers nothing after stop, and still takes acknowledgements',
+    defect: (sound) => ({
+      async subscribe(request, onMessage): Promise<TransportSubscription> {
+        await sound.subscribe(request, onMessage);
+        return { stop: () => Promise.resolve() };
+      },
+    }),
+  },
+  'subscribes after it said so': {
+    failing: 'has the queue and its bindings in place when subscribe resolves',
+    defect: (sound) => ({
+      subscribe(request, onMessage): Promise<TransportSubscription> {
+        const subscribed = turn().then(() => sound.subscribe(request, onMessage));
+        return Promise.resolve({ stop: async () => (await subscribed).stop() });
+      },
+    }),
+  },
+  'publishes after close': {
+    failing: 'rejects publish after close, and closes twice',
+    defect: () => ({ publish: () => Promise.resolve() }),
+  },
+};
+
+function sendingLater(sound: Transport): Partial<Transport> {
+  let isDead = false;
+  const close = sound.close.bind(sound);
+  // A crash closes the sound transport underneath.
+  sound.close = () => {
+    isDead = true;
+    return close();
+  };
+  return {
+    publish(envelope, deadlineMs) {
+      void turn().then(() => (isDead ? undefined : sound.publish(envelope, deadlineMs).catch(() => undefined)));
+      return Promise.resolve();
+    },
+  };
+}
+
+function losingOnClose(sound: Transport): Partial<Transport> {
+  const open = new Set<Incoming>();
+  return {
+    subscribe: (request, onMessage) =>
+      sound.subscribe(request, (incoming) => {
+        open.add(incoming);
+        onMessage(incoming);
+      }),
+    async close() {
+      for (const incoming of open) incoming.acknowledge();
+      await sound.close();
+    },
+  };
+}

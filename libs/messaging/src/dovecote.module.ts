@@ -1,0 +1,89 @@
+/**
+ * The only thing an application imports: `DovecoteModule.forRoot({ service, broker })`, or `forRootAsync`. It is global, so a `Publisher` can be
+ * injected everywhere, and its hooks run first at the start and last at the shutdown.
+ *
+ *   start: connect, declare, subscribe      shutdown: take no more, finish running handlers, confirm what is published, leave
+ */
+import {
+  type BeforeApplicationShutdown,
+  ConfigurableModuleBuilder,
+  Logger,
+  Module,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
+import { DiscoveryModule, DiscoveryService, ExternalContextCreator, MetadataScanner, ModuleRef } from '@nestjs/core';
+import type { Log } from './log.js';
+import { Messaging } from './messaging.js';
+import { type MessagingOptions, checkOptions } from './options.js';
+import { Publisher } from './publisher.js';
+import { SubscriptionsExplorer } from './subscriptions.explorer.js';
+import { chooseTransport } from './transports/choose-transport.js';
+
+const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModuleBuilder<MessagingOptions>({ moduleName: 'Dovecote' })
+  .setClassMethodName('forRoot')
+  .setExtras({ isGlobal: true }, (definition, { isGlobal }) => ({ ...definition, global: isGlobal }))
+  .build();
+
+const messagingProvider = {
+  provide: Messaging,
+  inject: [MODULE_OPTIONS_TOKEN],
+  useFactory: (options: MessagingOptions): Messaging => {
+    const settings = checkOptions(options);
+    const log = nestLog();
+    return new Messaging(settings, chooseTransport(settings, log), log);
+  },
+};
+
+const publisherProvider = { provide: Publisher, inject: [Messaging], useFactory: ({ publisher }: Messaging): Publisher => publisher };
+
+const explorerProvider = {
+  provide: SubscriptionsExplorer,
+  inject: [DiscoveryService, MetadataScanner, ModuleRef, ExternalContextCreator, MODULE_OPTIONS_TOKEN],
+  useFactory: (
+    discovery: DiscoveryService,
+    scanner: MetadataScanner,
+    moduleRef: ModuleRef,
+    creator: ExternalContextCreator,
+    { inheritAppConfig = false }: MessagingOptions,
+  ): SubscriptionsExplorer => new SubscriptionsExplorer(discovery, scanner, moduleRef, creator, inheritAppConfig),
+};
+
+@Module({
+  imports: [DiscoveryModule],
+  providers: [messagingProvider, publisherProvider, explorerProvider],
+  exports: [Publisher],
+})
+export class DovecoteModule
+  extends ConfigurableModuleClass
+  implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown
+{
+  constructor(
+    private readonly messaging: Messaging,
+    private readonly explorer: SubscriptionsExplorer,
+  ) {
+    super();
+  }
+
+  async onApplicationBootstrap(): Promise<void> {
+    await this.messaging.start(this.explorer.explore());
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.messaging.drain();
+  }
+
+  /** After the HTTP server has closed: until then a request may still publish. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.messaging.close();
+  }
+}
+
+function nestLog(): Log {
+  const logger = new Logger('Dovecote');
+  return {
+    info: (sentence) => logger.log(sentence),
+    warn: (sentence) => logger.warn(sentence),
+    error: (sentence) => logger.error(sentence),
+  };
+}

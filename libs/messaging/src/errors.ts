@@ -1,0 +1,56 @@
+/**
+ * What messaging refuses, by when it happens. `code` is stable and for programs; the message is a sentence for the person who must act.
+ */
+export type MessagingErrorCode =
+  // When a class or a method is decorated
+  | 'invalid-event'
+  // When the application starts
+  | 'invalid-options'
+  | 'unknown-broker'
+  | 'missing-package'
+  | 'subscribed-twice'
+  | 'unsupported'
+  | 'broker-unreachable'
+  | 'broker-refused'
+  | 'broker-unusable'
+  // When an event is published
+  | 'not-an-event'
+  | 'invalid-publish'
+  | 'too-large'
+  | 'not-started'
+  | 'too-many-publishes'
+  | 'publish-refused'
+  | 'publish-timeout'
+  | 'closed'
+  // When a message comes in
+  | 'unreadable';
+
+const retryableCodes: ReadonlySet<MessagingErrorCode> = new Set([
+  'broker-unreachable',
+  'too-many-publishes',
+  'publish-refused',
+  'publish-timeout',
+]);
+
+export class MessagingError extends Error {
+  override readonly name = 'MessagingError';
+  /** Whether the same call may succeed later without a change by the caller. */
+  readonly retryable: boolean;
+
+  constructor(
+    readonly code: MessagingErrorCode,
+    message: string,
+    options?: ErrorOptions & { readonly retryable?: boolean },
+  ) {
+    super(message, options);
+    this.retryable = options?.retryable ?? retryableCodes.has(code);
+  }
+}
+
+/** What went wrong, in words, whatever was thrown. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  // A refused connection to a name with several addresses is an AggregateError without a message of its own.
+  if (error.message === '' && error instanceof AggregateError) return error.errors.map(reasonOf).join('; ');
+  return error.message === '' ? error.name : error.message;
+}

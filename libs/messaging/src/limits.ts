@@ -1,0 +1,24 @@
+/** Every bound of messaging, in one place. Crossing one answers the caller; nothing grows with what is thrown at it. */
+
+/** Type and id travel as short strings of AMQP. */
+export const TYPE_BYTES_MAX = 255;
+export const ID_BYTES_MAX = 255;
+export const KEY_BYTES_MAX = 1024;
+/** All headers must fit into one frame, which may be as small as 64 KiB. */
+export const HEADERS_MAX = 64;
+export const HEADER_NAME_BYTES_MAX = 128;
+export const HEADERS_BYTES_MAX = 16 * 1024;
+/** What RabbitMQ takes unless told otherwise; for more, publish a reference to the payload. */
+export const PAYLOAD_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Publishes handed to the transport and not confirmed yet; beyond either, `publish` waits for its turn. */
+export const PUBLISHES_IN_FLIGHT_MAX = 10_000;
+export const PUBLISH_BYTES_IN_FLIGHT_MAX = 64 * 1024 * 1024;
+/** Publishes that wait for their turn; beyond either, `publish` rejects at once. */
+export const PUBLISHES_WAITING_MAX = 100_000;
+export const PUBLISH_BYTES_WAITING_MAX = 256 * 1024 * 1024;
+
+/** Deliveries a service may hold unacknowledged; AMQP counts them in sixteen bits. */
+export const PREFETCH_MAX = 65_535;
+/** Messages whose failures are counted for the backoff. The oldest is forgotten first, and its next backoff is short again. */
+export const FAILURES_REMEMBERED_MAX = 10_000;

@@ -1,0 +1,108 @@
+/**
+ * A service on its broker, from start to end. Knows no NestJS: the module calls `start` when the application has started, `drain` and `close` when
+ * it shuts down. Keeps nothing across restarts; what was not confirmed or not acknowledged is the broker's to repeat.
+ */
+import { Backoff } from './backoff.js';
+import { Consumption } from './consumption.js';
+import { MessagingError } from './errors.js';
+import { Identifiers } from './identifiers.js';
+import { KeepAlive } from './keep-alive.js';
+import type { Log } from './log.js';
+import type { Settings } from './options.js';
+import { PublishWindow } from './publish-window.js';
+import { Publisher } from './publisher.js';
+import type { Subscription } from './subscription.js';
+import type { Transport, TransportSubscription } from './transport.js';
+
+export class Messaging {
+  readonly publisher: Publisher;
+  readonly #window: PublishWindow;
+  readonly #keepAlive = new KeepAlive();
+  #consumption: Consumption | undefined;
+  #subscription: TransportSubscription | undefined;
+  #isClosed = false;
+
+  constructor(
+    private readonly settings: Settings,
+    private readonly transport: Transport,
+    private readonly log: Log,
+  ) {
+    const { clock, random, service, publishTimeoutMs } = settings;
+    this.#window = new PublishWindow(clock, publishTimeoutMs);
+    this.publisher = new Publisher(service, this.#window, new Identifiers(clock, random), clock);
+  }
+
+  /** Resolves when the service can publish and every subscription is in place. Rejects with a `MessagingError`, and nothing stays open. */
+  async start(subscriptions: readonly Subscription[]): Promise<void> {
+    this.#refuseWhatCannotWork(subscriptions);
+    this.#keepAlive.hold();
+    this.#window.prepare();
+    try {
+      await this.transport.open();
+      if (this.#isClosed) return;
+      this.#window.open((envelope, deadlineMs) => this.transport.publish(envelope, deadlineMs));
+      if (subscriptions.length > 0) await this.#subscribe(subscriptions);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  /** Takes no more messages and waits for the running handlers (see `Consumption.drain`). They can still publish. */
+  async drain(): Promise<void> {
+    await this.#subscription?.stop();
+    this.#subscription = undefined;
+    await this.#consumption?.drain(this.settings.drainTimeoutMs, this.settings.abortGraceMs);
+  }
+
+  /** Waits for what is being published, then leaves the broker. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    try {
+      await this.drain();
+      await this.#window.close(this.settings.drainTimeoutMs);
+      await this.transport.close();
+    } finally {
+      this.#keepAlive.release();
+    }
+  }
+
+  async #subscribe(subscriptions: readonly Subscription[]): Promise<void> {
+    const { service, prefetch, clock, random, backoffFirstMs, backoffMaxMs } = this.settings;
+    const backoff = new Backoff(random, backoffFirstMs, backoffMaxMs);
+    const consumption = new Consumption(service, subscriptions, clock, backoff, this.log);
+    this.#consumption = consumption;
+    const types = subscriptions.map(({ definition }) => definition.type);
+    this.#subscription = await this.transport.subscribe({ group: service, types, prefetch }, (incoming) => consumption.receive(incoming));
+    // Shut down while it was still starting.
+    if (this.#isClosed) await this.#subscription.stop();
+  }
+
+  #refuseWhatCannotWork(subscriptions: readonly Subscription[]): void {
+    const { isAtLeastOnce, sharesWork, isDurable } = this.transport.capabilities;
+    if (!isAtLeastOnce || !sharesWork) {
+      throw new MessagingError(
+        'unsupported',
+        'This transport cannot promise that every event is handled at least once, by one member of the service: choose another broker.',
+      );
+    }
+    if (!isDurable)
+      this.log.warn('The broker keeps messages in memory only: they are gone with its process. Use embedded:./data to keep them.');
+    const seen = new Map<string, Subscription>();
+    for (const subscription of subscriptions) {
+      const { type } = subscription.definition;
+      const first = seen.get(type);
+      if (first !== undefined) throw subscribedTwice(this.settings.service, type, first, subscription);
+      seen.set(type, subscription);
+    }
+  }
+}
+
+function subscribedTwice(service: string, type: string, first: Subscription, second: Subscription): MessagingError {
+  const where =
+    first.place === second.place
+      ? `${first.place} subscribes to ${type} more than once: its class is provided in several modules, or the method has several @Subscribe for it. Provide it once`
+      : `${first.place} and ${second.place} both subscribe to ${type}. Within a service each event has one handler: call both from one method, or move one into a service of its own`;
+  return new MessagingError('subscribed-twice', `In the service '${service}', ${where}.`);
+}

@@ -1,0 +1,117 @@
+import { type Clock, type Random, realGround } from '@dovecote/ground';
+import { MessagingError } from './errors.js';
+import { PREFETCH_MAX } from './limits.js';
+
+/** What a service says about itself and its broker. Everything but the first two has a default. */
+export interface MessagingOptions {
+  /** The name of the service: the `source` of what it publishes, and the group its subscriptions belong to. Services of one name share the work. */
+  readonly service: string;
+  /**
+   * `embedded:./data` keeps the broker in this process and its messages in a folder, `embedded:` in memory; `amqp://user:password@host:port/vhost`
+   * (or `amqps:`) reaches any AMQP 0-9-1 broker.
+   */
+  readonly broker: string | BrokerOptions;
+  /** The most events the service may hold unacknowledged, in work and waiting; 100. */
+  readonly prefetch?: number;
+  /** How long `publish` keeps trying, in milliseconds; 30,000. */
+  readonly publishTimeoutMs?: number;
+  /** How long the start waits for a broker that cannot be reached, in milliseconds; without end when not given. */
+  readonly connectTimeoutMs?: number;
+  /** How long the shutdown waits for running handlers and unconfirmed publishes, in milliseconds; 10,000. */
+  readonly drainTimeoutMs?: number;
+  /** How long it waits after it aborted the handlers' signals, in milliseconds; 1,000. */
+  readonly abortGraceMs?: number;
+  /** The pause before a failed event comes again: from `firstMs` (100), doubling, to `maxMs` (30,000). */
+  readonly backoff?: { readonly firstMs?: number; readonly maxMs?: number };
+  /**
+   * Whether the application's global guards, pipes, interceptors and filters (`APP_GUARD`, `useGlobalPipes` …) also stand before handlers of events.
+   * False, as in a hybrid Nest application: they were written for HTTP requests, and a guard that looks for a header would refuse every event.
+   */
+  readonly inheritAppConfig?: boolean;
+  /** Time and chance; the machine's own unless a test hands in others. */
+  readonly ground?: { readonly clock: Clock; readonly random: Random };
+}
+
+export type BrokerOptions = UrlBrokerOptions | GivenBrokerOptions;
+
+export interface UrlBrokerOptions {
+  readonly url: string;
+  /** When an embedded broker confirms: when the message would survive loss of power (`fsync`, the default with a folder), the end of the process (`os`), or at once. */
+  readonly durability?: 'fsync' | 'os' | 'memory';
+  /** The `x-queue-type` of the service's queue on an AMQP broker; that broker's default when not given. */
+  readonly queueType?: 'classic' | 'quorum';
+}
+
+export interface GivenBrokerOptions {
+  /** A `Broker` that is open already, shared with others or made by a test. It is not closed with the service. */
+  readonly broker: object;
+}
+
+/** The options, checked and complete. */
+export interface Settings {
+  readonly service: string;
+  readonly broker: UrlBrokerOptions | GivenBrokerOptions;
+  readonly prefetch: number;
+  readonly publishTimeoutMs: number;
+  readonly connectTimeoutMs: number | undefined;
+  readonly drainTimeoutMs: number;
+  readonly abortGraceMs: number;
+  readonly backoffFirstMs: number;
+  readonly backoffMaxMs: number;
+  readonly inheritAppConfig: boolean;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+const SERVICE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
+
+/** Throws a `MessagingError` of code `invalid-options` whose sentence names the option. */
+export function checkOptions(options: MessagingOptions): Settings {
+  if (typeof options !== 'object' || options === null) {
+    throw refused("options are missing: DovecoteModule.forRoot({ service: 'notifications', broker: 'embedded:./data' })");
+  }
+  if (typeof options.service !== 'string' || !SERVICE.test(options.service)) {
+    throw refused(
+      `service must be the name of this service, 1 to 100 letters, digits, '.', '_' or '-', such as 'notifications'; it is ${JSON.stringify(options.service)}`,
+    );
+  }
+  const ground = options.ground ?? realGround();
+  const backoffFirstMs = wholeNumber('backoff.firstMs', options.backoff?.firstMs, 100, 1);
+  return {
+    service: options.service,
+    broker: checkBroker(options.broker),
+    prefetch: wholeNumber('prefetch', options.prefetch, 100, 1, PREFETCH_MAX),
+    publishTimeoutMs: wholeNumber('publishTimeoutMs', options.publishTimeoutMs, 30_000, 1),
+    connectTimeoutMs: options.connectTimeoutMs === undefined ? undefined : wholeNumber('connectTimeoutMs', options.connectTimeoutMs, 0, 1),
+    drainTimeoutMs: wholeNumber('drainTimeoutMs', options.drainTimeoutMs, 10_000, 0),
+    abortGraceMs: wholeNumber('abortGraceMs', options.abortGraceMs, 1_000, 0),
+    backoffFirstMs,
+    backoffMaxMs: wholeNumber('backoff.maxMs', options.backoff?.maxMs, Math.max(30_000, backoffFirstMs), backoffFirstMs),
+    inheritAppConfig: options.inheritAppConfig ?? false,
+    clock: ground.clock,
+    random: ground.random,
+  };
+}
+
+function checkBroker(broker: string | BrokerOptions): UrlBrokerOptions | GivenBrokerOptions {
+  if (typeof broker === 'string') return { url: broker };
+  if (typeof broker === 'object' && broker !== null) {
+    if ('broker' in broker && typeof broker.broker === 'object' && broker.broker !== null) return broker;
+    if ('url' in broker && typeof broker.url === 'string') return broker;
+  }
+  throw refused(
+    "broker must be a URL such as 'embedded:./data' or 'amqp://guest:guest@localhost:5672', { url, … }, or { broker } with an open Broker",
+  );
+}
+
+function wholeNumber(name: string, value: number | undefined, preset: number, min: number, max = Number.MAX_SAFE_INTEGER): number {
+  if (value === undefined) return preset;
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  throw refused(
+    `${name} must be a whole number of at least ${min}${max < Number.MAX_SAFE_INTEGER ? ` and at most ${max}` : ''}; it is ${value}`,
+  );
+}
+
+function refused(sentence: string): MessagingError {
+  return new MessagingError('invalid-options', `DovecoteModule: ${sentence}.`);
+}

@@ -1,0 +1,172 @@
+/**
+ * Finds the methods with `@Subscribe` and builds a callable of each, with its guards, pipes, interceptors and filters around it, as Nest does for
+ * the methods of a controller. Runs once, when the application has started. Keeps nothing.
+ *
+ * The context type is `rpc`: `switchToRpc().getData()` is the event, `getContext()` the message.
+ */
+import {
+  ApplicationConfig,
+  ContextIdFactory,
+  type DiscoveryService,
+  ExternalContextCreator,
+  type MetadataScanner,
+  ModuleRef,
+} from '@nestjs/core';
+import type { NestContainer } from '@nestjs/core';
+import { isObservable, lastValueFrom } from 'rxjs';
+import { MessagingError } from './errors.js';
+import { eventDefinitionOf } from './event-definition.js';
+import type { Message } from './message.js';
+import { type Subscription, type SubscriptionRecord, subscriptionRecordsOf } from './subscription.js';
+
+type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
+type Method = (...args: unknown[]) => unknown;
+type Callable = (event: object, message: Message) => Promise<unknown>;
+
+/** Where Nest's parameter decorators record themselves; `@Payload()` and `@Ctx()` of @nestjs/microservices use it too. */
+const RECORDED_PARAMETERS = '__routeArguments__';
+/** Where the parameters of a handler are recorded for this package, by the class and the method's name. */
+const HANDLER_PARAMETERS = 'dovecote:handler-parameters';
+/** Numbers of Nest's parameter kinds. Pipes see the first as a body; a validation pipe leaves the second alone. */
+const PAYLOAD = 3;
+const CONTEXT = 6;
+
+interface Parameter {
+  readonly index: number;
+  readonly data?: unknown;
+  readonly pipes: readonly unknown[];
+}
+
+const parametersFactory = {
+  exchangeKeyForValue(kind: number, field: unknown, [event, message]: readonly unknown[]): unknown {
+    if (kind === CONTEXT) return message;
+    if (kind !== PAYLOAD) return undefined;
+    return typeof field === 'string' ? (event as Readonly<Record<string, unknown>>)[field] : event;
+  },
+};
+
+export class SubscriptionsExplorer {
+  readonly #creator: ExternalContextCreator;
+
+  constructor(
+    private readonly discovery: DiscoveryService,
+    private readonly scanner: MetadataScanner,
+    moduleRef: ModuleRef,
+    inheritedCreator: ExternalContextCreator,
+    inheritAppConfig: boolean,
+  ) {
+    this.#creator = inheritAppConfig ? inheritedCreator : creatorWithoutGlobals(moduleRef);
+  }
+
+  /** Throws a `MessagingError` whose sentence names the method that cannot be subscribed. */
+  explore(): Subscription[] {
+    const subscriptions: Subscription[] = [];
+    for (const wrapper of [...this.discovery.getProviders(), ...this.discovery.getControllers()]) {
+      // Another name for a provider that is found under its own.
+      if (wrapper.isAlias) continue;
+      const prototype = prototypeOf(wrapper);
+      if (prototype === undefined) continue;
+      for (const name of this.scanner.getAllMethodNames(prototype)) {
+        const method: unknown = Reflect.get(prototype, name);
+        if (typeof method !== 'function') continue;
+        for (const record of subscriptionRecordsOf(method)) subscriptions.push(this.#subscription(wrapper, prototype, name, record));
+      }
+    }
+    return subscriptions;
+  }
+
+  #subscription(wrapper: Wrapper, prototype: object, name: string, { eventClass, options }: SubscriptionRecord): Subscription {
+    const place = `${prototype.constructor.name}.${name}`;
+    const definition = typeof eventClass === 'function' ? eventDefinitionOf(eventClass) : undefined;
+    if (definition === undefined) {
+      const subject = typeof eventClass === 'function' ? eventClass.name : `${String(eventClass)} (a circular import?)`;
+      throw new MessagingError(
+        'not-an-event',
+        `${place} subscribes to ${subject}, which is no event: put @EventMessage('some.type') on the class itself (a parent's does not count).`,
+      );
+    }
+    const concurrency = options.concurrency ?? Number.POSITIVE_INFINITY;
+    if (options.concurrency !== undefined && (!Number.isInteger(concurrency) || concurrency < 1)) {
+      throw new MessagingError(
+        'invalid-options',
+        `${place}: the concurrency of @Subscribe must be a whole number from 1, not ${concurrency}.`,
+      );
+    }
+    recordParameters(prototype, name);
+    const call = this.#isStatic(wrapper)
+      ? this.#create(wrapper.instance as object, name)
+      : this.#perMessage(wrapper, name, definition.type);
+    const handle: Callable = async (event, message) => settled(await call(event, message));
+    return { eventClass, definition, concurrency, place, handle };
+  }
+
+  #isStatic(wrapper: Wrapper): boolean {
+    return wrapper.isDependencyTreeStatic() && !wrapper.isTransient;
+  }
+
+  #create(
+    instance: object,
+    name: string,
+    context?: { readonly id: ReturnType<typeof ContextIdFactory.create>; readonly inquirer: string },
+  ): Callable {
+    const method = Reflect.get(instance, name) as Method;
+    const everything = { guards: true, interceptors: true, filters: true };
+    return this.#creator.create(
+      instance,
+      method,
+      name,
+      HANDLER_PARAMETERS,
+      parametersFactory,
+      context?.id,
+      context?.inquirer,
+      everything,
+      'rpc',
+    );
+  }
+
+  /** A handler in request scope gets an instance of its own for every message; `@Inject(REQUEST)` is what an RPC handler would see. */
+  #perMessage(wrapper: Wrapper, name: string, pattern: string): Callable {
+    const moduleRef = wrapper.host?.getProviderByKey<ModuleRef>(ModuleRef).instance;
+    if (moduleRef === undefined) throw new MessagingError('invalid-options', `${String(wrapper.name)} belongs to no module.`);
+    return async (event, message) => {
+      const request = { pattern, data: event, context: message };
+      const id = ContextIdFactory.getByRequest(request);
+      moduleRef.registerRequestByContextId(request, id);
+      const instance = await moduleRef.resolve<object>(wrapper.token, id, { strict: true });
+      return this.#create(instance, name, { id, inquirer: wrapper.id })(event, message);
+    };
+  }
+}
+
+/** A filter may answer with a stream, as Nest's own for RPC does; it counts when it has ended. */
+function settled(result: unknown): unknown {
+  return isObservable(result) ? lastValueFrom(result, { defaultValue: undefined }) : result;
+}
+
+/**
+ * Builds handlers as Nest would in an application without global guards, pipes, interceptors and filters. Its own hybrid applications keep those
+ * away from message handlers in the same way: they are written for HTTP requests, and there is none.
+ */
+function creatorWithoutGlobals(moduleRef: ModuleRef): ExternalContextCreator {
+  // Not public, but the only way to Nest's own builder with another configuration; every version of Nest 11 and 12 has it.
+  const container = Reflect.get(moduleRef, 'container') as NestContainer;
+  const bare = Object.create(container, { applicationConfig: { value: new ApplicationConfig() } }) as NestContainer;
+  return ExternalContextCreator.fromContainer(bare);
+}
+
+function prototypeOf(wrapper: Wrapper): object | undefined {
+  const instance: unknown = wrapper.instance;
+  if (typeof instance === 'object' && instance !== null) return (Object.getPrototypeOf(instance) as object | null) ?? undefined;
+  return undefined;
+}
+
+/** Event first, message second, unless the method's own parameter decorators say otherwise. */
+function recordParameters(prototype: object, name: string): void {
+  const owner = prototype.constructor;
+  const recorded = (Reflect.getMetadata(RECORDED_PARAMETERS, owner, name) ?? {}) as Readonly<Record<string, Parameter>>;
+  const taken = new Set(Object.values(recorded).map(({ index }) => index));
+  const parameters: Record<string, Parameter> = { ...recorded };
+  if (!taken.has(0)) parameters[`${PAYLOAD}:0`] = { index: 0, pipes: [] };
+  if (!taken.has(1)) parameters[`${CONTEXT}:1`] = { index: 1, pipes: [] };
+  Reflect.defineMetadata(HANDLER_PARAMETERS, parameters, owner, name);
+}

@@ -1,0 +1,66 @@
+import { describe, expect, it } from '@jest/globals';
+import { Broker } from '@dovecote/broker';
+import { broken, defects } from './broken-transports.js';
+import { type ContractCase, transportContract } from './transport-contract.js';
+import { AmqpSubject } from './transports/amqp-subject.js';
+import { EmbeddedSubject } from './transports/embedded-subject.js';
+import { turn } from './turn.js';
+
+async function openEmbedded(): Promise<EmbeddedSubject> {
+  return new EmbeddedSubject(await Broker.open({ durability: 'memory' }));
+}
+
+/** Our own broker behind a socket. */
+async function openAmqp(): Promise<AmqpSubject> {
+  const broker = await Broker.open({ durability: 'memory', amqp: { port: 0 } });
+  return AmqpSubject.open(`amqp://guest:guest@127.0.0.1:${broker.amqpPort}`, () => broker.close());
+}
+
+describe('the embedded transport', () => {
+  keeps(transportContract(openEmbedded));
+});
+
+describe('the amqp transport, on our broker', () => {
+  keeps(transportContract(openAmqp));
+});
+
+const foreignUrl = process.env['DOVECOTE_TEST_AMQP_URL'];
+
+describe('the amqp transport, on the broker at DOVECOTE_TEST_AMQP_URL', () => {
+  if (foreignUrl === undefined || foreignUrl === '') it.todo('is not set: skipped');
+  else keeps(transportContract(() => AmqpSubject.open(foreignUrl)));
+});
+
+describe('the contract suite passes a wrapped transport without a defect', () => {
+  keeps(transportContract(async () => broken(await openEmbedded(), () => ({}))));
+});
+
+describe('the contract suite notices a transport that', () => {
+  for (const [name, { defect, failing }] of Object.entries(defects)) {
+    it(name, async () => {
+      const cases = transportContract(async () => broken(await openEmbedded(), defect));
+      const guilty = cases.find((one) => one.name === failing);
+      const verdict = await outcome(guilty?.run() ?? Promise.reject(new Error('there is no such case')));
+      expect(verdict).not.toBe('passes');
+    });
+  }
+});
+
+function keeps(cases: readonly ContractCase[]): void {
+  it.each(cases)('$name', async ({ run }) => {
+    await expect(run()).resolves.toBeUndefined();
+  });
+}
+
+/** A case that waits for what a broken transport never delivers fails as well: nothing is left that could end it. */
+async function outcome(run: Promise<void>): Promise<'fails' | 'passes' | 'waits for ever'> {
+  const verdict = run.then(
+    () => 'passes' as const,
+    () => 'fails' as const,
+  );
+  return Promise.race([verdict, turns(500).then(() => 'waits for ever' as const)]);
+}
+
+async function turns(count: number): Promise<void> {
+  for (let index = 0; index < count; index++) await turn();
+}

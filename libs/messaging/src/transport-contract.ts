@@ -1,0 +1,355 @@
+/** What every `Transport` must do. Each case has a subject of its own; nothing waits for time to pass. */
+import assert from 'node:assert/strict';
+import { type Envelope, noHeaders } from './envelope.js';
+import { MessagingError } from './errors.js';
+import type { Incoming, Transport, TransportSubscription } from './transport.js';
+import { turn } from './turn.js';
+
+export interface ContractCase {
+  readonly name: string;
+  /** Rejects where the implementation does not keep the contract. */
+  readonly run: () => Promise<void>;
+}
+
+/** A broker to be tried, with what it takes to try it. */
+export interface TransportSubject {
+  /** One more transport to the same broker, not open yet: as another process would have it. */
+  transport(): Transport;
+  /** A name for a group or an event type that nobody used before, so that runs do not meet on a broker that keeps things. */
+  unique(name: string): string;
+  /** As if the process with this transport ended now: no farewell, nothing more is sent. */
+  crash(transport: Transport): Promise<void>;
+  /** What the broker answers to publishes reaches nobody until `release`. */
+  holdConfirms(): { release(): void };
+  /** From now on the broker refuses everything that is published. */
+  refusePublishes(): Promise<void>;
+  /** Leaves nothing behind. */
+  close(): Promise<void>;
+}
+
+type Body = (bench: Bench) => Promise<void>;
+
+export function transportContract(open: () => Promise<TransportSubject>): readonly ContractCase[] {
+  return Object.entries({ ...publishing, ...consuming, ...groups, ...endings }).map(([name, body]) => ({
+    name,
+    run: async () => {
+      const subject = await open();
+      const bench = new Bench(subject);
+      try {
+        await body(bench);
+      } finally {
+        await bench.close();
+        await subject.close();
+      }
+    },
+  }));
+}
+
+const publishing: Readonly<Record<string, Body>> = {
+  'carries every attribute, the headers and the bytes of the body': async (bench) => {
+    const inbox = await bench.member('readers', ['placed']);
+    const sent: Envelope = {
+      ...bench.envelope('placed', '{"name":"Zoë","price":12.5}'),
+      key: 'order-7 ü',
+      version: 3,
+      headers: { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', 'x-note': 'ünïcode' },
+    };
+    await (await bench.open()).publish(sent, Number.POSITIVE_INFINITY);
+    const got = envelopeOf(await inbox.next());
+    assert.deepEqual(
+      { ...got, headers: { ...got.headers }, body: Buffer.from(got.body).toString() },
+      { ...sent, body: Buffer.from(sent.body).toString() },
+    );
+  },
+  'delivers to whoever subscribed to the type, and nothing else': async (bench) => {
+    const inbox = await bench.member('readers', ['placed', 'paid']);
+    const sender = await bench.open();
+    for (const type of ['placed', 'shipped', 'paid']) await bench.publish(sender, type, type);
+    assert.deepEqual([textOf(await inbox.next()), textOf(await inbox.next())], ['placed', 'paid']);
+  },
+  'takes an event that nobody subscribed to': async (bench) => {
+    await bench.publish(await bench.open(), 'unheard', 'x');
+  },
+  'resolves publish only when the broker has confirmed': async (bench) => {
+    const sender = await bench.open();
+    const held = bench.subject.holdConfirms();
+    let isResolved = false;
+    const published = bench.publish(sender, 'placed', 'x').then(() => (isResolved = true));
+    await turns();
+    assert.equal(isResolved, false, 'publish resolved although the broker had not confirmed');
+    held.release();
+    await published;
+  },
+  'rejects publish when the broker refuses the message': async (bench) => {
+    const sender = await bench.open();
+    await bench.subject.refusePublishes();
+    await rejectsWith('publish-refused', bench.publish(sender, 'placed', 'x'));
+  },
+  'keeps the order of one publisher': async (bench) => {
+    const inbox = await bench.member('readers', ['placed'], 200);
+    const sender = await bench.open();
+    const expected = Array.from({ length: 100 }, (_, index) => `${index}`);
+    await Promise.all(expected.map((text) => bench.publish(sender, 'placed', text)));
+    assert.deepEqual(await inbox.texts(100), expected);
+  },
+};
+
+const consuming: Readonly<Record<string, Body>> = {
+  'hands out again what was delivered and not acknowledged when a member dies, marked as redelivered': async (bench) => {
+    const first = await bench.member('readers', ['placed']);
+    await bench.publish(await bench.open(), 'placed', 'once');
+    const delivery = await first.next();
+    assert.equal(delivery.isRedelivered, false, 'the first delivery is marked as redelivered');
+    const second = await bench.member('readers', ['placed']);
+    await bench.subject.crash(first.transport);
+    const again = await second.next();
+    assert.equal(textOf(again), 'once');
+    assert.equal(again.isRedelivered, true, 'the second delivery is not marked as redelivered');
+    assert.equal(envelopeOf(again).id, envelopeOf(delivery).id);
+  },
+  'does not hand out again what was acknowledged': async (bench) => {
+    const first = await bench.member('readers', ['placed']);
+    const sender = await bench.open();
+    await bench.publish(sender, 'placed', 'done');
+    (await first.next()).acknowledge();
+    await first.transport.close();
+    const second = await bench.member('readers', ['placed']);
+    await bench.publish(sender, 'placed', 'marker');
+    assert.equal(textOf(await second.next()), 'marker');
+  },
+  'gives a released message back, marked as redelivered': async (bench) => {
+    const inbox = await bench.member('readers', ['placed']);
+    await bench.publish(await bench.open(), 'placed', 'later');
+    (await inbox.next()).release();
+    const again = await inbox.next();
+    assert.equal(textOf(again), 'later');
+    assert.equal(again.isRedelivered, true, 'the second delivery is not marked as redelivered');
+    again.acknowledge();
+  },
+  'settles a delivery once': async (bench) => {
+    const inbox = await bench.member('readers', ['placed']);
+    const sender = await bench.open();
+    await bench.publish(sender, 'placed', 'once');
+    const delivery = await inbox.next();
+    delivery.acknowledge();
+    delivery.acknowledge();
+    delivery.release();
+    await bench.publish(sender, 'placed', 'marker');
+    assert.equal(textOf(await inbox.next()), 'marker');
+  },
+  'never has more unacknowledged than the prefetch': async (bench) => {
+    const inbox = await bench.member('readers', ['placed'], 2);
+    const witness = await bench.member('witnesses', ['placed'], 10);
+    const sender = await bench.open();
+    for (let index = 0; index < 6; index++) await bench.publish(sender, 'placed', `${index}`);
+    const first = await inbox.next();
+    await inbox.next();
+    await witness.texts(6);
+    await turns();
+    assert.equal(inbox.waiting, 0, 'more was delivered than the prefetch allows');
+    first.acknowledge();
+    assert.equal(textOf(await inbox.next()), '2');
+    await turns();
+    assert.equal(inbox.waiting, 0, 'more was delivered than the prefetch allows');
+  },
+};
+
+const groups: Readonly<Record<string, Body>> = {
+  'gives each message to one member of a group': async (bench) => {
+    const [one, two] = [await bench.member('readers', ['placed'], 5), await bench.member('readers', ['placed'], 5)];
+    const sender = await bench.open();
+    const seen: string[] = [];
+    const finish = (delivery: Incoming): void => {
+      seen.push(textOf(delivery));
+      delivery.acknowledge();
+    };
+    one.each(finish);
+    two.each(finish);
+    const sent = Array.from({ length: 40 }, (_, index) => `${index}`);
+    await Promise.all(sent.map((text) => bench.publish(sender, 'placed', text)));
+    await until(() => seen.length >= sent.length);
+    await turns();
+    assert.deepEqual(seen.toSorted(), sent.toSorted(), 'a message went to more than one member');
+    assert.ok(one.received > 0 && two.received > 0, 'one member got everything');
+  },
+  'gives each group a copy of its own': async (bench) => {
+    const [one, two] = [await bench.member('readers', ['placed']), await bench.member('auditors', ['placed'])];
+    await bench.publish(await bench.open(), 'placed', 'both');
+    assert.equal(textOf(await one.next()), 'both');
+    assert.equal(textOf(await two.next()), 'both');
+  },
+  'keeps for a group what is published while nobody is there': async (bench) => {
+    await (await bench.member('readers', ['placed'])).transport.close();
+    const sender = await bench.open();
+    for (const text of ['a', 'b', 'c']) await bench.publish(sender, 'placed', text);
+    const inbox = await bench.member('readers', ['placed'], 10);
+    assert.deepEqual(await inbox.texts(3), ['a', 'b', 'c']);
+  },
+  'has the queue and its bindings in place when subscribe resolves': async (bench) => {
+    const sender = await bench.open();
+    for (let round = 0; round < 5; round++) {
+      const inbox = await bench.member(`readers-${round}`, ['placed']);
+      await bench.publish(sender, 'placed', `${round}`);
+      assert.equal(textOf(await inbox.next()), `${round}`);
+    }
+  },
+};
+
+const endings: Readonly<Record<string, Body>> = {
+  'delivers nothing after stop, and still takes acknowledgements': async (bench) => {
+    const first = await bench.member('readers', ['placed'], 10);
+    const sender = await bench.open();
+    await bench.publish(sender, 'placed', 'before');
+    const delivery = await first.next();
+    await first.subscription.stop();
+    await bench.publish(sender, 'placed', 'after');
+    delivery.acknowledge();
+    const second = await bench.member('readers', ['placed'], 10);
+    assert.equal(textOf(await second.next()), 'after');
+    assert.equal(first.waiting, 0, 'a message came after stop');
+    await first.transport.close();
+    await turns();
+    assert.equal(second.waiting, 0, 'an acknowledgement after stop was lost');
+  },
+  'gives back what is unacknowledged when it closes, and loses nothing': async (bench) => {
+    const first = await bench.member('readers', ['placed'], 10);
+    const sender = await bench.open();
+    for (const text of ['a', 'b', 'c']) await bench.publish(sender, 'placed', text);
+    await first.texts(3, false);
+    await first.transport.close();
+    const second = await bench.member('readers', ['placed'], 10);
+    assert.deepEqual((await second.texts(3)).toSorted(), ['a', 'b', 'c']);
+  },
+  'keeps what it confirmed although it dies right after': async (bench) => {
+    const inbox = await bench.member('readers', ['placed'], 100);
+    const sender = await bench.open();
+    const sent = Array.from({ length: 50 }, (_, index) => `${index}`);
+    await Promise.all(sent.map((text) => bench.publish(sender, 'placed', text)));
+    await bench.subject.crash(sender);
+    await bench.publish(await bench.open(), 'placed', 'marker');
+    assert.deepEqual(await inbox.texts(51), [...sent, 'marker']);
+  },
+  'rejects publish after close, and closes twice': async (bench) => {
+    const sender = await bench.open();
+    await sender.close();
+    await rejectsWith('closed', bench.publish(sender, 'placed', 'x'));
+    await sender.close();
+  },
+};
+
+/** The transports of one case, their names made unique, and all of them closed at the end. */
+class Bench {
+  readonly #transports: Transport[] = [];
+  #count = 0;
+
+  constructor(readonly subject: TransportSubject) {}
+
+  async open(): Promise<Transport> {
+    const transport = this.subject.transport();
+    this.#transports.push(transport);
+    await transport.open();
+    return transport;
+  }
+
+  async member(group: string, types: readonly string[], prefetch = 10): Promise<Inbox> {
+    const inbox = new Inbox(await this.open());
+    const request = { group: this.subject.unique(group), types: types.map((type) => this.subject.unique(type)), prefetch };
+    inbox.subscription = await inbox.transport.subscribe(request, (incoming) => inbox.take(incoming));
+    return inbox;
+  }
+
+  envelope(type: string, body: string): Envelope {
+    this.#count += 1;
+    return {
+      id: `${this.subject.unique('id')}-${this.#count}`,
+      type: this.subject.unique(type),
+      source: 'contract',
+      time: '2026-01-02T03:04:05.678Z',
+      key: undefined,
+      version: 1,
+      contentType: 'application/json',
+      headers: noHeaders,
+      body: Buffer.from(body),
+    };
+  }
+
+  publish(transport: Transport, type: string, text: string): Promise<void> {
+    return transport.publish(this.envelope(type, text), Number.POSITIVE_INFINITY);
+  }
+
+  async close(): Promise<void> {
+    for (const transport of this.#transports) await transport.close();
+  }
+}
+
+/** What a member received and the case has not looked at yet. */
+class Inbox {
+  subscription: TransportSubscription = { stop: () => Promise.resolve() };
+  received = 0;
+  readonly #deliveries: Incoming[] = [];
+  #arrived: (() => void) | undefined;
+  #each: ((incoming: Incoming) => void) | undefined;
+
+  constructor(readonly transport: Transport) {}
+
+  get waiting(): number {
+    return this.#deliveries.length;
+  }
+
+  take(incoming: Incoming): void {
+    this.received += 1;
+    if (this.#each !== undefined) {
+      this.#each(incoming);
+      return;
+    }
+    this.#deliveries.push(incoming);
+    this.#arrived?.();
+  }
+
+  each(handle: (incoming: Incoming) => void): void {
+    this.#each = handle;
+  }
+
+  async next(): Promise<Incoming> {
+    while (this.#deliveries.length === 0) await new Promise<void>((resolve) => (this.#arrived = resolve));
+    return this.#deliveries.shift() as Incoming;
+  }
+
+  /** The next messages' bodies, acknowledged unless told otherwise. */
+  async texts(count: number, isAcknowledged = true): Promise<string[]> {
+    const texts: string[] = [];
+    while (texts.length < count) {
+      const incoming = await this.next();
+      texts.push(textOf(incoming));
+      if (isAcknowledged) incoming.acknowledge();
+    }
+    return texts;
+  }
+}
+
+function envelopeOf(incoming: Incoming): Envelope {
+  assert.ok('headers' in incoming.envelope, `unreadable: ${'problem' in incoming.envelope ? incoming.envelope.problem : ''}`);
+  return incoming.envelope;
+}
+
+function textOf(incoming: Incoming): string {
+  return Buffer.from(envelopeOf(incoming).body).toString();
+}
+
+async function rejectsWith(code: MessagingError['code'], work: Promise<unknown>): Promise<void> {
+  const error: unknown = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof MessagingError, `a MessagingError of code ${code} was expected, not ${String(error)}`);
+  assert.equal(error.code, code);
+}
+
+/** Enough for whatever is wrong to show where the broker is in this process; over a socket it may stay unseen, and is never seen wrongly. */
+async function turns(): Promise<void> {
+  for (let count = 0; count < 20; count++) await turn();
+}
+
+async function until(isTrue: () => boolean): Promise<void> {
+  while (!isTrue()) await turn();
+}

@@ -1,0 +1,153 @@
+/**
+ * Any AMQP 0-9-1 broker (RabbitMQ, our daemon) through amqplib.
+ *
+ * Unconfirmed messages are kept in memory across reconnects and sent again, in order and under the same id, until the broker confirms them or
+ * their deadline is over. Deliveries of a lost connection are the broker's again; acknowledging them does nothing.
+ */
+import type { ChannelModel, ConfirmChannel } from 'amqplib';
+import type { Clock } from '@dovecote/ground';
+import type { Backoff } from '../backoff.js';
+import type { Envelope } from '../envelope.js';
+import { MessagingError, reasonOf } from '../errors.js';
+import type { Log } from '../log.js';
+import type { Incoming, SubscriptionRequest, Transport, TransportCapabilities, TransportSubscription } from '../transport.js';
+import type { BrokerAddress } from './amqp-address.js';
+import { AmqpLink, type Connect, type LinkSettings } from './amqp-link.js';
+import { AmqpSubscription } from './amqp-subscription.js';
+import { toProperties } from './cloud-events.js';
+import { EVENTS_EXCHANGE } from './topology.js';
+
+export interface AmqpSettings {
+  readonly address: BrokerAddress;
+  readonly service: string;
+  readonly queueType: 'classic' | 'quorum' | undefined;
+  readonly connectTimeoutMs: number | undefined;
+  /** Finds the client library, or says which package to install. */
+  loadClient(): Promise<Connect>;
+  readonly clock: Clock;
+  readonly backoff: Backoff;
+  readonly log: Log;
+}
+
+interface Unconfirmed {
+  readonly envelope: Envelope;
+  readonly deadlineMs: number;
+  readonly resolve: () => void;
+  readonly reject: (error: MessagingError) => void;
+}
+
+/** What amqplib says when the broker answered with basic.nack; every other error there is the end of the channel. */
+const NACKED = 'message nacked';
+
+export class AmqpTransport implements Transport {
+  readonly capabilities: TransportCapabilities = { isAtLeastOnce: true, sharesWork: true, isDurable: true };
+  /** In the order of publishing, which is also that of the deadlines. */
+  readonly #unconfirmed = new Set<Unconfirmed>();
+  #channel: ConfirmChannel | undefined;
+  #publishing: AmqpLink | undefined;
+  #consuming: AmqpLink | undefined;
+  #subscription: AmqpSubscription | undefined;
+  #isClosed = false;
+
+  constructor(private readonly settings: AmqpSettings) {}
+
+  async open(): Promise<void> {
+    const connect = await this.settings.loadClient();
+    this.#publishing = new AmqpLink(this.#link('publishing', connect), {
+      moveIn: (connection) => this.#moveIn(connection),
+      lost: () => (this.#channel = undefined),
+    });
+    if (this.#isClosed) throw closedError();
+    await this.#publishing.open();
+  }
+
+  publish(envelope: Envelope, deadlineMs: number): Promise<void> {
+    if (this.#isClosed) return Promise.reject(closedError());
+    return new Promise((resolve, reject) => {
+      const message: Unconfirmed = { envelope, deadlineMs, resolve, reject };
+      if (this.#channel === undefined) this.#forgetExpired();
+      this.#unconfirmed.add(message);
+      if (this.#channel !== undefined) this.#send(this.#channel, message);
+    });
+  }
+
+  async subscribe(request: SubscriptionRequest, onMessage: (incoming: Incoming) => void): Promise<TransportSubscription> {
+    if (this.#isClosed) throw closedError();
+    const connect = await this.settings.loadClient();
+    const subscription = new AmqpSubscription(request, this.settings.queueType, onMessage, (reason) => this.#consuming?.drop(reason));
+    this.#subscription = subscription;
+    this.#consuming = new AmqpLink(this.#link('consuming', connect), subscription);
+    await this.#consuming.open();
+    return subscription;
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#subscription?.stop();
+    await this.#consuming?.close();
+    await this.#publishing?.close();
+    for (const message of this.#unconfirmed) message.reject(closedError());
+    this.#unconfirmed.clear();
+  }
+
+  async #moveIn(connection: ChannelModel): Promise<void> {
+    const channel = await connection.createConfirmChannel();
+    // Without a listener Node would end the process; the answer to whoever is waiting comes with `refused`.
+    channel.on('error', (error) => this.#refused(channel, error));
+    channel.on('close', () => this.#publishing?.drop(new Error('the broker closed the channel')));
+    await channel.assertExchange(EVENTS_EXCHANGE, 'topic', { durable: true });
+    this.#channel = channel;
+    this.#forgetExpired();
+    for (const message of this.#unconfirmed) this.#send(channel, message);
+  }
+
+  #send(channel: ConfirmChannel, message: Unconfirmed): void {
+    const { envelope } = message;
+    const body = Buffer.from(envelope.body.buffer, envelope.body.byteOffset, envelope.body.byteLength);
+    const confirmed = (error: Error | null): void => {
+      // The channel ended: the message stays in the set for the next one.
+      if (error !== null && error.message !== NACKED) return;
+      if (!this.#unconfirmed.delete(message)) return;
+      if (error === null) message.resolve();
+      else message.reject(refusedError(envelope, 'it could not store it'));
+    };
+    try {
+      channel.publish(EVENTS_EXCHANGE, envelope.type, body, toProperties(envelope), confirmed);
+    } catch (error) {
+      // Thrown for a channel that is ending, which the next one mends, and for headers that do not fit, which nothing does.
+      if (!(error instanceof RangeError)) return;
+      this.#unconfirmed.delete(message);
+      message.reject(refusedError(envelope, reasonOf(error)));
+    }
+  }
+
+  /** The broker closed the channel because of something sent on it. It does not say what, and sending all of it again could close the next one. */
+  #refused(channel: ConfirmChannel, error: Error): void {
+    if (channel !== this.#channel) return;
+    for (const message of this.#unconfirmed) message.reject(refusedError(message.envelope, reasonOf(error)));
+    this.#unconfirmed.clear();
+  }
+
+  #forgetExpired(): void {
+    const nowMs = this.settings.clock.monotonicMs();
+    for (const message of this.#unconfirmed) {
+      if (message.deadlineMs > nowMs) return;
+      this.#unconfirmed.delete(message);
+      message.reject(new MessagingError('publish-timeout', `${message.envelope.type} ${message.envelope.id} was not confirmed in time.`));
+    }
+  }
+
+  #link(role: 'publishing' | 'consuming', connect: Connect): LinkSettings {
+    const { address, service, connectTimeoutMs, clock, backoff, log } = this.settings;
+    return { address, name: `${service} (${role})`, connectTimeoutMs, connect, clock, backoff, log };
+  }
+}
+
+function refusedError({ type, id }: Envelope, reason: string): MessagingError {
+  return new MessagingError('publish-refused', `The broker did not take ${type} ${id}: ${reason}.`);
+}
+
+function closedError(): MessagingError {
+  return new MessagingError('closed', 'The connection to the broker is closed: the service has shut down.');
+}

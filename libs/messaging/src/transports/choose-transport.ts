@@ -1,0 +1,98 @@
+import { Backoff } from '../backoff.js';
+import { MessagingError, reasonOf } from '../errors.js';
+import type { Log } from '../log.js';
+import type { Settings, UrlBrokerOptions } from '../options.js';
+import type { Transport } from '../transport.js';
+import { parseAddress } from './amqp-address.js';
+import type { Connect } from './amqp-link.js';
+import { AmqpTransport } from './amqp-transport.js';
+import { type BrokerSource, type EmbeddedBroker, EmbeddedTransport } from './embedded-transport.js';
+
+/** A broker that restarts is back in seconds, so nobody should wait much longer than that for the next try. */
+const RECONNECT_FIRST_MS = 100;
+const RECONNECT_MAX_MS = 5_000;
+
+const EMBEDDED = 'embedded:';
+
+/** The transport for the broker the settings name; nothing is opened yet. Throws a `MessagingError` whose sentence says what to write instead. */
+export function chooseTransport(settings: Settings, log: Log): Transport {
+  if ('broker' in settings.broker) return new EmbeddedTransport(givenBroker(settings.broker.broker), log);
+  const { url } = settings.broker;
+  if (url.startsWith(EMBEDDED)) return new EmbeddedTransport(ownBroker(settings.broker, log), log);
+  if (/^amqps?:\/\//.test(url)) return amqpTransport(settings, settings.broker, log);
+  if (url.startsWith('kafka:')) {
+    throw new MessagingError('unknown-broker', "Kafka is not there yet: use 'embedded:./data' or 'amqp://…' as the broker for now.");
+  }
+  // Only the scheme is repeated: what follows may hold a password.
+  const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0];
+  throw new MessagingError(
+    'unknown-broker',
+    `${scheme === undefined ? 'The broker must be a URL, and this has no scheme' : `No transport speaks ${scheme}`}. Use 'embedded:./data' (in this process, kept in a folder), 'embedded:' (in memory) or 'amqp://user:password@host:port/vhost'.`,
+  );
+}
+
+function amqpTransport(settings: Settings, broker: UrlBrokerOptions, log: Log): Transport {
+  if (broker.durability !== undefined) {
+    throw new MessagingError(
+      'invalid-options',
+      'durability is for embedded brokers: an AMQP broker decides by itself when it confirms. Remove it.',
+    );
+  }
+  const { service, connectTimeoutMs, clock, random } = settings;
+  return new AmqpTransport({
+    address: parseAddress(broker.url),
+    service,
+    queueType: broker.queueType,
+    connectTimeoutMs,
+    loadClient,
+    clock,
+    backoff: new Backoff(random, RECONNECT_FIRST_MS, RECONNECT_MAX_MS),
+    log,
+  });
+}
+
+/** Loaded when it is needed: an application on the embedded broker need not install it. */
+async function loadClient(): Promise<Connect> {
+  try {
+    const client = await import('amqplib');
+    return client.connect;
+  } catch (error) {
+    throw new MessagingError('missing-package', `A broker at amqp: needs the package amqplib: npm install amqplib (${reasonOf(error)}).`, {
+      cause: error,
+    });
+  }
+}
+
+function givenBroker(broker: object): BrokerSource {
+  if (!('session' in broker) || typeof broker.session !== 'function') {
+    throw new MessagingError('invalid-options', '{ broker } must hold an open broker: { broker: await Broker.open({ … }) }.');
+  }
+  const given = broker as EmbeddedBroker;
+  return { open: () => Promise.resolve(given), isOurs: false, isDurable: given.durability !== 'memory' };
+}
+
+function ownBroker({ url, durability, queueType }: UrlBrokerOptions, log: Log): BrokerSource {
+  if (queueType !== undefined) {
+    throw new MessagingError('invalid-options', 'queueType is for AMQP brokers: the embedded broker has one kind of queue. Remove it.');
+  }
+  const folder = url.slice(EMBEDDED.length);
+  if (folder.startsWith('//')) {
+    throw new MessagingError(
+      'invalid-options',
+      "An embedded broker has a folder, not a host: write 'embedded:./data' or 'embedded:/var/lib/data'.",
+    );
+  }
+  if (folder === '' && durability !== undefined && durability !== 'memory') {
+    throw new MessagingError(
+      'invalid-options',
+      `An embedded broker without a folder cannot be durable ('${durability}'): write 'embedded:./data'.`,
+    );
+  }
+  const isDurable = folder !== '' && durability !== 'memory';
+  const options = folder === '' ? { durability: 'memory' as const } : { data: folder, durability: durability ?? ('fsync' as const) };
+  const open = async (): Promise<EmbeddedBroker> => {
+    const { Broker } = await import('@dovecote/broker');
+    return Broker.open({ ...options, log: (line) => log.info(line) });
+  };
+  return { open, isOurs: true, isDurable };
+}

@@ -1,0 +1,63 @@
+/** The broker in this process for the contract suite, with hooks to hold back and to refuse. For tests only. */
+import type { Broker, BrokerSession } from '@dovecote/broker';
+import type { Log } from '../log.js';
+import type { Transport } from '../transport.js';
+import type { TransportSubject } from '../transport-contract.js';
+import { EmbeddedTransport } from './embedded-transport.js';
+import { EVENTS_EXCHANGE } from './topology.js';
+
+export class EmbeddedSubject implements TransportSubject {
+  readonly #sessions = new Map<Transport, BrokerSession>();
+  #confirms: Promise<void> | undefined;
+
+  constructor(readonly broker: Broker) {}
+
+  transport(): Transport {
+    const { broker } = this;
+    const session = (): BrokerSession => this.#watched(transport, broker.session());
+    const watched = { durability: broker.durability, ended: broker.ended, session, close: () => broker.close() };
+    const transport: Transport = new EmbeddedTransport({ open: () => Promise.resolve(watched), isOurs: false, isDurable: false }, silent);
+    return transport;
+  }
+
+  unique(name: string): string {
+    return name;
+  }
+
+  /** The queues cannot tell the end of a session from the end of its process. */
+  async crash(transport: Transport): Promise<void> {
+    await this.#sessions.get(transport)?.close();
+    await transport.close();
+  }
+
+  holdConfirms(): { release(): void } {
+    let release = (): void => undefined;
+    this.#confirms = new Promise((resolve) => (release = resolve));
+    return { release };
+  }
+
+  async refusePublishes(): Promise<void> {
+    const session = this.broker.session();
+    await session.deleteExchange(EVENTS_EXCHANGE);
+    await session.close();
+  }
+
+  async close(): Promise<void> {
+    await this.broker.close();
+  }
+
+  #watched(transport: Transport, session: BrokerSession): BrokerSession {
+    this.#sessions.set(transport, session);
+    const publish = session.publish.bind(session);
+    session.publish = async (message) => {
+      const outcome = await publish(message);
+      await this.#confirms;
+      return outcome;
+    };
+    return session;
+  }
+}
+
+const silent: Log = { info: ignore, warn: ignore, error: ignore };
+
+function ignore(): void {}
