@@ -1,27 +1,30 @@
 /**
  * One process per data folder, held until `release` or the end of the process, however it ends.
  *
- * On Linux the lock is an abstract Unix socket named after the folder's device and inode: it is no file, the kernel frees it with
- * the process, and two names of one folder meet. It is seen by the processes of one network namespace: containers that share a folder
- * but no network are not kept apart. Elsewhere the lock is the file, which a dead owner's process number frees.
+ * On Linux and Windows the lock is a socket without a file (an abstract Unix socket, a named pipe) named after the folder's device and
+ * inode: the kernel frees it with the process, and two names of one folder meet. Abstract sockets are seen by one network namespace only, so on
+ * Linux a second socket in the folder keeps apart two containers that share it. Elsewhere the `lock` file is the lock, which a dead owner's process
+ * number frees.
  *
- *   lock    {"pid":123,"host":"dove","since":"2026-01-01T00:00:00.000Z"}
+ *   lock        {"pid":123,"host":"dove","since":"2026-01-01T00:00:00.000Z"}
+ *   lock.sock   answers while the owner lives (Linux)
  *
- * The file survives a crash and means nothing then; it is there to name the owner in the refusal of the next one.
+ * Both files survive a crash and mean nothing then; `lock` is there to name the owner in the refusal of the next one. `RealDisk.lock` calls it.
  */
-import { open, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { type Server, createServer } from 'node:net';
+import { type FileHandle, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { connect, createServer, type Server } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { DiskError, type DiskLock } from './disk.js';
-import { type LockOwner, diskError, lockedError } from './disk-error.js';
+import { diskError, lockedError, type LockOwner } from './disk-error.js';
 import { systemCode } from './system-code.js';
 
 /** Rejects with a `DiskError`: `locked` where another process (or this one) owns the folder, else what the disk said. */
 export async function lockFolder(folder: string): Promise<DiskLock> {
   const file = join(folder, 'lock');
   try {
-    return process.platform === 'linux' ? await lockBySocket(folder, file) : await lockByFile(folder, file);
+    if (process.platform === 'linux' || process.platform === 'win32') return await lockBySocket(folder, file);
+    return await lockByFile(folder, file);
   } catch (error) {
     throw error instanceof DiskError ? error : diskError(`lock ${folder}`, error);
   }
@@ -29,17 +32,24 @@ export async function lockFolder(folder: string): Promise<DiskLock> {
 
 async function lockBySocket(folder: string, file: string): Promise<DiskLock> {
   const { dev, ino } = await stat(folder, { bigint: true });
-  const server = await claim(`\0dovecote-${dev}-${ino}`);
+  const server = await claim(process.platform === 'win32' ? `\\\\.\\pipe\\dovecote-${dev}-${ino}` : `\0dovecote-${dev}-${ino}`);
   if (server === undefined) throw lockedError(folder, await readOwner(file));
+  let doorbell: Doorbell | undefined;
   try {
-    await writeFile(file, describeSelf());
+    if (process.platform === 'linux') doorbell = await hangDoorbell(folder, file);
+    await writeFile(file, describeSelf()).catch((error: unknown) => {
+      // A broker must be able to start on a full disk, to let its queues be emptied; the lock holds without the name.
+      if (systemCode(error) !== 'ENOSPC' && systemCode(error) !== 'EDQUOT') throw error;
+    });
   } catch (error) {
+    await doorbell?.remove();
     server.close();
     throw error;
   }
   return {
     async release() {
-      // The file goes first: once the socket is free, a file there may be the next owner's.
+      // The files go first: once the socket is free, what stands there may be the next owner's.
+      await doorbell?.remove();
       await rm(file, { force: true });
       server.close();
     },
@@ -50,20 +60,59 @@ async function lockBySocket(folder: string, file: string): Promise<DiskLock> {
 function claim(name: string): Promise<Server | undefined> {
   return new Promise((resolve, reject) => {
     const server = createServer((stranger) => stranger.destroy()).unref();
-    server.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(undefined) : reject(error)));
+    server.once('error', (error) => (systemCode(error) === 'EADDRINUSE' ? resolve(undefined) : reject(error)));
     server.listen({ path: name, exclusive: true }, () => resolve(server));
   });
 }
 
-/** Folders this process holds where there are no abstract sockets: its own number in a file proves nothing by itself. */
+/** The socket in the folder: whoever can connect to it, from whatever container, knows that the owner lives. */
+interface Doorbell {
+  remove(): Promise<void>;
+}
+
+/** Resolves to nothing where the volume has no sockets: then only containers are not kept apart. */
+async function hangDoorbell(folder: string, file: string): Promise<Doorbell | undefined> {
+  // A socket's address has room for about a hundred bytes; through the open folder every path is short.
+  const handle: FileHandle = await open(folder, 'r');
+  const path = `/proc/self/fd/${handle.fd}/lock.sock`;
+  if (await answers(path)) {
+    const owner = await readOwner(file);
+    await handle.close();
+    throw lockedError(folder, owner);
+  }
+  await rm(join(folder, 'lock.sock'), { force: true });
+  const server = await claim(path).catch(() => undefined);
+  if (server === undefined) {
+    await handle.close();
+    return undefined;
+  }
+  return {
+    async remove() {
+      // Node takes the file away with the socket, and needs the folder for that.
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+      await handle.close();
+    },
+  };
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const bell = connect(path);
+    bell.once('error', () => resolve(false));
+    bell.once('connect', () => {
+      bell.destroy();
+      resolve(true);
+    });
+  });
+}
+
+/** Folders this process holds where there are no such sockets: its own number in a file proves nothing by itself. */
 const heldHere = new Set<string>();
 
 async function lockByFile(folder: string, file: string): Promise<DiskLock> {
   for (;;) {
     try {
-      const handle = await open(file, 'wx');
-      await handle.writeFile(describeSelf());
-      await handle.close();
+      await writeFile(file, describeSelf(), { flag: 'wx' });
       break;
     } catch (error) {
       if (systemCode(error) !== 'EEXIST') throw error;

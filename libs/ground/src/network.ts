@@ -37,7 +37,7 @@ export interface Socket {
   /** No more `onData` until `resume`. One call may still come for bytes already read. */
   pause(): void;
   resume(): void;
-  /** Sends what was written, then closes. */
+  /** Sends what was written, then closes. A peer that does not read can hold this up for ever: `destroy` after as long as you mean to wait. */
   end(): void;
   /** Closes at once; what was not sent is lost. */
   destroy(): void;

@@ -118,11 +118,13 @@ class RealSocket implements Socket {
   end(): void {
     const socket = this.socket;
     if (!socket.writable) return;
-    socket.end();
     socket.removeAllListeners('data');
     socket.resume();
-    const linger = setTimeout(() => socket.destroy(), LINGER_MS).unref();
-    socket.once('close', () => clearTimeout(linger));
+    // From when the system has taken the last byte: a slow reader may take its time until then.
+    socket.end(() => {
+      const linger = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+      socket.once('close', () => clearTimeout(linger));
+    });
   }
 
   destroy(): void {

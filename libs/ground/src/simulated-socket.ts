@@ -109,7 +109,6 @@ export class SimulatedSocket implements Socket {
     this.#sendSoon();
     // What still comes in is dropped from now on, which also lets the end of the peer's bytes through.
     this.#receiveSoon();
-    this.#linger = this.wire.clock.after(LINGER_MS, () => this.destroy());
   }
 
   destroy(): void {
@@ -192,6 +191,7 @@ export class SimulatedSocket implements Socket {
     }
     if (this.#isEnding) {
       peer.hearEnd();
+      this.#linger ??= this.wire.clock.after(LINGER_MS, () => this.destroy());
       if (this.#last === 'end' && this.#inboxBytes === 0) this.#close();
     } else if (peer.#isClosed && peer.#ownerIsGone) this.break(0);
   }

@@ -36,7 +36,7 @@ export class SimulatedVolume {
   freeBytes(): number {
     if (this.capacityBytes === Infinity) return FREE_BYTES_MAX;
     let pages = 0;
-    for (const node of this.#nodes()) if (node instanceof SimulatedFileNode) pages += node.pageCount;
+    for (const node of this.#nodes('named')) if (node instanceof SimulatedFileNode) pages += node.pageCount;
     return Math.max(0, this.capacityBytes - pages * PAGE_BYTES);
   }
 
@@ -132,12 +132,12 @@ export class SimulatedVolume {
   }
 
   loseProcess(random: SeededRandom): void {
-    for (const node of this.#nodes()) if (node instanceof SimulatedFileNode) node.loseProcess(random);
+    for (const node of this.#nodes('named')) if (node instanceof SimulatedFileNode) node.loseProcess(random);
   }
 
   losePower(random: SeededRandom): void {
     const fate = FATES[random.below(FATES.length)] ?? 'mixed';
-    const nodes = [...this.#nodes()];
+    const nodes = [...this.#nodes('named or may be again')];
     const changes = new Map<number, NameChange>();
     for (const node of nodes) if (node instanceof Folder) for (const change of node.pending) changes.set(change.order, change);
     for (const change of [...changes.values()].sort((one, other) => one.order - other.order)) {
@@ -182,13 +182,14 @@ export class SimulatedVolume {
     return { folder: this.#folder(parts.join('/'), action), name };
   }
 
-  /** Everything that has a name now or may have one again, in an order that does not depend on chance. */
-  *#nodes(): Generator<Node> {
+  /** Everything that has a name now, or also what the loss of power may give one again, in an order that does not depend on chance. */
+  *#nodes(which: 'named' | 'named or may be again'): Generator<Node> {
     const seen = new Set<Node>([this.#root]);
     for (const node of seen) {
       yield node;
       if (!(node instanceof Folder)) continue;
       for (const below of node.names.values()) seen.add(below);
+      if (which === 'named') continue;
       for (const below of node.safeNames.values()) seen.add(below);
       for (const change of node.pending) for (const set of change.sets) if (set.node !== undefined) seen.add(set.node);
     }
