@@ -1,7 +1,8 @@
-import { frameEnd, frameOverheadBytes, routingEnd } from '../queues/content.js';
+import { contentExchange, contentRoutingKey, frameEnd, frameOverheadBytes, routingEnd } from '../queues/content.js';
 import { copyBytes, viewOf } from '../small-copy.js';
 import { encodeMethod, methodFrameBytes, type Arguments } from './method-codec.js';
 import { blockBytes, type Output } from './output.js';
+import { replyCodes } from './replies.js';
 
 /**
  * Writes messages to a client: basic.deliver, basic.get-ok and basic.return with the content behind them.
@@ -13,6 +14,9 @@ import { blockBytes, type Output } from './output.js';
  * Wire code: no I/O. One writer serves one connection.
  */
 const deliverId = 0x003c_003c;
+
+export const ackId = 0x003c_0050;
+export const ackFrameBytes = 21;
 
 /** Bytes of basic.deliver's frame beside the consumer tag, exchange and key: head 7, method 4, delivery tag 8, redelivered 1, end 1. */
 const deliverFixedBytes = 21;
@@ -49,12 +53,50 @@ export class DeliveryWriter {
     this.deliverHead(channel, tagBytes, deliveryTag, isRedelivered, bytes, start, routingBytes);
     const at = output.used;
     copyBytes(output.bytes, output.view, at, bytes, this.sourceView, start + routingBytes + 2, restBytes - 1);
-    patchChannels(output.bytes, output.view, at, at + restBytes - 1, channel);
+    patchChannels(output.view, at, at + restBytes - 1, channel);
     output.used = at + restBytes - 1;
   }
 
-  /** basic.get-ok or basic.return: a method that is not written a million times a second, then the content. */
-  withContent<N extends 'basic.get-ok' | 'basic.return'>(
+  /** basic.get-ok with its message. */
+  got(
+    channel: number,
+    deliveryTag: number,
+    redelivered: boolean,
+    messageCount: number,
+    bytes: Buffer,
+    start: number,
+    length: number,
+  ): void {
+    const exchange = contentExchange(bytes, start);
+    const routingKey = contentRoutingKey(bytes, start);
+    this.withContent(channel, 'basic.get-ok', { deliveryTag, redelivered, exchange, routingKey, messageCount }, bytes, start, length);
+  }
+
+  /** basic.return with its message, because it led nowhere. */
+  returnUnroutable(channel: number, bytes: Buffer, start: number, length: number): void {
+    const exchange = contentExchange(bytes, start);
+    const routingKey = contentRoutingKey(bytes, start);
+    const { code } = replyCodes['no-route'];
+    this.withContent(channel, 'basic.return', { replyCode: code, replyText: 'NO_ROUTE', exchange, routingKey }, bytes, start, length);
+  }
+
+  /** basic.ack to a publisher. */
+  confirm(channel: number, deliveryTag: number, isMultiple: boolean): void {
+    const { output } = this;
+    output.reserve(ackFrameBytes);
+    const { bytes, view, used } = output;
+    bytes[used] = 1;
+    view.setUint16(used + 1, channel);
+    view.setUint32(used + 3, ackFrameBytes - frameOverheadBytes);
+    view.setUint32(used + 7, ackId);
+    view.setUint32(used + 11, deliveryTag / 0x1_0000_0000);
+    view.setUint32(used + 15, deliveryTag);
+    bytes[used + 19] = isMultiple ? 1 : 0;
+    bytes[used + 20] = frameEnd;
+    output.used = used + ackFrameBytes;
+  }
+
+  private withContent<N extends 'basic.get-ok' | 'basic.return'>(
     channel: number,
     name: N,
     values: Arguments<N>,
@@ -129,9 +171,8 @@ export class DeliveryWriter {
 }
 
 /** Sets the channel of the header frame at `at` and of the body frame behind it, if there is one before `end`. */
-function patchChannels(bytes: Buffer, view: DataView, at: number, end: number, channel: number): void {
+function patchChannels(view: DataView, at: number, end: number, channel: number): void {
   view.setUint16(at + 1, channel);
   const bodyFrameAt = at + view.getUint32(at + 3) + frameOverheadBytes;
   if (bodyFrameAt < end) view.setUint16(bodyFrameAt + 1, channel);
-  void bytes;
 }

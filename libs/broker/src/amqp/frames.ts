@@ -26,7 +26,7 @@ export interface FrameReceiver {
   /** A whole frame; its payload is `bytes[start..end)`. False: not now (the receiver has called `hold`), offer it again. */
   takeFrame(type: number, channel: number, bytes: Buffer, start: number, end: number): boolean;
   /** Nothing can be read behind a frame like this one. */
-  refuseFrame(reason: 'too-large' | 'no-frame-end', type: number, channel: number, size: number, payload: Buffer): void;
+  refuseFrame(reason: 'too-large' | 'no-frame-end', type: number, size: number, payload: Buffer, endOctet: number): void;
 }
 
 export class FrameReader {
@@ -151,7 +151,7 @@ export class FrameReader {
   }
 
   private refuse(reason: 'too-large' | 'no-frame-end', bytes: Buffer, at: number, size: number, payload: Buffer): void {
-    this.receiver.refuseFrame(reason, bytes[at]!, bytes.readUInt16BE(at + 1), size, payload);
+    this.receiver.refuseFrame(reason, bytes[at]!, size, payload, bytes[at + frameHeadBytes + size] ?? 0);
     this.stop();
   }
 }

@@ -1,36 +1,36 @@
+import type { Limits } from '../limits.js';
+
 /**
- * Every bound of the AMQP server, in one place. Crossing one answers the client with the protocol's own error, named beside it;
- * memory never grows with what a stranger sends.
+ * The bounds that only the AMQP server knows. Crossing one answers the client with the protocol's own error, named beside it;
+ * memory never grows with what a stranger sends. The limits of the whole broker are in ../limits.ts.
  */
-export interface AmqpLimits {
-  /** The whole frame, offered in tune. A larger one: 501. At least 4096. */
-  readonly frameBytesMax: number;
+export interface AmqpLimits extends Pick<Limits, 'messageBytesMax' | 'connectionsMax' | 'channelsMax' | 'frameBytesMax'> {
   /** Frames before tune-ok, where client-properties and tokens travel. A larger one: 501. */
   readonly handshakeFrameBytesMax: number;
-  /** Open channels of one connection, offered in tune. One more: 530. */
-  readonly channelsMax: number;
-  /** Connections at a time. One more is closed before it is greeted. */
-  readonly connectionsMax: number;
-  /** Bytes of one message's body. A larger one: 406, and the body is thrown away as it comes. */
-  readonly messageBytesMax: number;
   /** Bodies that one connection has begun and not finished, on all its channels together. More: 506. */
   readonly unfinishedBytesMax: number;
   /** Offered in tune; seconds. */
   readonly heartbeatS: number;
-  /** From the first byte to connection.open; then the socket is closed. */
+  /** From the connection to connection.open; then the socket is closed. */
   readonly handshakeTimeoutMs: number;
-  /** How long a close waits for its close-ok, and a closed connection for the other side to hang up. */
+  /** How long a close waits for its close-ok. */
   readonly closeTimeoutMs: number;
+  /** How long a refused login waits for its answer, where the client did not ask to be told: guessing must be slow. */
+  readonly refusedLoginDelayMs: number;
 }
 
-export const defaultAmqpLimits: AmqpLimits = {
-  frameBytesMax: 131_072,
+/** The least that a frame must be able to hold: the protocol's own figure. */
+export const frameBytesMin = 4096;
+
+const amqpLimits = {
   handshakeFrameBytesMax: 65_536,
-  channelsMax: 2_047,
-  connectionsMax: 20_000,
-  messageBytesMax: 16 * 1024 * 1024,
   unfinishedBytesMax: 64 * 1024 * 1024,
   heartbeatS: 60,
   handshakeTimeoutMs: 10_000,
   closeTimeoutMs: 3_000,
+  refusedLoginDelayMs: 1_000,
 };
+
+export function amqpLimitsWith(limits: Limits, own: Partial<typeof amqpLimits> = {}): AmqpLimits {
+  return { ...limits, ...amqpLimits, ...own };
+}

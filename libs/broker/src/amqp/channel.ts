@@ -1,0 +1,72 @@
+import type { Consumer } from '../queues/consumer.js';
+import type { Session, SessionSink } from '../queues/session.js';
+import type { VirtualHost } from '../queues/virtual-host.js';
+import type { Random } from '@dovecote/ground';
+import type { DeliveryWriter } from './delivery.js';
+import type { Arguments } from './method-codec.js';
+import type { MethodName } from './methods.js';
+import { Publisher, type PublisherLine } from './publisher.js';
+
+/** What a channel needs of its connection. */
+export interface ChannelLine extends PublisherLine {
+  readonly host: VirtualHost;
+  readonly random: Random;
+  readonly deliveries: DeliveryWriter;
+  /** Whether the client asked to be told when a queue goes away under its consumer. */
+  readonly isToldOfCancels: boolean;
+  send<N extends MethodName>(name: N, values: Arguments<N>, channel: number): void;
+  /** The same, once everything that was decided so far is durable, and in the order of the calls. */
+  sendAfterCommit<N extends MethodName>(name: N, values: Arguments<N>, channel: number): void;
+}
+
+/**
+ * One channel of a connection: a session, the publish under way, and what the channel remembers for its client.
+ *
+ * After a refusal it is `closing`: it has told the client so, its messages are back in their queues, and everything that comes is
+ * swallowed until the client agrees. Nothing of it survives the connection.
+ */
+export class Channel implements SessionSink {
+  state: 'open' | 'closing' = 'open';
+  readonly session: Session;
+  readonly publisher: Publisher;
+  /** The queue that an empty name means. */
+  lastQueue: string | undefined;
+  /** For consumers that begin from now on. */
+  prefetch = 0;
+  /** A close by the client crossed ours. */
+  isClosedByClient = false;
+  private confirmedUpTo = 0;
+
+  constructor(
+    readonly id: number,
+    readonly line: ChannelLine,
+    createSession: (sink: SessionSink) => Session,
+  ) {
+    this.session = createSession(this);
+    this.publisher = new Publisher(id, line, line.host, this.session);
+  }
+
+  deliver(consumer: Consumer, deliveryTag: number, isRedelivered: boolean, bytes: Buffer, start: number, length: number): void {
+    this.line.deliveries.deliver(this.id, consumer.tagBytes, deliveryTag, isRedelivered, bytes, start, length);
+  }
+
+  got(deliveryTag: number, isRedelivered: boolean, messageCount: number, bytes: Buffer, start: number, length: number): void {
+    this.line.deliveries.got(this.id, deliveryTag, isRedelivered, messageCount, bytes, start, length);
+  }
+
+  confirmed(upTo: number): void {
+    this.line.deliveries.confirm(this.id, upTo, upTo - this.confirmedUpTo > 1);
+    this.confirmedUpTo = upTo;
+  }
+
+  cancelled(consumer: Consumer): void {
+    if (this.line.isToldOfCancels) this.line.send('basic.cancel', { consumerTag: consumer.tag, noWait: true }, this.id);
+  }
+
+  /** Gives back what is unacknowledged, and forgets what was begun. */
+  close(): void {
+    this.state = 'closing';
+    this.publisher.reset();
+    this.session.close();
+  }
+}

@@ -1,0 +1,43 @@
+import { decodeFields, MalformedError } from '../queues/field-table.js';
+import { AmqpError } from './replies.js';
+
+/** Who may connect. */
+export interface Authenticator {
+  login(user: string, password: string, remoteAddress: string): boolean;
+}
+
+export interface Credentials {
+  readonly user: string;
+  readonly password: string;
+}
+
+/** The SASL mechanisms, as they are announced. */
+export const mechanisms = ['PLAIN', 'AMQPLAIN'] as const;
+
+/** Reads the answer to connection.start. Throws AmqpError: unknown mechanism, or an answer that is not one. Keeps nothing. */
+export function readCredentials(mechanism: string, response: Buffer): Credentials {
+  if (mechanism === 'PLAIN') return readPlain(response);
+  if (mechanism === 'AMQPLAIN') return readAmqplain(response);
+  throw new AmqpError('command-invalid', `unknown SASL mechanism '${mechanism.slice(0, 40)}': use one of ${mechanisms.join(', ')}`);
+}
+
+/** An empty authorization identity, NUL, user, NUL, password, and nothing else. */
+function readPlain(response: Buffer): Credentials {
+  const parts = response.toString('utf8').split('\0');
+  const [identity, user, password] = parts;
+  if (parts.length !== 3 || identity !== '' || user === undefined || password === undefined) {
+    throw new AmqpError('syntax-error', 'the response for SASL PLAIN is not NUL, user, NUL, password');
+  }
+  return { user, password };
+}
+
+/** A field table without its length. */
+function readAmqplain(response: Buffer): Credentials {
+  try {
+    const { LOGIN: user, PASSWORD: password } = decodeFields(response, 0, response.length);
+    if (typeof user === 'string' && typeof password === 'string') return { user, password };
+  } catch (error) {
+    if (!(error instanceof MalformedError)) throw error;
+  }
+  throw new AmqpError('syntax-error', 'the response for SASL AMQPLAIN is not a table with LOGIN and PASSWORD');
+}

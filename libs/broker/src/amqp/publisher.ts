@@ -1,0 +1,328 @@
+import { frameEnd, frameOverheadBytes, propertiesEnd, propertiesStart } from '../queues/content.js';
+import { findField, MalformedError } from '../queues/field-table.js';
+import { checkProperties, findProperty, propertyFlags } from '../queues/properties.js';
+import { nowhere, type Route } from '../queues/route.js';
+import type { Session } from '../queues/session.js';
+import type { VirtualHost } from '../queues/virtual-host.js';
+import { sameBytes, viewOf } from '../small-copy.js';
+import { AmqpError } from './replies.js';
+
+/**
+ * What a channel publishes: method, header and body become one content image (queues/content.ts) and go to the session.
+ *
+ *   idle → (basic.publish) → header → (content header) → body → (the last body frame) → idle
+ *
+ * A publish whose frames all lie in one chunk goes through `takeFast`: its bytes are the image, nothing is gathered and nothing is
+ * decoded as long as exchange, key and bits are those of the publish before. Any other is gathered, with memory that grows with
+ * what has come and not with what was announced.
+ */
+export const publishId = 0x003c_0028;
+
+/** Class 60 and weight 0, as they begin a content header. */
+const basicClass = 0x003c_0000;
+
+/** Frame head, class, weight, body size and flags. */
+const headerBytesMin = 21;
+
+const routingBytesMax = 2 * 256 + 1;
+
+/** Properties that mean nothing to the broker: a message that has no others needs no look at them. */
+const passedFlags =
+  propertyFlags.contentType |
+  propertyFlags.contentEncoding |
+  propertyFlags.deliveryMode |
+  propertyFlags.priority |
+  propertyFlags.correlationId |
+  propertyFlags.messageId |
+  propertyFlags.timestamp |
+  propertyFlags.type |
+  propertyFlags.appId |
+  propertyFlags.clusterId;
+
+/** What is allocated for a body before any of it has come. */
+const firstBodyBytes = 131_072;
+
+/** RabbitMQ's bound: ten years. */
+const expirationMsMax = 315_360_000_000;
+
+const bits = { mandatory: 1, immediate: 2 } as const;
+
+/** What a publisher needs of its connection. */
+export interface PublisherLine {
+  readonly user: string;
+  readonly messageBytesMax: number;
+  /** The most that fits into one frame. */
+  readonly payloadBytesMax: number;
+  /** Counts memory for unfinished bodies; throws when the connection has too much of it. */
+  countUnfinished(bytes: number): void;
+  /** basic.return with the image's content. */
+  returnMessage(channel: number, bytes: Buffer, start: number, length: number): void;
+}
+
+export class Publisher {
+  stage: 'idle' | 'header' | 'body' = 'idle';
+  /** Exchange, key and bits of the last publish, as they came, and where it led. */
+  private readonly lastRouting = Buffer.allocUnsafe(routingBytesMax + 4);
+  private readonly lastRoutingView = viewOf(this.lastRouting);
+  private lastRoutingBytes = 0;
+  private route: Route = nowhere;
+  private routeEpoch = 0;
+
+  private image = Buffer.alloc(0);
+  private imageBytes = 0;
+  private wholeBytes = 0;
+  private missingBytes = 0;
+
+  constructor(
+    private readonly channel: number,
+    private readonly line: PublisherLine,
+    private readonly host: VirtualHost,
+    private readonly session: Session,
+  ) {}
+
+  /**
+   * Publishes what begins at `at` if it is a whole, sound publish. Returns where its frames end, or `at` for anything that
+   * deserves a closer look. Throws CodedError and AmqpError; `fastEnd` then says where the frames end.
+   */
+  takeFast(bytes: Buffer, view: DataView, at: number, end: number): number {
+    const contentEnd = this.findEnd(bytes, view, at, end);
+    if (contentEnd === at) return at;
+    const routingBytes = view.getUint32(at + 3) - 6;
+    const start = at + 13;
+    if (
+      routingBytes === this.lastRoutingBytes &&
+      this.host.epoch === this.routeEpoch &&
+      sameBytes(this.lastRouting, this.lastRoutingView, 0, bytes, view, start, routingBytes)
+    ) {
+      const header = start + routingBytes + 1;
+      const mode = deliveryMode(bytes, header + headerBytesMin - 2, header + 7 + view.getUint32(header + 3));
+      if (mode >= 0 && (this.route !== nowhere || this.lastRouting[routingBytes - 1] === 0)) {
+        this.session.publish(this.route, mode === 2, bytes, start, contentEnd - start);
+        return contentEnd;
+      }
+    } else if (start + routingBytes > end || 3 + bytes[start]! + (bytes[start + 1 + bytes[start]!] ?? 0) !== routingBytes) {
+      return at;
+    }
+    this.fastEnd = contentEnd;
+    this.publishImage(bytes, start, contentEnd - start, routingBytes);
+    return contentEnd;
+  }
+
+  fastEnd = 0;
+
+  /** basic.publish alone; its arguments, without the reserved word, are `bytes[start..end)`. */
+  begin(bytes: Buffer, start: number, end: number): void {
+    const keyAt = start + 1 + (bytes[start] ?? 0);
+    if (keyAt >= end || keyAt + 2 + bytes[keyAt]! !== end) throw new MalformedError('exchange and routing key do not fill the frame');
+    this.stage = 'header';
+    this.wholeBytes = end - start;
+    this.image = Buffer.from(bytes.subarray(start, end));
+  }
+
+  /** The payload of a content header. */
+  takeHeader(bytes: Buffer, start: number, end: number): void {
+    if (this.stage !== 'header') throw this.unexpected();
+    const classId = bytes.readUInt16BE(start);
+    if (classId !== 60) {
+      throw new AmqpError('unexpected-frame', `expected content header for class 60, got one for class ${classId} instead`);
+    }
+    if (bytes.readUInt16BE(start + 2) !== 0) throw this.unexpected();
+    const bodyBytes = bytes.readUInt32BE(start + 4) * 0x1_0000_0000 + bytes.readUInt32BE(start + 8);
+    if (bodyBytes > this.line.messageBytesMax) {
+      const max = this.line.messageBytesMax;
+      throw new AmqpError('precondition-failed', `message size ${bodyBytes} is larger than configured max size ${max}`);
+    }
+    const routing = this.image;
+    const headBytes = routing.length + 1 + frameOverheadBytes + (end - start);
+    this.wholeBytes = headBytes + (bodyBytes === 0 ? 0 : frameOverheadBytes + bodyBytes);
+    this.allocate(Math.min(this.wholeBytes, headBytes + frameOverheadBytes + firstBodyBytes));
+    const { image } = this;
+    let at = routing.copy(image);
+    image[at++] = frameEnd;
+    at = this.frameHead(at, 2, end - start);
+    at += bytes.copy(image, at, start, end);
+    image[at++] = frameEnd;
+    if (bodyBytes > 0) at = this.frameHead(at, 3, bodyBytes);
+    this.imageBytes = at;
+    this.missingBytes = bodyBytes;
+    this.stage = 'body';
+    if (bodyBytes === 0) this.finish();
+  }
+
+  /** The payload of a body frame. */
+  takeBody(bytes: Buffer, start: number, end: number): void {
+    if (this.stage !== 'body') throw this.unexpected();
+    const length = end - start;
+    if (length > this.missingBytes) {
+      throw new AmqpError(
+        'frame-error',
+        `the body is longer than its header announced: ${length} bytes came and ${this.missingBytes} were missing`,
+      );
+    }
+    if (this.imageBytes + length + 1 > this.image.length) this.grow(this.imageBytes + length + 1);
+    this.imageBytes += bytes.copy(this.image, this.imageBytes, start, end);
+    this.missingBytes -= length;
+    if (this.missingBytes > 0) return;
+    this.image[this.imageBytes++] = frameEnd;
+    this.finish();
+  }
+
+  /** What RabbitMQ says to a frame that does not fit to the ones before it. */
+  unexpected(): AmqpError {
+    if (this.stage === 'idle') return new AmqpError('unexpected-frame', 'expected method frame, got non method frame instead');
+    const explanation =
+      this.stage === 'header'
+        ? 'expected content header for class 60, got non content header frame instead'
+        : 'expected content body, got non content body frame instead';
+    return new AmqpError('unexpected-frame', explanation);
+  }
+
+  /** Forgets what was begun. */
+  reset(): void {
+    if (this.stage === 'body') this.line.countUnfinished(-this.image.length);
+    this.stage = 'idle';
+    this.image = Buffer.alloc(0);
+  }
+
+  /** Where the frames of the publish at `at` end, if they are all in the chunk and fit together; else `at`. */
+  private findEnd(bytes: Buffer, view: DataView, at: number, end: number): number {
+    const { channel } = this;
+    const { payloadBytesMax } = this.line;
+    const methodBytes = view.getUint32(at + 3);
+    const header = at + frameOverheadBytes + methodBytes;
+    if (methodBytes < 9 || methodBytes > 6 + routingBytesMax || header + headerBytesMin >= end) return at;
+    if (bytes[header - 1] !== frameEnd || bytes[header] !== 2 || view.getUint16(header + 1) !== channel) return at;
+    if (view.getUint32(header + 7) !== basicClass || view.getUint32(header + 11) !== 0) return at;
+    const headerBytes = view.getUint32(header + 3);
+    const headerEnd = header + frameOverheadBytes + headerBytes;
+    if (headerBytes < 14 || headerBytes > payloadBytesMax || headerEnd > end || bytes[headerEnd - 1] !== frameEnd) return at;
+    const bodyBytes = view.getUint32(header + 15);
+    if (bodyBytes === 0) return headerEnd;
+    const bodyEnd = headerEnd + frameOverheadBytes + bodyBytes;
+    if (bodyEnd > end || bodyBytes > payloadBytesMax || bodyBytes > this.line.messageBytesMax) return at;
+    if (bytes[headerEnd] !== 3 || view.getUint16(headerEnd + 1) !== channel || view.getUint32(headerEnd + 3) !== bodyBytes) return at;
+    return bytes[bodyEnd - 1] === frameEnd ? bodyEnd : at;
+  }
+
+  private finish(): void {
+    const { image, imageBytes } = this;
+    const routingBytes = 3 + image[0]! + image[1 + image[0]!]!;
+    this.reset();
+    this.publishImage(image, 0, imageBytes, routingBytes);
+  }
+
+  private publishImage(bytes: Buffer, start: number, length: number, routingBytes: number): void {
+    const flags = bytes[start + routingBytes - 1]!;
+    if ((flags & bits.immediate) !== 0) throw new AmqpError('not-implemented', 'immediate=true');
+    this.findRoute(bytes, start, routingBytes);
+    const isPersistent = this.checkContent(bytes, propertiesStart(bytes, start), propertiesEnd(bytes, start));
+    if ((flags & bits.mandatory) !== 0 && this.route.queues.length === 0) {
+      this.line.returnMessage(this.channel, bytes, start, length);
+    }
+    this.session.publish(this.route, isPersistent, bytes, start, length);
+  }
+
+  private findRoute(bytes: Buffer, start: number, routingBytes: number): void {
+    const { host, lastRouting } = this;
+    if (
+      routingBytes === this.lastRoutingBytes &&
+      host.epoch === this.routeEpoch &&
+      bytes.compare(lastRouting, 0, routingBytes, start, start + routingBytes) === 0
+    ) {
+      return;
+    }
+    const keyAt = start + 1 + bytes[start]!;
+    this.lastRoutingBytes = 0;
+    this.route = host.route(bytes.toString('utf8', start + 1, keyAt), bytes.toString('utf8', keyAt + 1, start + routingBytes - 1));
+    this.routeEpoch = host.epoch;
+    this.lastRoutingBytes = bytes.copy(lastRouting, 0, start, start + routingBytes);
+  }
+
+  /** Refuses what is wrong or not built; says whether the message is persistent. */
+  private checkContent(bytes: Buffer, flagsAt: number, end: number): boolean {
+    checkProperties(bytes, flagsAt, end);
+    const flags = bytes.readUInt16BE(flagsAt);
+    if ((flags & ~passedFlags) !== 0) {
+      this.checkUser(shortString(bytes, findProperty(bytes, flagsAt, 'userId')));
+      checkExpiration(shortString(bytes, findProperty(bytes, flagsAt, 'expiration')));
+      if (shortString(bytes, findProperty(bytes, flagsAt, 'replyTo')) === 'amq.rabbitmq.reply-to') {
+        throw new AmqpError(
+          'not-implemented',
+          'direct reply-to (reply_to amq.rabbitmq.reply-to) is not built yet: reply to a queue of your own',
+        );
+      }
+      checkHeaders(bytes, findProperty(bytes, flagsAt, 'headers'));
+    }
+    const modeAt = findProperty(bytes, flagsAt, 'deliveryMode');
+    return modeAt >= 0 && bytes[modeAt] === 2;
+  }
+
+  private checkUser(userId: string | undefined): void {
+    const { user } = this.line;
+    if (userId === undefined || userId === user) return;
+    throw new AmqpError('precondition-failed', `user_id property set to '${userId}' but authenticated user was '${user}'`);
+  }
+
+  private allocate(length: number): void {
+    this.line.countUnfinished(length);
+    this.image = Buffer.allocUnsafe(length);
+  }
+
+  private grow(needed: number): void {
+    const { image } = this;
+    const length = Math.min(this.wholeBytes, Math.max(needed, image.length * 2));
+    this.line.countUnfinished(length - image.length);
+    this.image = Buffer.allocUnsafe(length);
+    image.copy(this.image, 0, 0, this.imageBytes);
+  }
+
+  private frameHead(at: number, type: number, size: number): number {
+    const { image } = this;
+    image[at] = type;
+    image.writeUInt16BE(this.channel, at + 1);
+    return image.writeUInt32BE(size, at + 3);
+  }
+}
+
+/** The delivery mode (0 when absent) of properties that need no other look; -1 for those that do, or that are not sound. */
+function deliveryMode(bytes: Buffer, flagsAt: number, end: number): number {
+  const flags = (bytes[flagsAt]! << 8) | bytes[flagsAt + 1]!;
+  if ((flags & ~passedFlags) !== 0) return -1;
+  let at = flagsAt + 2;
+  let mode = 0;
+  if ((flags & propertyFlags.contentType) !== 0) at += 1 + bytes[at]!;
+  if ((flags & propertyFlags.contentEncoding) !== 0) at += 1 + bytes[at]!;
+  if ((flags & propertyFlags.deliveryMode) !== 0) mode = bytes[at++]!;
+  if ((flags & propertyFlags.priority) !== 0) at++;
+  if ((flags & propertyFlags.correlationId) !== 0) at += 1 + bytes[at]!;
+  if ((flags & propertyFlags.messageId) !== 0) at += 1 + bytes[at]!;
+  if ((flags & propertyFlags.timestamp) !== 0) at += 8;
+  if ((flags & propertyFlags.type) !== 0) at += 1 + bytes[at]!;
+  if ((flags & propertyFlags.appId) !== 0) at += 1 + bytes[at]!;
+  if ((flags & propertyFlags.clusterId) !== 0) at += 1 + bytes[at]!;
+  return at === end ? mode : -1;
+}
+
+function shortString(bytes: Buffer, at: number): string | undefined {
+  return at < 0 ? undefined : bytes.toString('utf8', at + 1, at + 1 + bytes[at]!);
+}
+
+function checkExpiration(text: string | undefined): void {
+  if (text === undefined) return;
+  const digits = /^[+-]?\d+/.exec(text)?.[0];
+  let reason: string | undefined;
+  if (digits === undefined) reason = 'no_integer';
+  else if (digits.length < text.length) reason = `{leftover_string,${JSON.stringify(text.slice(digits.length))}}`;
+  else if (Number(digits) < 0) reason = `{value_negative,${digits}}`;
+  else if (Number(digits) > expirationMsMax) reason = `{value_too_large,${digits}}`;
+  if (reason !== undefined) throw new AmqpError('precondition-failed', `invalid expiration '${text}': ${reason}`);
+  throw new AmqpError('not-implemented', `the message property 'expiration' (${text} ms) is not built yet: publish without it`);
+}
+
+function checkHeaders(bytes: Buffer, at: number): void {
+  if (at < 0) return;
+  for (const name of ['CC', 'BCC']) {
+    if (findField(bytes, at, name) < 0) continue;
+    throw new AmqpError('not-implemented', `the header '${name}' (extra routing keys) is not built yet: publish once for each key`);
+  }
+}
