@@ -1,4 +1,5 @@
 import assert from 'node:assert';
+import { isUtf8 } from 'node:buffer';
 import {
   checkFieldTable,
   decodeFieldTable,
@@ -146,7 +147,11 @@ const codecs: Record<Exclude<FieldKind, 'bit'>, Codec> = {
     zero: 0,
   },
   shortstr: {
-    read: (bytes, at, end) => bytes.toString('utf8', at + 1, end),
+    read: (bytes, at, end) => {
+      // Two names that differ only in what is no UTF-8 would become the same string.
+      if (!isUtf8(bytes.subarray(at + 1, end))) throw new MalformedError('Malformed UTF-8 in shortstr');
+      return bytes.toString('utf8', at + 1, end);
+    },
     skip: shortEnd,
     write: (value, into, at) => {
       const length = into.write(value as string, at + 1, 'utf8');
