@@ -117,6 +117,17 @@ for (const seed of [1, 2, 3, 4, 5])
     networkContract(() => Promise.resolve(simulated(({ network }) => network, seed))),
   );
 holds(
+  'a slow and narrow simulated network',
+  networkContract(() =>
+    Promise.resolve(
+      simulated(({ network }) => {
+        network.pace = { ...network.pace, windowBytes: [1_000, 5_000], pieceBytesMax: 2_000, hiccupShare: 0.2 };
+        return network;
+      }),
+    ),
+  ),
+);
+holds(
   'the network of a process',
   networkContract(() => Promise.resolve(simulated((world) => world.startProcess().ground.network))),
 );

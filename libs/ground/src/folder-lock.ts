@@ -60,7 +60,8 @@ async function lockBySocket(folder: string, file: string): Promise<DiskLock> {
 function claim(name: string): Promise<Server | undefined> {
   return new Promise((resolve, reject) => {
     const server = createServer((stranger) => stranger.destroy()).unref();
-    server.once('error', (error) => (systemCode(error) === 'EADDRINUSE' ? resolve(undefined) : reject(error)));
+    // Stays for good: a stranger that cannot be accepted must not end the process.
+    server.on('error', (error) => (systemCode(error) === 'EADDRINUSE' ? resolve(undefined) : reject(error)));
     server.listen({ path: name, exclusive: true }, () => resolve(server));
   });
 }

@@ -4,7 +4,7 @@ import { systemCode } from './system-code.js';
 
 /** Turns what Node says about an address that cannot be listened on into a `NetworkError`; without a cause the port is taken. */
 export function listenError(at: ListenAddress, cause?: Error): NetworkError {
-  const where = `${at.host}:${at.port}`;
+  const where = address(at);
   switch (cause === undefined ? 'EADDRINUSE' : systemCode(cause)) {
     case 'EADDRINUSE':
       return refuse(
@@ -32,7 +32,12 @@ export function connectError(to: ListenAddress, cause?: Error): NetworkError {
   const code = cause === undefined ? 'ECONNREFUSED' : systemCode(cause);
   const kind: NetworkErrorCode = code === 'ECONNREFUSED' ? 'refused' : code === 'EACCES' || code === 'EPERM' ? 'denied' : 'failed';
   const reason = kind === 'refused' ? 'nobody listens there: start the server, or check host and port' : cause?.message;
-  return refuse(kind, `cannot connect to ${to.host}:${to.port}: ${reason}`, cause);
+  return refuse(kind, `cannot connect to ${address(to)}: ${reason}`, cause);
+}
+
+/** As one writes it: IPv6 in brackets. */
+export function address({ host, port }: ListenAddress): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 function refuse(code: NetworkErrorCode, message: string, cause: Error | undefined): NetworkError {

@@ -43,7 +43,10 @@ export class SimulatedGround implements Ground {
     return process;
   }
 
-  /** Every process dies at once, where they are; without power the disk forgets what was not synced. Start new ones to go on. */
+  /**
+   * Every process dies at once, in the middle of whatever it does; without power the disk forgets what was not synced. Start new ones to go on.
+   * After a loss of power clients hear nothing until they send, as in life: those that only wait need a heartbeat, or `network.cutAll`.
+   */
   crash(how: { readonly power: boolean }): void {
     for (const process of this.#processes) process.kill(how);
     this.#processes.clear();
