@@ -1,0 +1,119 @@
+/**
+ * What the page knows, and where from: the fact files of the processes, the depth of the queue, and the state of the processes on the stage. Looks four
+ * times a second and hands each snapshot to whoever listens. Holds nothing that could not be found out again.
+ */
+import type { Child, ChildState } from '../stage/child.js';
+import { NOTIFIERS, type Stage } from '../stage/stage.js';
+import { HELD_MAX, type Notification } from '../notifications/letterbox.js';
+import { FactTail } from './fact-tail.js';
+import { History, type Point } from './history.js';
+import { Losses, type QueueDepth } from './losses.js';
+import { QueueWatch } from './queue-watch.js';
+import { Tally } from './tally.js';
+
+const LOOK_MS = 250;
+const RECENT_MAX = 30;
+
+export interface Counters {
+  readonly sent: number;
+  readonly confirmed: number;
+  readonly handled: number;
+  readonly duplicate: number;
+  readonly lost: number;
+  /** Confirmed and not handled yet: waiting in the queue, or being handled. */
+  readonly waiting: number;
+  /** Handled, but not sent in this run. */
+  readonly unknown: number;
+}
+
+export interface Snapshot {
+  readonly counters: Counters;
+  readonly processes: readonly { readonly name: string; readonly state: ChildState; readonly pid: number | undefined; readonly count: number }[];
+  readonly queue: QueueDepth | null;
+  readonly load: number;
+  readonly pace: number;
+  readonly isBrokerOurs: boolean;
+  /** Since the snapshot before, newest last; the oldest are left out where there are many. */
+  readonly notifications: readonly (Notification & { readonly id: string; readonly by: string })[];
+  readonly point: Point | undefined;
+}
+
+export class Observer {
+  readonly history = new History();
+  private readonly tally = new Tally();
+  private readonly losses = new Losses(this.tally, HELD_MAX);
+  private readonly tail: FactTail;
+  private readonly queue: QueueWatch;
+  /** Events sent by each sender, notifications sent by each notification service. */
+  private readonly counts = new Map<string, number>();
+  private recent: { readonly id: string; readonly by: string; readonly detail: string }[] = [];
+  private depth: QueueDepth | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private isClosed = false;
+
+  constructor(
+    private readonly stage: Stage,
+    facts: string,
+    private readonly onSnapshot: (snapshot: Snapshot) => void,
+  ) {
+    this.tail = new FactTail(facts, (fact, id, source, detail) => this.record(fact, id, source, detail));
+    this.queue = new QueueWatch(stage.brokerUrl);
+    stage.onChange = (child) => this.changed(child);
+    void this.look();
+  }
+
+  /** From the files as they are at this moment. */
+  async counters(): Promise<Counters> {
+    await this.tail.advance();
+    const { sent, confirmed, handled, duplicate, unknown, outstanding } = this.tally;
+    return { sent, confirmed, handled, duplicate, lost: this.losses.lost(performance.now()), waiting: outstanding.size, unknown };
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    clearTimeout(this.timer);
+    this.queue.close();
+    await this.tail.close();
+  }
+
+  private async look(): Promise<void> {
+    this.losses.beginLook();
+    const depth = await this.queue.look();
+    await this.tail.advance();
+    if (this.isClosed) return;
+    this.depth = depth;
+    this.losses.endLook(depth, performance.now());
+    this.onSnapshot(await this.snapshot());
+    this.timer = setTimeout(() => void this.look(), LOOK_MS);
+  }
+
+  private async snapshot(): Promise<Snapshot> {
+    const counters = await this.counters();
+    const notifications = this.recent.map(({ id, by, detail }) => ({ id, by, ...(JSON.parse(detail) as Notification) }));
+    this.recent = [];
+    return {
+      counters,
+      processes: this.stage.children.map(({ name, state, pid }) => ({ name, state, pid, count: this.counts.get(name) ?? 0 })),
+      queue: this.depth ?? null,
+      load: this.stage.loadPerSecond,
+      pace: this.stage.paceMs,
+      isBrokerOurs: this.stage.broker !== undefined,
+      notifications,
+      point: this.history.add(counters, this.depth?.ready ?? null, Date.now()),
+    };
+  }
+
+  private record(fact: string, id: string, source: string, detail: Buffer): void {
+    this.tally.record(fact, id, this.losses.lookNumber);
+    if (fact === 'confirmed') return;
+    this.counts.set(source, (this.counts.get(source) ?? 0) + 1);
+    if (fact !== 'handled') return;
+    this.recent.push({ id, by: source, detail: detail.toString() });
+    if (this.recent.length > RECENT_MAX) this.recent.shift();
+  }
+
+  private changed(child: Child): void {
+    const isHolder = child === this.stage.broker || NOTIFIERS.some((name) => name === child.name);
+    if (isHolder && child.state !== 'starting' && child.state !== 'running') this.losses.disturbed();
+  }
+}

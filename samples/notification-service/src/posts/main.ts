@@ -1,0 +1,36 @@
+/**
+ * Posts: somebody publishes one, and the followers might like to know.
+ *
+ * A whole service in one file, and a process of its own. It publishes what happened and goes on: who listens, where, and whether anybody is up at
+ * all is not its business.
+ */
+import 'reflect-metadata';
+import { Injectable, Module } from '@nestjs/common';
+import { DovecoteModule } from '@dovecote/messaging';
+import { PostPublished } from '../contracts.js';
+import { FactFile } from '../facts/fact-file.js';
+import { OutgoingEvents } from '../sender/outgoing-events.js';
+import { type Activity, runSender } from '../sender/run-sender.js';
+import { somebody, somebodyElse, somePost } from '../sender/town.js';
+import { readServiceSettings } from '../service-settings.js';
+
+const { broker, facts } = readServiceSettings(process.env);
+
+@Injectable()
+class Posts implements Activity {
+  constructor(private readonly events: OutgoingEvents) {}
+
+  async happen(): Promise<void> {
+    const author = somebody();
+    const post = somePost();
+    await this.events.send(new PostPublished(post.id, author, post.name, somebodyElse(author)));
+  }
+}
+
+@Module({
+  imports: [DovecoteModule.forRoot({ service: 'posts', broker })],
+  providers: [Posts, OutgoingEvents, { provide: FactFile, useFactory: () => new FactFile(facts) }],
+})
+class PostsModule {}
+
+await runSender({ service: 'posts', module: PostsModule, activity: Posts });

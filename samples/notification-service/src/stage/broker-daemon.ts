@@ -1,0 +1,35 @@
+/**
+ * The built-in broker as a process of its own: the daemon that stands alone in production too.
+ *
+ * The first start takes a free port. Every later one takes the same port and the same folder, so that the services, which know nothing of all this,
+ * find what they were promised.
+ */
+import { fileURLToPath } from 'node:url';
+import { Child, type Program } from './child.js';
+
+const DAEMON = fileURLToPath(new URL('../../../../apps/broker/dist/main.js', import.meta.url));
+const LISTENING = /AMQP listening on \S*:(\d+)/;
+
+export class BrokerDaemon extends Child {
+  private port = '0';
+
+  /** `program` is another file to play the broker; tests have one that lies. */
+  constructor(folder: string, program: string | undefined, say: (line: string) => void, onChange: (child: Child) => void) {
+    const daemon = (): Program => ({
+      file: program ?? DAEMON,
+      args: ['--data', folder, '--amqp-port', this.port, '--durability', 'fsync'],
+      readyLine: LISTENING,
+    });
+    super('broker', daemon, say, onChange);
+  }
+
+  /** Where the services find it; fit for any AMQP 0-9-1 client on this machine. Known once it has been started. */
+  get url(): string {
+    return `amqp://guest:guest@127.0.0.1:${this.port}`;
+  }
+
+  override async start(): Promise<string> {
+    this.port = await super.start();
+    return this.port;
+  }
+}

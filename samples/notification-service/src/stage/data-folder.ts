@@ -1,0 +1,63 @@
+/**
+ * The folder that one run of the sample writes to, claimed for as long as it runs.
+ *
+ *   broker/   the broker's own files
+ *   facts/    what each process says happened, a file for every start of it
+ *   lock      who holds the folder
+ *
+ * Two runs at once get two folders. A new run starts empty unless it is told to keep what is there; nothing but the two folders above is ever deleted.
+ */
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { DiskError, realGround } from '@dovecote/ground';
+import { Refusal } from './child.js';
+
+const RUNS_MAX = 20;
+
+export class DataFolder {
+  private constructor(readonly path: string) {}
+
+  /** `wanted` is the folder to use; without it the first free one below `home`. Rejects with a sentence. */
+  static async claim(wanted: string | undefined, home: string, isKept: boolean): Promise<DataFolder> {
+    const candidates = wanted === undefined ? Array.from({ length: RUNS_MAX }, (_, run) => join(home, String(run + 1))) : [resolve(wanted)];
+    for (const path of candidates) {
+      if (!(await isClaimed(path))) continue;
+      const folder = new DataFolder(path);
+      if (!isKept) for (const part of [folder.broker, folder.facts]) await rm(part, { recursive: true, force: true });
+      await mkdir(folder.facts, { recursive: true });
+      return folder;
+    }
+    throw new Refusal(`${wanted ?? home} is used by another run of this sample. Stop that one, or name another folder with --data.`);
+  }
+
+  get broker(): string {
+    return join(this.path, 'broker');
+  }
+
+  get facts(): string {
+    return join(this.path, 'facts');
+  }
+
+  /** A file that no process has written to: one that starts again does not touch what it said before. */
+  newFactFile(process: string): string {
+    for (let start = 1; ; start += 1) {
+      const path = join(this.facts, `${process}.${start}.log`);
+      if (!existsSync(path)) return path;
+    }
+  }
+}
+
+/** False where another run holds the folder. The claim ends with this process, however that ends. */
+async function isClaimed(path: string): Promise<boolean> {
+  await mkdir(path, { recursive: true });
+  const names = await readdir(path);
+  if (names.length > 0 && !names.includes('lock')) throw new Refusal(`${path} holds files that are not this sample's. Name an empty folder with --data.`);
+  try {
+    await realGround().disk.lock(path);
+    return true;
+  } catch (error) {
+    if (error instanceof DiskError && error.code === 'locked') return false;
+    throw error;
+  }
+}
