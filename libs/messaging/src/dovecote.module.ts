@@ -12,7 +12,7 @@ import {
   type OnApplicationBootstrap,
   type OnApplicationShutdown,
 } from '@nestjs/common';
-import { DiscoveryModule, DiscoveryService, ExternalContextCreator, MetadataScanner, ModuleRef } from '@nestjs/core';
+import { DiscoveryModule, DiscoveryService, ExternalContextCreator, MetadataScanner, ModuleRef, ModulesContainer } from '@nestjs/core';
 import type { Log } from './log.js';
 import { Messaging } from './messaging.js';
 import { type MessagingOptions, checkOptions } from './options.js';
@@ -39,14 +39,15 @@ const publisherProvider = { provide: Publisher, inject: [Messaging], useFactory:
 
 const explorerProvider = {
   provide: SubscriptionsExplorer,
-  inject: [DiscoveryService, MetadataScanner, ModuleRef, ExternalContextCreator, MODULE_OPTIONS_TOKEN],
+  inject: [DiscoveryService, MetadataScanner, ModulesContainer, ModuleRef, ExternalContextCreator, MODULE_OPTIONS_TOKEN],
   useFactory: (
     discovery: DiscoveryService,
     scanner: MetadataScanner,
+    modules: ModulesContainer,
     moduleRef: ModuleRef,
     creator: ExternalContextCreator,
     { inheritAppConfig = false }: MessagingOptions,
-  ): SubscriptionsExplorer => new SubscriptionsExplorer(discovery, scanner, moduleRef, creator, inheritAppConfig),
+  ): SubscriptionsExplorer => new SubscriptionsExplorer(discovery, scanner, modules, moduleRef, creator, inheritAppConfig),
 };
 
 @Module({

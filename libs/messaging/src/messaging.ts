@@ -20,6 +20,7 @@ export class Messaging {
   readonly #keepAlive = new KeepAlive();
   #consumption: Consumption | undefined;
   #subscription: TransportSubscription | undefined;
+  #drained: Promise<void> | undefined;
   #isClosed = false;
 
   constructor(
@@ -49,10 +50,9 @@ export class Messaging {
   }
 
   /** Takes no more messages and waits for the running handlers (see `Consumption.drain`). They can still publish. */
-  async drain(): Promise<void> {
-    await this.#subscription?.stop();
-    this.#subscription = undefined;
-    await this.#consumption?.drain(this.settings.drainTimeoutMs, this.settings.abortGraceMs);
+  drain(): Promise<void> {
+    this.#drained ??= this.#drain();
+    return this.#drained;
   }
 
   /** Waits for what is being published, then leaves the broker. */
@@ -66,6 +66,11 @@ export class Messaging {
     } finally {
       this.#keepAlive.release();
     }
+  }
+
+  async #drain(): Promise<void> {
+    await this.#subscription?.stop();
+    await this.#consumption?.drain(this.settings.drainTimeoutMs, this.settings.abortGraceMs);
   }
 
   async #subscribe(subscriptions: readonly Subscription[]): Promise<void> {

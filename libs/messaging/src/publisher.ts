@@ -45,7 +45,7 @@ export class Publisher {
     try {
       envelope = this.#wrap(event, options);
     } catch (error) {
-      return Promise.reject(error as MessagingError);
+      return Promise.reject(error);
     }
     return this.window.publish(envelope);
   }
@@ -87,13 +87,11 @@ function definitionOf(event: object): EventDefinition {
   const eventClass: unknown = typeof event === 'object' && event !== null ? event.constructor : undefined;
   const definition = typeof eventClass === 'function' ? eventDefinitionOf(eventClass) : undefined;
   if (definition !== undefined) return definition;
-  const name = typeof eventClass === 'function' ? eventClass.name : String(event);
-  throw new MessagingError(
-    'not-an-event',
-    name === 'Object' || typeof eventClass !== 'function'
-      ? `publish takes an instance of a class with @EventMessage('some.type') on it, such as publish(new OrderPlaced(…)); this was ${name === 'Object' ? 'a plain object' : name}.`
-      : `${name} cannot be published: put @EventMessage('some.type') on the class itself (a parent's does not count).`,
-  );
+  const advice =
+    typeof eventClass === 'function' && eventClass !== Object
+      ? `${eventClass.name} cannot be published: put @EventMessage('some.type') on the class itself (a parent's does not count).`
+      : `publish takes an instance of a class with @EventMessage('some.type') on it, such as publish(new OrderPlaced(…)), not ${eventClass === Object ? 'a plain object' : typeof event}.`;
+  throw new MessagingError('not-an-event', advice);
 }
 
 function keyOf(event: object, options: PublishOptions, definition: EventDefinition): string | undefined {

@@ -11,6 +11,7 @@ import {
   ExternalContextCreator,
   type MetadataScanner,
   ModuleRef,
+  type ModulesContainer,
 } from '@nestjs/core';
 import type { NestContainer } from '@nestjs/core';
 import { isObservable, lastValueFrom } from 'rxjs';
@@ -51,6 +52,7 @@ export class SubscriptionsExplorer {
   constructor(
     private readonly discovery: DiscoveryService,
     private readonly scanner: MetadataScanner,
+    private readonly modules: ModulesContainer,
     moduleRef: ModuleRef,
     inheritedCreator: ExternalContextCreator,
     inheritAppConfig: boolean,
@@ -93,49 +95,50 @@ export class SubscriptionsExplorer {
       );
     }
     recordParameters(prototype, name);
-    const call = this.#isStatic(wrapper)
-      ? this.#create(wrapper.instance as object, name)
-      : this.#perMessage(wrapper, name, definition.type);
+    const creator = this.#creatorFor(wrapper);
+    const call = isStatic(wrapper)
+      ? create(creator, wrapper.instance as object, name)
+      : perMessage(creator, wrapper, name, definition.type);
     const handle: Callable = async (event, message) => settled(await call(event, message));
     return { eventClass, definition, concurrency, place, handle };
   }
 
-  #isStatic(wrapper: Wrapper): boolean {
-    return wrapper.isDependencyTreeStatic() && !wrapper.isTransient;
+  /**
+   * Nest's builder looks among the providers of all modules for the class, and finds no controller, nor the right module where several provide it;
+   * enhancers it then cannot resolve, guards among them, it would leave out in silence. Here the module is known.
+   */
+  #creatorFor(wrapper: Wrapper): ExternalContextCreator {
+    const [key] = [...this.modules].find(([, module]) => module === wrapper.host) ?? [];
+    if (key === undefined)
+      throw new MessagingError('unsupported', `${String(wrapper.name)} with @Subscribe belongs to no module of this application.`);
+    const known = { value: () => key };
+    return Object.create(this.#creator, { getContextModuleKey: known, getHostModuleKey: known }) as ExternalContextCreator;
   }
+}
 
-  #create(
-    instance: object,
-    name: string,
-    context?: { readonly id: ReturnType<typeof ContextIdFactory.create>; readonly inquirer: string },
-  ): Callable {
-    const method = Reflect.get(instance, name) as Method;
-    const everything = { guards: true, interceptors: true, filters: true };
-    return this.#creator.create(
-      instance,
-      method,
-      name,
-      HANDLER_PARAMETERS,
-      parametersFactory,
-      context?.id,
-      context?.inquirer,
-      everything,
-      'rpc',
-    );
-  }
+function isStatic(wrapper: Wrapper): boolean {
+  return wrapper.isDependencyTreeStatic() && !wrapper.isTransient;
+}
 
-  /** A handler in request scope gets an instance of its own for every message; `@Inject(REQUEST)` is what an RPC handler would see. */
-  #perMessage(wrapper: Wrapper, name: string, pattern: string): Callable {
-    const moduleRef = wrapper.host?.getProviderByKey<ModuleRef>(ModuleRef).instance;
-    if (moduleRef === undefined) throw new MessagingError('invalid-options', `${String(wrapper.name)} belongs to no module.`);
-    return async (event, message) => {
-      const request = { pattern, data: event, context: message };
-      const id = ContextIdFactory.getByRequest(request);
-      moduleRef.registerRequestByContextId(request, id);
-      const instance = await moduleRef.resolve<object>(wrapper.token, id, { strict: true });
-      return this.#create(instance, name, { id, inquirer: wrapper.id })(event, message);
-    };
-  }
+type ContextId = ReturnType<typeof ContextIdFactory.create>;
+
+function create(creator: ExternalContextCreator, instance: object, name: string, contextId?: ContextId, inquirerId?: string): Callable {
+  const method = Reflect.get(instance, name) as Method;
+  const everything = { guards: true, interceptors: true, filters: true };
+  return creator.create(instance, method, name, HANDLER_PARAMETERS, parametersFactory, contextId, inquirerId, everything, 'rpc');
+}
+
+/** A handler in request scope gets an instance of its own for every message; `@Inject(REQUEST)` is what an RPC handler would see. */
+function perMessage(creator: ExternalContextCreator, wrapper: Wrapper, name: string, pattern: string): Callable {
+  // Its module is there: the builder was made for it.
+  const moduleRef = wrapper.host?.getProviderByKey<ModuleRef>(ModuleRef).instance as ModuleRef;
+  return async (event, message) => {
+    const request = { pattern, data: event, context: message };
+    const id = ContextIdFactory.getByRequest(request);
+    moduleRef.registerRequestByContextId(request, id);
+    const instance = await moduleRef.resolve<object>(wrapper.token, id, { strict: true });
+    return create(creator, instance, name, id, wrapper.id)(event, message);
+  };
 }
 
 /** A filter may answer with a stream, as Nest's own for RPC does; it counts when it has ended. */
