@@ -6,7 +6,16 @@
 import { setTimeout as pass } from 'node:timers/promises';
 import { measureCeiling } from './ceiling.js';
 import { measureBacklog, measureSteady, TAKEN_BY_OTHERS, type LoadShape, type Stretch } from './load.js';
-import { attachPeer, startDaemon, startPeer, type AmqpServer, type DaemonOptions, type Durability, type Peer } from './server.js';
+import {
+  attachPeer,
+  requireDaemon,
+  startDaemon,
+  startPeer,
+  type AmqpServer,
+  type DaemonOptions,
+  type Durability,
+  type Peer,
+} from './server.js';
 import { idleFigure, measureBareStart, measureDaemonStart, startFigure } from './start.js';
 import type { Figure, Measurement, SideName } from '../figure.js';
 import type { Report } from '../report.js';
@@ -42,6 +51,8 @@ const PROMISES: Readonly<Record<Durability, string>> = {
 /** Idle memory is read when what the peer's own start left has been collected. */
 const PEER_SETTLE_MS = 3000;
 const DISTURBED_PERCENT = 10;
+/** The stand-in servers need no warming up beyond this, and their figures hardly vary. */
+const CEILING_STRETCH: Stretch = { warmupMs: 500, measureMs: 1500 };
 
 export async function runAmqpBenchmark(options: AmqpBenchmarkOptions): Promise<Report> {
   const run = new AmqpBenchmark(options);
@@ -58,9 +69,10 @@ class AmqpBenchmark {
 
   async report(): Promise<Report> {
     const { cases, rounds, daemon } = this.options;
+    if (daemon) requireDaemon(daemon);
     await this.findPeer();
     try {
-      await this.take('bare', 'generator ceiling', '', 1, async () => measureCeiling(this.options.bodyBytes, this.options.stretch));
+      await this.take('bare', 'generator ceiling', '', 1, async () => measureCeiling(this.options.bodyBytes, CEILING_STRETCH));
       if (cases.includes('start')) await this.measureStarts();
       for (const task of this.tasks()) for (let round = 1; round <= rounds; round++) await this.measureRound(task, round);
     } finally {

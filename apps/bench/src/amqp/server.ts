@@ -27,8 +27,12 @@ export interface DaemonOptions {
   readonly dataRoot: string;
 }
 
-export async function startDaemon(options: DaemonOptions, durability: Durability): Promise<AmqpServer> {
+/** Throws a sentence when there is nothing to start: better once at the beginning than in every case. */
+export function requireDaemon(options: DaemonOptions): void {
   if (!existsSync(options.file)) throw new Error(`there is no daemon at ${options.file}; build it first (npm run build)`);
+}
+
+export async function startDaemon(options: DaemonOptions, durability: Durability): Promise<AmqpServer> {
   const folder = mkdtempSync(join(options.dataRoot, 'dovecote-bench-'));
   const program = await ListeningProgram.start({
     file: options.file,
@@ -57,6 +61,7 @@ export async function attachPeer(urlText: string, pid: number | undefined): Prom
 
 /** The peer of a script that knows `status`, `start` and `stop`; one that was running before is left running. */
 export async function startPeer(script: string): Promise<Peer> {
+  if (!existsSync(script)) throw new Error(`there is no script at ${script} to start a peer with`);
   const running = await runScript(script, 'status').catch(() => undefined);
   if (running) return attachPeer(running.url, running.pid);
   const started = await runScript(script, 'start');
