@@ -1,0 +1,212 @@
+import { describe, expect, it } from '@jest/globals';
+import { SeededRandom } from '@dovecote/ground/testing';
+import { copyBytes, sameBytes, viewOf } from '../small-copy.js';
+import {
+  bodyLength,
+  bodyStart,
+  contentExchange,
+  contentRoutingKey,
+  frameEnd,
+  propertiesEnd,
+  propertiesStart,
+  routingEnd,
+  writeContent,
+} from './content.js';
+import {
+  checkFieldTable,
+  decodeFieldTable,
+  encodeFieldTable,
+  type FieldTable,
+  fieldTableBytes,
+  findField,
+  MalformedError,
+  tableDepthMax,
+} from './field-table.js';
+import { decodeProperties, encodeProperties, findProperty, type MessageProperties, propertiesBytes } from './properties.js';
+
+function encode(table: FieldTable): Buffer {
+  const bytes = Buffer.alloc(fieldTableBytes(table));
+  expect(encodeFieldTable(table, bytes, 0)).toBe(bytes.length);
+  return bytes;
+}
+
+function raw(...fields: readonly (readonly [name: string, tag: string, value: readonly number[]])[]): Buffer {
+  const body = Buffer.concat(fields.map(([name, tag, value]) => Buffer.from([name.length, ...Buffer.from(name + tag), ...value])));
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(body.length);
+  return Buffer.concat([length, body]);
+}
+
+const everything: FieldTable = {
+  text: 'größer als ASCII',
+  empty: '',
+  small: -5,
+  large: 2 ** 40,
+  exact: -(2n ** 62n),
+  fraction: 1.5,
+  whole: { float: 2 },
+  yes: true,
+  no: false,
+  nothing: null,
+  bytes: Buffer.from([0xff, 0, 1]),
+  when: { timestamp: 1_700_000_000 },
+  price: { decimal: { scale: 2, value: -1999 } },
+  list: [1, 'two', [3, { four: [] }], null],
+  table: { inner: { inner: { deep: true } }, '': 'a name may be empty' },
+};
+
+const allProperties: MessageProperties = {
+  contentType: 'application/json',
+  contentEncoding: 'gzip',
+  headers: everything,
+  deliveryMode: 2,
+  priority: 9,
+  correlationId: 'c',
+  replyTo: 'r',
+  expiration: '1000',
+  messageId: 'm',
+  timestamp: 1_700_000_000,
+  type: 't',
+  userId: 'u',
+  appId: 'a',
+  clusterId: 'cl',
+};
+
+describe('field tables', () => {
+  it('come back as they were written', () => {
+    const bytes = encode(everything);
+    expect(decodeFieldTable(bytes, 0, bytes.length)).toEqual(everything);
+    expect(checkFieldTable(bytes, 0, bytes.length)).toBe(bytes.length);
+  });
+
+  it.each([
+    ['t', [2], true],
+    ['b', [0xff], -1],
+    ['B', [0xff], 255],
+    ['s', [0xff, 0xfe], -2],
+    ['U', [0xff, 0xfe], -2],
+    ['u', [0xff, 0xfe], 65_534],
+    ['I', [0xff, 0xff, 0xff, 0xff], -1],
+    ['i', [0xff, 0xff, 0xff, 0xff], 4_294_967_295],
+    ['l', [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], -1],
+    ['L', [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], -1],
+    ['l', [0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 2n ** 63n - 1n],
+    ['f', [0x3f, 0xc0, 0, 0], 1.5],
+    ['d', [0x3f, 0xf0, 0, 0, 0, 0, 0, 0], { float: 1 }],
+    ['S', [0, 0, 0, 2, 0xff, 0xfe], Buffer.from([0xff, 0xfe])],
+    ['V', [], null],
+  ])('know what RabbitMQ means by the tag %s', (tag, value, expected) => {
+    const bytes = raw(['field', tag, value]);
+    expect(decodeFieldTable(bytes, 0, bytes.length)).toEqual({ field: expected });
+  });
+
+  it('never write the tag L, which few clients can read', () => {
+    expect(encode({ a: 2n ** 60n, b: 2 ** 50 }).includes('L')).toBe(false);
+  });
+
+  it('keep a field called __proto__ as a field', () => {
+    const bytes = raw(['__proto__', 'F', [0, 0, 0, 4, 1, 0x61, 0x74, 1]]);
+    const table = decodeFieldTable(bytes, 0, bytes.length);
+    expect(Object.keys(table)).toEqual(['__proto__']);
+    expect('a' in table).toBe(false);
+  });
+
+  it('are refused when cut anywhere, with an unknown tag, or nested too deeply', () => {
+    const bytes = encode(everything);
+    for (let end = 0; end < bytes.length; end++) expect(() => decodeFieldTable(bytes, 0, end)).toThrow(MalformedError);
+    expect(() => decodeFieldTable(raw(['a', 'Z', [1]]), 0, 8)).toThrow('unknown type tag 90');
+    const nested = (levels: number): FieldTable => (levels === 1 ? {} : { inner: nested(levels - 1) });
+    const deep = encode(nested(tableDepthMax));
+    expect(checkFieldTable(deep, 0, deep.length)).toBe(deep.length);
+    const deeper = encode(nested(tableDepthMax + 1));
+    expect(() => decodeFieldTable(deeper, 0, deeper.length)).toThrow('nested deeper');
+    const list = (levels: number): FieldTable['x'] => (levels === 1 ? [] : [list(levels - 1)]);
+    const deepList = encode({ list: list(tableDepthMax + 1)! });
+    expect(() => checkFieldTable(deepList, 0, deepList.length)).toThrow('nested deeper');
+  });
+
+  it('survive random bytes: a table or a MalformedError, never anything else', () => {
+    const random = new SeededRandom(7);
+    let decoded = 0;
+    for (let round = 0; round < 4_000; round++) {
+      const body = random.bytes(random.below(40));
+      const bytes = Buffer.concat([Buffer.from([0, 0, 0, body.length]), body]);
+      try {
+        decodeFieldTable(bytes, 0, bytes.length);
+        decoded++;
+      } catch (error) {
+        expect(error).toBeInstanceOf(MalformedError);
+      }
+    }
+    expect(decoded).toBeGreaterThan(3);
+  });
+
+  it('are searched without being decoded', () => {
+    const bytes = encode(everything);
+    expect(bytes[findField(bytes, 0, 'yes')]).toBe('t'.charCodeAt(0));
+    expect(findField(bytes, 0, 'deep')).toBe(-1);
+    expect(findField(encode({}), 0, 'yes')).toBe(-1);
+  });
+});
+
+describe('properties', () => {
+  it('come back as they were written, all and each alone', () => {
+    const names = Object.keys(allProperties) as (keyof MessageProperties)[];
+    const alone = names.map((name) => ({ [name]: allProperties[name] }));
+    for (const properties of [allProperties, {}, ...alone]) {
+      const bytes = Buffer.alloc(propertiesBytes(properties) + 3);
+      expect(encodeProperties(properties, bytes, 3)).toBe(bytes.length);
+      expect(decodeProperties(bytes, 3, bytes.length)).toEqual(properties);
+      for (const name of names) expect(findProperty(bytes, 3, name) >= 0).toBe(name in properties);
+    }
+  });
+
+  it('are refused when cut anywhere, when something stands behind them, and with flags that mean nothing', () => {
+    const bytes = Buffer.alloc(propertiesBytes(allProperties) + 1);
+    encodeProperties(allProperties, bytes, 0);
+    for (let end = 0; end <= bytes.length; end++) {
+      if (end === bytes.length - 1) continue;
+      expect(() => decodeProperties(bytes, 0, end)).toThrow(MalformedError);
+    }
+    expect(() => decodeProperties(Buffer.from([0, 1, 0, 0]), 0, 4)).toThrow('flags');
+    expect(() => propertiesBytes({ messageId: 'x'.repeat(256) })).toThrow('at most 255');
+  });
+});
+
+describe('the content image', () => {
+  it.each([0, 1, 70_000])('of a body of %i bytes is read by its accessors', (length) => {
+    const body = Buffer.alloc(length, 0x61);
+    const image = Buffer.concat([Buffer.alloc(5), writeContent('exchange', 'a.routing.key', allProperties, body)]);
+    expect(contentExchange(image, 5)).toBe('exchange');
+    expect(contentRoutingKey(image, 5)).toBe('a.routing.key');
+    expect(image[routingEnd(image, 5)]).toBe(0);
+    expect(decodeProperties(image, propertiesStart(image, 5), propertiesEnd(image, 5))).toEqual(allProperties);
+    expect(bodyLength(image, 5)).toBe(length);
+    if (length > 0) expect(image.subarray(bodyStart(image, 5), -1).equals(body)).toBe(true);
+    expect(image[image.length - 1]).toBe(frameEnd);
+  });
+
+  it('refuses names that do not fit', () => {
+    expect(() => writeContent('', 'k'.repeat(256), {}, Buffer.alloc(0))).toThrow('at most 255');
+  });
+});
+
+describe('the small copy', () => {
+  it('copies exactly what it should, at every length and alignment', () => {
+    const source = new SeededRandom(3).bytes(700);
+    for (let length = 0; length <= 520; length++) {
+      const into = Buffer.alloc(700, 0x55);
+      const start = length % 7;
+      const at = (length * 3) % 11;
+      copyBytes(into, viewOf(into), at, source, viewOf(source), start, length);
+      const expected = Buffer.alloc(700, 0x55);
+      source.copy(expected, at, start, start + length);
+      expect(into.equals(expected)).toBe(true);
+      expect(sameBytes(into, viewOf(into), at, source, viewOf(source), start, length)).toBe(true);
+      if (length > 0) {
+        into[at + ((length * 5 + 3) % length)]! ^= 1;
+        expect(sameBytes(into, viewOf(into), at, source, viewOf(source), start, length)).toBe(false);
+      }
+    }
+  });
+});
