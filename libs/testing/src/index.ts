@@ -1,1 +1,1 @@
-export {};
+export { startBroker, type TestBroker, type TestBrokerOptions } from './test-broker.js';
