@@ -190,8 +190,10 @@ function refusalOf(error: unknown, address: string): MessagingError | undefined 
     return new MessagingError('broker-refused', `The broker at ${address} refused this service: ${reason}. ${advice}`, { cause: error });
   };
   if (/ACCESS[-_]REFUSED/i.test(reason)) return refused('Check the user, the password and the permissions in the broker URL.');
-  if (/NOT[-_]ALLOWED/i.test(reason))
-    return refused('Check the virtual host at the end of the broker URL: it must exist, and the user may use it.');
+  // The client does not pass on what the broker says when it closes in answer to connection.open.
+  if (/NOT[-_]ALLOWED|Expected ConnectionOpenOk; got <ConnectionClose/i.test(reason)) {
+    return refused('Check the virtual host at the end of the broker URL: it must exist, and the user must be allowed to use it.');
+  }
   if (/PRECONDITION[-_]FAILED/i.test(reason)) {
     return refused('The exchange or queue exists with other properties: delete it, or give the queueType it was made with.');
   }
