@@ -3,12 +3,14 @@ import { crc32, type Disk, type DiskFile } from '@dovecote/ground';
 /**
  * One file of the journal: a head, then batches.
  *
- *   | "DOVECOTE" | version u32 | number u32 | first sequence f64 | crc u32 | batch | batch | …
+ *   | "DOVECOTE" | version u32 | number u32 | first sequence f64 | flags u32 | crc u32 | batch | batch | …
  *
  * `first sequence` also limits the file before: batches there with this sequence or a later one are void, because they were
- * written again here. Version 1.
+ * written again here. Flag 1: the first batch is a checkpoint, so the files before are needed only for their messages; without it
+ * they are also needed to understand this one. Version 1.
  */
-export const fileHeadBytes = 28;
+export const fileHeadBytes = 32;
+const checkpointFlag = 1;
 const magic = Buffer.from('DOVECOTE', 'latin1');
 const version = 1;
 
@@ -26,9 +28,25 @@ export class JournalFile {
     readonly path: string,
     readonly number: number,
     readonly handle: DiskFile,
+    readonly beginsWithCheckpoint: boolean,
   ) {}
 
+  /** A chunk of memory that stood for this file was let go. */
+  dropChunk(): void {
+    if (this.heir !== undefined) return this.heir.dropChunk();
+    this.chunks--;
+    this.released?.();
+  }
+
+  /** Everything in this file was written again in `heir`: what keeps it from being removed keeps that one. */
+  leaveTo(heir: JournalFile): void {
+    this.heir = heir;
+    heir.chunks += this.chunks;
+    this.chunks = 0;
+  }
+
   private isClosed = false;
+  private heir: JournalFile | undefined;
 
   async close(): Promise<void> {
     if (this.isClosed) return;
@@ -46,33 +64,40 @@ export function journalFileNumber(name: string): number | undefined {
   return /^\d{16}\.log$/.test(name) ? Number(name.slice(0, 16)) : undefined;
 }
 
-export function encodeFileHead(number: number, firstSequence: number): Buffer {
+export function encodeFileHead(number: number, firstSequence: number, beginsWithCheckpoint: boolean): Buffer {
   const head = Buffer.alloc(fileHeadBytes);
   magic.copy(head);
   head.writeUInt32BE(version, 8);
   head.writeUInt32BE(number, 12);
   head.writeDoubleBE(firstSequence, 16);
-  head.writeUInt32BE(crc32(head.subarray(0, 24)), 24);
+  head.writeUInt32BE(beginsWithCheckpoint ? checkpointFlag : 0, 24);
+  head.writeUInt32BE(crc32(head.subarray(0, 28)), 28);
   return head;
 }
 
-/** The first sequence of the file; undefined when the head is not whole, which is what a crash while it was created leaves. */
-export function decodeFileHead(head: Buffer, number: number): number | 'newer-version' | undefined {
+export interface FileHead {
+  readonly firstSequence: number;
+  readonly beginsWithCheckpoint: boolean;
+}
+
+/** The head of a file; undefined when it is not whole, which is what a crash before its first commit leaves. */
+export function decodeFileHead(head: Buffer, number: number): FileHead | 'newer-version' | undefined {
   if (head.length < fileHeadBytes || head.compare(magic, 0, 8, 0, 8) !== 0) return undefined;
-  if (head.readUInt32BE(24) !== crc32(head.subarray(0, 24))) return undefined;
+  if (head.readUInt32BE(28) !== crc32(head.subarray(0, 28))) return undefined;
   if (head.readUInt32BE(8) > version) return 'newer-version';
-  return head.readUInt32BE(12) === number ? head.readDoubleBE(16) : undefined;
+  if (head.readUInt32BE(12) !== number) return undefined;
+  return { firstSequence: head.readDoubleBE(16), beginsWithCheckpoint: (head.readUInt32BE(24) & checkpointFlag) !== 0 };
 }
 
 /**
- * Makes an empty file to go on with; its head is written together with its first batch, because only then its first sequence is
+ * Makes an empty file to go on with, whose first batch will be a checkpoint; its head is written together with its first batch, because only then its first sequence is
  * known. The name survives the loss of power, so what is later synced in the file does too.
  */
 export async function createJournalFile(disk: Disk, directory: string, number: number): Promise<JournalFile> {
   const path = `${directory}/${journalFileName(number)}`;
   const handle = await disk.open(path, 'create');
   await disk.syncDirectory(directory);
-  return new JournalFile(path, number, handle);
+  return new JournalFile(path, number, handle, true);
 }
 
 export function write(file: DiskFile, bytes: Uint8Array, position: number): Promise<void> {

@@ -142,7 +142,7 @@ export class Journal {
     this.closeBatch();
     const file = this.activeFile;
     const parts = this.sealedParts;
-    if (file.end === 0) parts.unshift(encodeFileHead(file.number, this.sequence - parts.length + 1));
+    if (file.end === 0) parts.unshift(encodeFileHead(file.number, this.sequence - parts.length + 1, file.beginsWithCheckpoint));
     const commit = { file, chunks: this.sealedChunks, parts, bytes: this.uncommittedBytes, lastSequence: this.sequence };
     this.sealedChunks = [];
     this.sealedParts = [];
@@ -196,10 +196,7 @@ export class Journal {
     const file = this.activeFile;
     file.chunks++;
     this.cursor = 0;
-    return this.options.arena.open(bytes, true, () => {
-      file.chunks--;
-      file.released?.();
-    });
+    return this.options.arena.open(bytes, true, () => file.dropChunk());
   }
 
   private closeBatch(): void {
@@ -302,10 +299,15 @@ export class Journal {
     this.inBackground(`Syncing ${file.path} failed`, synced);
   }
 
-  /** Files die from the oldest on: a younger one may hold the acknowledgements of an older one's messages. */
+  /**
+   * Files die from the oldest on, because a younger one may hold the acknowledgements of an older one's messages; and only up to
+   * one that begins with a checkpoint, because that is where the next recovery begins.
+   */
   private condemnDeadFiles(): void {
-    while (this.files.length > 1 && this.files[0]!.chunks === 0 && this.isUsable) {
-      this.condemned.push({ file: this.files.shift()!, after: this.sequence + 1 });
+    while (this.isUsable) {
+      const next = this.files.findIndex((file, index) => index > 0 && file.beginsWithCheckpoint);
+      if (next < 0 || this.files.slice(0, next).some((file) => file.chunks > 0)) return;
+      for (const file of this.files.splice(0, next)) this.condemned.push({ file, after: this.sequence + 1 });
     }
   }
 

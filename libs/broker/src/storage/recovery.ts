@@ -7,6 +7,7 @@ import {
   createJournalFile,
   decodeFileHead,
   encodeFileHead,
+  type FileHead,
   fileHeadBytes,
   JournalFile,
   journalFileName,
@@ -52,7 +53,8 @@ export async function recover(options: RecoveryOptions): Promise<JournalStart> {
 class Recovery {
   private durable = 0;
   private oldestFile = 0;
-  private expected = 0;
+  /** The sequence of the next batch. */
+  private expected = 1;
   private bytesRead = 0;
   private bytesTotal = 0;
   /** Batches behind the last known sync. */
@@ -64,17 +66,18 @@ class Recovery {
     const { disk, directory, durability } = this.options;
     await disk.makeDirectory(directory);
     const found = await this.openFiles();
-    const files = await this.dropUnneeded(found);
-    for (let i = 0; i < files.length; i++) {
-      const isTorn = await this.replayFile(files[i]!, files[i + 1]);
-      if (!isTorn) continue;
-      for (const file of files.splice(i + 1)) await this.remove(file.file);
+    const headless = await this.checkSeries(found);
+    const whole = found.filter((entry) => entry.head !== undefined);
+    for (let i = 0; i < whole.length; i++) {
+      const isTorn = await this.replayFile(whole[i]!, whole[i + 1], whole.slice(i + 1));
+      if (isTorn) await this.removeAll(found, whole.splice(i + 1));
     }
-    const lastSequence = Math.max(this.expected - 1, 0);
-    const kept = files.map(({ file }) => file);
-    let number = kept.at(-1)?.number ?? 0;
-    if (durability === 'fsync' && this.tail.length > 0) kept.push(await this.rewriteTail(++number));
-    kept.push(await createJournalFile(disk, directory, number + 1));
+    if (headless.length > 0 && this.expected <= this.durable) throw damaged(headless[0]!.file.path, 0);
+    await this.removeAll(found, headless);
+    const kept = found.map(({ file }) => file);
+    if (durability === 'fsync' && this.tail.length > 0) kept.push(await this.rewriteTail(whole, (kept.at(-1)?.number ?? 0) + 1));
+    kept.push(await createJournalFile(disk, directory, (kept.at(-1)?.number ?? 0) + 1));
+    const lastSequence = this.expected - 1;
     return { files: kept, lastSequence, durableSequence: durability === 'fsync' ? lastSequence : this.durable };
   }
 
@@ -88,39 +91,46 @@ class Recovery {
       const path = `${directory}/${name}`;
       const handle = await disk.open(path, 'read');
       const size = await handle.size();
-      const head = Buffer.alloc(fileHeadBytes);
-      const headBytes = await handle.read(head, 0);
-      const firstSequence = decodeFileHead(head.subarray(0, headBytes), number);
-      if (firstSequence === 'newer-version') {
+      const bytes = Buffer.alloc(fileHeadBytes);
+      const head = decodeFileHead(bytes.subarray(0, await handle.read(bytes, 0)), number);
+      if (head === 'newer-version') {
         throw new CodedError('data-folder-unusable', `${path} was written by a newer version of Dovecote: open it with that version`);
       }
-      const file = new JournalFile(path, number, handle);
+      const file = new JournalFile(path, number, handle, head?.beginsWithCheckpoint ?? false);
       file.end = size;
-      found.push({ file, size, firstSequence });
+      found.push({ file, size, head });
       this.bytesTotal += size;
     }
     return found;
   }
 
-  /** Removes what an interrupted trimming left at the front and what never got a head at the back; what is missing is damage. */
-  private async dropUnneeded(found: readonly FoundFile[]): Promise<FoundFile[]> {
-    const files = [...found];
-    while (files.length > 0 && files.at(-1)!.firstSequence === undefined) {
-      const last = files.pop()!;
-      if ((await this.findProof(last.file, 0)) > 0) throw damaged(last.file.path, 0);
-      await this.remove(last.file);
-    }
-    const last = files.at(-1);
-    if (last === undefined) return files;
+  /**
+   * Removes what an interrupted trimming left at the front; what is missing is damage. Returns the files at the back that never
+   * got a head. One without a head in the middle was written again in the next: the sequences will show that nothing is missing.
+   */
+  private async checkSeries(found: FoundFile[]): Promise<FoundFile[]> {
+    const lastWhole = found.findLastIndex((entry) => entry.head !== undefined);
+    const headless = found.slice(lastWhole + 1);
+    for (const { file } of headless) await this.findProof(file, 0);
+    const last = found[lastWhole];
+    if (last === undefined) return headless;
     await this.findProof(last.file, fileHeadBytes);
-    while (files.length > 0 && files[0]!.file.number < this.oldestFile) await this.remove(files.shift()!.file);
-    for (const [i, { file, firstSequence }] of files.entries()) {
-      if (firstSequence === undefined) throw damaged(file.path, 0);
-      const number = i === 0 && this.oldestFile > 0 ? this.oldestFile : files[0]!.file.number + i;
-      if (file.number !== number) throw missing(`${this.options.directory}/${journalFileName(number)}`);
+    await this.removeAll(found, found.filter(({ file }) => file.number < this.oldestFile));
+    const oldest = this.oldestFile > 0 ? this.oldestFile : found[0]!.file.number;
+    for (const [i, { file }] of found.entries()) {
+      if (file.number !== oldest + i) throw missing(`${this.options.directory}/${journalFileName(oldest + i)}`);
     }
-    this.expected = files[0]!.firstSequence ?? 0;
-    return files;
+    const first = found.find((entry) => entry.head !== undefined);
+    this.expected = first?.head?.firstSequence ?? 1;
+    if (found[0]?.head === undefined && this.expected !== 1) throw damaged(found[0]!.file.path, 0);
+    return headless;
+  }
+
+  private async removeAll(found: FoundFile[], unneeded: readonly FoundFile[]): Promise<void> {
+    for (const entry of unneeded) {
+      await this.remove(entry.file);
+      found.splice(found.indexOf(entry), 1);
+    }
   }
 
   private async remove(file: JournalFile): Promise<void> {
@@ -130,25 +140,20 @@ class Recovery {
 
   /**
    * Looks at every whole batch from `position` on, wherever one begins, for what it proves about synced sequences and needed
-   * files. Returns how many it met.
+   * files.
    */
-  private async findProof(file: JournalFile, position: number): Promise<number> {
+  private async findProof(file: JournalFile, position: number): Promise<void> {
     const size = await file.handle.size();
     const bytes = Buffer.allocUnsafeSlow(Math.max(size - position, 0));
     await file.handle.read(bytes, position);
     const mark = Buffer.alloc(4);
     mark.writeUInt32BE(batchMagic);
-    let met = 0;
     for (let at = bytes.indexOf(mark); at >= 0 && at + batchHeadBytes <= bytes.length; ) {
       const length = claimedLength(bytes, at);
       const head = length > 0 && at + length <= bytes.length ? readBatch(bytes, at, length) : undefined;
-      if (head !== undefined) {
-        met++;
-        this.note(head);
-      }
+      if (head !== undefined) this.note(head);
       at = bytes.indexOf(mark, head === undefined ? at + 1 : at + length);
     }
-    return met;
   }
 
   private note(head: BatchHead): void {
@@ -157,8 +162,8 @@ class Recovery {
   }
 
   /** True when the file ends in a torn tail, behind which nothing is believed. */
-  private async replayFile({ file, size }: FoundFile, next: FoundFile | undefined): Promise<boolean> {
-    const limit = next?.firstSequence ?? Infinity;
+  private async replayFile({ file, size }: FoundFile, next: FoundFile | undefined, later: readonly FoundFile[]): Promise<boolean> {
+    const limit = next?.head?.firstSequence ?? Infinity;
     let position = fileHeadBytes;
     let wanted = windowBytes;
     while (position < size && this.expected < limit) {
@@ -170,18 +175,19 @@ class Recovery {
       position += used.bytes;
       if (used.outcome === 'void') break;
       if (used.outcome === 'need-more' && used.wanted <= size - position) wanted = Math.max(windowBytes, used.wanted);
-      else if (used.outcome === 'need-more' || used.outcome === 'bad') return this.judgeTear(file, position, next);
+      else if (used.outcome === 'need-more' || used.outcome === 'bad') return this.judgeTear(file, position, limit, later);
       else wanted = windowBytes;
     }
-    if (next !== undefined && next.firstSequence !== this.expected) return this.judgeTear(file, position, next);
+    if (next !== undefined && limit !== this.expected) return this.judgeTear(file, position, limit, later);
     file.lastSequence = this.expected - 1;
     this.tail = this.tail.filter((place) => place.sequence > this.durable);
     return false;
   }
 
-  private async judgeTear(file: JournalFile, position: number, next: FoundFile | undefined): Promise<boolean> {
-    if (next?.firstSequence === this.expected) return false;
+  private async judgeTear(file: JournalFile, position: number, limit: number, later: readonly FoundFile[]): Promise<boolean> {
+    if (limit === this.expected) return false;
     await this.findProof(file, position);
+    for (const entry of later) await this.findProof(entry.file, fileHeadBytes);
     if (this.expected <= this.durable) throw damaged(file.path, position);
     this.tail = this.tail.filter((place) => place.sequence > this.durable);
     return true;
@@ -190,10 +196,7 @@ class Recovery {
   private replayWindow(file: JournalFile, bytes: Buffer, position: number, limit: number): WindowUse {
     const { arena, replay } = this.options;
     file.chunks++;
-    const chunk = arena.adopt(bytes, true, () => {
-      file.chunks--;
-      file.released?.();
-    });
+    const chunk = arena.adopt(bytes, true, () => file.dropChunk());
     let at = 0;
     const done = (outcome: WindowUse['outcome'], wanted = 0): WindowUse => {
       arena.unpin(chunk);
@@ -217,11 +220,13 @@ class Recovery {
   }
 
   /** Copies what lies behind the last known sync to a new file and syncs it there. */
-  private async rewriteTail(number: number): Promise<JournalFile> {
+  private async rewriteTail(whole: readonly FoundFile[], number: number): Promise<JournalFile> {
     const { disk, directory } = this.options;
+    const first = this.tail[0]!;
+    const beginsWithCheckpoint = first.file.beginsWithCheckpoint && first.position === fileHeadBytes;
     const path = `${directory}/${journalFileName(number)}`;
     const handle = await disk.open(`${path}.new`, 'create');
-    await write(handle, encodeFileHead(number, this.tail[0]!.sequence), 0);
+    await write(handle, encodeFileHead(number, first.sequence, beginsWithCheckpoint), 0);
     let end = fileHeadBytes;
     for (const { file, position, length } of this.tail) {
       const bytes = Buffer.allocUnsafeSlow(length);
@@ -232,9 +237,10 @@ class Recovery {
     await sync(handle);
     await disk.rename(`${path}.new`, path);
     await disk.syncDirectory(directory);
-    const file = new JournalFile(path, number, handle);
+    const file = new JournalFile(path, number, handle, beginsWithCheckpoint);
     file.end = end;
     file.lastSequence = this.expected - 1;
+    for (const entry of whole) if (entry.head!.firstSequence >= first.sequence) entry.file.leaveTo(file);
     return file;
   }
 }
@@ -242,7 +248,7 @@ class Recovery {
 interface FoundFile {
   readonly file: JournalFile;
   readonly size: number;
-  readonly firstSequence: number | undefined;
+  readonly head: FileHead | undefined;
 }
 
 interface WindowUse {
