@@ -5,7 +5,7 @@
  * The project borrows jest and amqplib from this repository; ours come from the tarballs alone.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -29,36 +29,48 @@ afterAll(() => {
   rmSync(project, { recursive: true, force: true });
 });
 
-const commonJsTest = `
-const { realGround } = require('@dovecote/ground');
-
-test('is CommonJS, and the ground is there', () => {
-  expect(require.resolve('@dovecote/ground')).toContain('dist-cjs');
-  expect(typeof realGround().clock.now()).toBe('number');
+const resolvedTest = `
+test('is CommonJS', () => {
+  for (const name of ['ground', 'broker', 'testing']) expect(require.resolve('@dovecote/' + name)).toContain('dist-cjs');
 });
 `;
 
 const esModule = `
-import { realGround } from '@dovecote/ground';
-console.log(typeof realGround().clock.now(), import.meta.resolve('@dovecote/ground').includes('/dist/'));
+import amqp from 'amqplib';
+import { startBroker } from '@dovecote/testing';
+const broker = await startBroker();
+const connection = await amqp.connect(broker.url);
+await connection.close();
+await broker.stop();
+console.log(import.meta.resolve('@dovecote/testing').includes('/dist/'));
 `;
 
 const typed = `
 import { realGround, type Clock } from '@dovecote/ground';
+import { clockContract } from '@dovecote/ground/testing';
+import { Broker, type Durability } from '@dovecote/broker';
+import { startBroker, type TestBroker } from '@dovecote/testing';
 const clock: Clock = realGround().clock;
 export const now: number = clock.now();
+export const durability = async (): Promise<Durability> => (await Broker.open()).durability;
+export const broker: Promise<TestBroker> = startBroker();
+export const contract = clockContract;
 `;
 
 describe('the packed libraries', () => {
-  it('serve a CommonJS Jest', () => {
-    put('ground.test.js', commonJsTest);
+  it("serve a CommonJS Jest: the README's test, through amqplib", () => {
+    const shown = /^```js jest=orders\n([\s\S]*?)^```$/m.exec(readFileSync(join(root, 'README.md'), 'utf8'))?.[1];
+    if (shown === undefined) throw new Error('README.md has no block that opens with ```js jest=orders');
+    put('orders.test.js', shown);
+    put('resolved.test.js', resolvedTest);
     const { stderr } = run([join(root, 'node_modules/jest/bin/jest.js'), '--ci', '--rootDir', project], project);
-    expect(stderr).toContain('1 passed, 1 total');
+    expect(stderr).toContain('2 passed, 2 total');
+    expect(stderr).not.toContain('did not exit');
   }, 60_000);
 
   it('serve an ES module', () => {
     put('ground.mjs', esModule);
-    expect(run(['ground.mjs'], project).stdout).toBe('number true\n');
+    expect(run(['ground.mjs'], project).stdout).toBe('true\n');
   });
 
   it.each(['node16', 'node20', 'nodenext'])('bring types of both kinds under %s', (module) => {
