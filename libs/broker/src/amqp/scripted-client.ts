@@ -200,7 +200,11 @@ export function frame(type: number, channel: number, payload: Buffer): Buffer {
 }
 
 /** A content header; `rest` takes the place of the properties' bytes. */
-export function header(size: number, properties: MessageProperties = {}, { channel = 1, classId = 60, weight = 0, rest = encoded(properties) } = {}): Buffer {
+export function header(
+  size: number,
+  properties: MessageProperties = {},
+  { channel = 1, classId = 60, weight = 0, rest = encoded(properties) } = {},
+): Buffer {
   const head = Buffer.alloc(12);
   head.writeUInt16BE(classId, 0);
   head.writeUInt16BE(weight, 2);
@@ -231,7 +235,11 @@ const allCapabilities: FieldTable = { authentication_failure_close: true, consum
 
 export function startOk(values: Partial<Arguments<'connection.start-ok'>> = {}): Buffer {
   const response = Buffer.from('\0guest\0guest');
-  return method('connection.start-ok', { mechanism: 'PLAIN', response, locale: 'en_US', clientProperties: { capabilities: allCapabilities }, ...values }, 0);
+  return method(
+    'connection.start-ok',
+    { mechanism: 'PLAIN', response, locale: 'en_US', clientProperties: { capabilities: allCapabilities }, ...values },
+    0,
+  );
 }
 
 export function tuneOk(values: Partial<Arguments<'connection.tune-ok'>> = {}): Buffer {

@@ -212,14 +212,20 @@ describe('deliveries', () => {
     const received = client.takeBytes();
     const bodies: Buffer[] = [];
     const heads: string[] = [];
-    for (let at = 0; at < received.length; ) {
+    for (let at = 0; at < received.length;) {
       const end = at + 8 + received.readUInt32BE(at + 3);
       expect(end - at).toBeLessThanOrEqual(4096);
       if (received[at] === 3) bodies.push(received.subarray(at + 7, end - 1));
       else heads.push(describeFrame(received.subarray(at, end)).split(' ')[0]!);
       at = end;
     }
-    expect(heads.filter((head) => head !== 'header')).toEqual(['basic.deliver', 'basic.deliver', 'basic.deliver', 'basic.get-ok', 'basic.return']);
+    expect(heads.filter((head) => head !== 'header')).toEqual([
+      'basic.deliver',
+      'basic.deliver',
+      'basic.deliver',
+      'basic.get-ok',
+      'basic.return',
+    ]);
     expect(Buffer.concat(bodies).equals(Buffer.concat([body, body, body, body, body]))).toBe(true);
   });
 
