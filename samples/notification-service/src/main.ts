@@ -16,7 +16,7 @@ async function main(): Promise<void> {
 
   const folder = await DataFolder.claim(settings.data, settings.home, settings.isKept);
   const stage = new Stage({ ...settings, folder, say: (line) => console.error(line) });
-  const running = { stage, page: undefined as Page | undefined };
+  const running = { folder, stage, page: undefined as Page | undefined };
   stopOnSignals(running);
   await stage.start();
   running.page = await openPage({ stage, facts: folder.facts, port: settings.port });
@@ -38,7 +38,7 @@ function introduce(settings: Settings, page: Page, stage: Stage, folder: DataFol
 }
 
 /** The first signal stops everything in order, the next one at once. */
-function stopOnSignals(running: { readonly stage: Stage; readonly page: Page | undefined }): void {
+function stopOnSignals(running: { readonly folder: DataFolder; readonly stage: Stage; readonly page: Page | undefined }): void {
   let isStopping = false;
   const stop = async () => {
     if (isStopping) {
@@ -49,6 +49,7 @@ function stopOnSignals(running: { readonly stage: Stage; readonly page: Page | u
     console.log('Stopping.');
     await running.page?.close();
     await running.stage.stop();
+    await running.folder.release();
     process.exit(0);
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop());

@@ -13,8 +13,8 @@ export class Live implements OnApplicationShutdown {
     this.observer = new Observer(stage, facts, (snapshot) => this.snapshots.next(snapshot));
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  onApplicationShutdown(): void {
     this.snapshots.complete();
-    await this.observer.close();
+    this.observer.close();
   }
 }

@@ -63,32 +63,32 @@ export class Observer {
   }
 
   /** From the files as they are at this moment. */
-  async counters(): Promise<Counters> {
-    await this.tail.advance();
+  counters(): Counters {
+    this.tail.advance();
     const { sent, confirmed, handled, duplicate, unknown, outstanding } = this.tally;
     return { sent, confirmed, handled, duplicate, lost: this.losses.lost(performance.now()), waiting: outstanding.size, unknown };
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.isClosed = true;
     clearTimeout(this.timer);
     this.queue.close();
-    await this.tail.close();
+    this.tail.close();
   }
 
   private async look(): Promise<void> {
     this.losses.beginLook();
     const depth = await this.queue.look();
-    await this.tail.advance();
     if (this.isClosed) return;
+    this.tail.advance();
     this.depth = depth;
     this.losses.endLook(depth, performance.now());
-    this.onSnapshot(await this.snapshot());
+    this.onSnapshot(this.snapshot());
     this.timer = setTimeout(() => void this.look(), LOOK_MS);
   }
 
-  private async snapshot(): Promise<Snapshot> {
-    const counters = await this.counters();
+  private snapshot(): Snapshot {
+    const counters = this.counters();
     const notifications = this.recent.map(({ id, by, detail }) => ({ id, by, ...(JSON.parse(detail) as Notification) }));
     this.recent = [];
     return {

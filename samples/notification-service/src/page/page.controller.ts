@@ -15,7 +15,7 @@ export class PageController {
   ) {}
 
   @Get('counters')
-  counters(): Promise<Counters> {
+  counters(): Counters {
     return this.live.observer.counters();
   }
 

@@ -5,8 +5,8 @@
 import { Connection } from 'rabbitmq-client';
 import type { QueueDepth } from './losses.js';
 
-/** The queue is named after the service that reads from it. */
-const QUEUE = 'notifications';
+/** The messaging library names a queue after the service that reads from it. */
+const QUEUE = 'dovecote.notifications';
 const ANSWER_MS_MAX = 1_000;
 
 export class QueueWatch {

@@ -17,7 +17,7 @@ export class BrokerDaemon extends Child {
   constructor(folder: string, program: string | undefined, say: (line: string) => void, onChange: (child: Child) => void) {
     const daemon = (): Program => ({
       file: program ?? DAEMON,
-      args: ['--data', folder, '--amqp-port', this.port, '--durability', 'fsync'],
+      args: ['--data', folder, '--amqp-port', this.port, '--durability', 'fsync', '--user', 'guest:guest'],
       readyLine: LISTENING,
     });
     super('broker', daemon, say, onChange);

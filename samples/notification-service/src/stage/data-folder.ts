@@ -10,20 +10,24 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { DiskError, realGround } from '@dovecote/ground';
+import { DiskError, type DiskLock, realGround } from '@dovecote/ground';
 import { Refusal } from './child.js';
 
 const RUNS_MAX = 20;
 
 export class DataFolder {
-  private constructor(readonly path: string) {}
+  private constructor(
+    readonly path: string,
+    private readonly lock: DiskLock,
+  ) {}
 
   /** `wanted` is the folder to use; without it the first free one below `home`. Rejects with a sentence. */
   static async claim(wanted: string | undefined, home: string, isKept: boolean): Promise<DataFolder> {
     const candidates = wanted === undefined ? Array.from({ length: RUNS_MAX }, (_, run) => join(home, String(run + 1))) : [resolve(wanted)];
     for (const path of candidates) {
-      if (!(await isClaimed(path))) continue;
-      const folder = new DataFolder(path);
+      const lock = await claim(path);
+      if (lock === undefined) continue;
+      const folder = new DataFolder(path, lock);
       if (!isKept) for (const part of [folder.broker, folder.facts]) await rm(part, { recursive: true, force: true });
       await mkdir(folder.facts, { recursive: true });
       return folder;
@@ -39,6 +43,11 @@ export class DataFolder {
     return join(this.path, 'facts');
   }
 
+  /** Lets go of the folder; its files stay. */
+  async release(): Promise<void> {
+    await this.lock.release();
+  }
+
   /** A file that no process has written to: one that starts again does not touch what it said before. */
   newFactFile(process: string): string {
     for (let start = 1; ; start += 1) {
@@ -48,16 +57,15 @@ export class DataFolder {
   }
 }
 
-/** False where another run holds the folder. The claim ends with this process, however that ends. */
-async function isClaimed(path: string): Promise<boolean> {
+/** Nothing where another run holds the folder. The claim ends with this process, however that ends. */
+async function claim(path: string): Promise<DiskLock | undefined> {
   await mkdir(path, { recursive: true });
   const names = await readdir(path);
   if (names.length > 0 && !names.includes('lock')) throw new Refusal(`${path} holds files that are not this sample's. Name an empty folder with --data.`);
   try {
-    await realGround().disk.lock(path);
-    return true;
+    return await realGround().disk.lock(path);
   } catch (error) {
-    if (error instanceof DiskError && error.code === 'locked') return false;
+    if (error instanceof DiskError && error.code === 'locked') return undefined;
     throw error;
   }
 }
