@@ -2,7 +2,8 @@
  * What a user gets: the libraries packed as they would be published, installed without a network into a plain project that has a CommonJS Jest, and used
  * there by a test, by an ES module, and by TypeScript of either kind.
  *
- * The project borrows jest and amqplib from this repository; ours come from the tarballs alone.
+ * The project borrows jest and amqplib from this repository; ours come from the tarballs alone. A second one has NestJS 11 with the Jest and the
+ * TypeScript of its time; .ci/run installs what it needs and names the folder in DOVECOTE_NEST_11.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -91,6 +92,84 @@ describe('the packed libraries', () => {
   }, 60_000);
 });
 
+const nest11 = process.env['DOVECOTE_NEST_11'] ?? '';
+const onNest11 = nest11 === '' ? it.skip : it;
+
+describe('a project on NestJS 11 in CommonJS (skipped unless DOVECOTE_NEST_11 names its folder)', () => {
+  onNest11(
+    'runs handlers behind a guard, with the broker inside and behind AMQP',
+    () => {
+      const tarballs = readdirSync(join(project, 'tarballs')).map((name) => join(project, 'tarballs', name));
+      npm(['install', '--offline', '--no-save', '--no-audit', '--no-fund', '--loglevel=error', ...tarballs], nest11);
+      rmSync(join(nest11, 'out'), { recursive: true, force: true });
+      mkdirSync(join(nest11, 'src'), { recursive: true });
+      writeFileSync(join(nest11, 'src/shop.test.ts'), nest11Test);
+      writeFileSync(join(nest11, 'tsconfig.json'), JSON.stringify({ compilerOptions: nest11Compiler, include: ['src'] }));
+      run(['node_modules/typescript/bin/tsc'], nest11);
+      const { stderr } = run(['node_modules/jest/bin/jest.js', '--ci', '--rootDir', 'out'], nest11);
+      expect(stderr).toContain('2 passed, 2 total');
+    },
+    120_000,
+  );
+});
+
+const nest11Compiler = {
+  module: 'commonjs',
+  moduleResolution: 'node10',
+  target: 'es2022',
+  strict: true,
+  experimentalDecorators: true,
+  emitDecoratorMetadata: true,
+  types: ['node', 'jest'],
+  outDir: 'out',
+};
+
+const nest11Test = `
+import 'reflect-metadata';
+import { type CanActivate, type ExecutionContext, Injectable, Module, UseGuards } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { DovecoteModule, EventMessage, Message, Publisher, Subscribe } from '@dovecote/messaging';
+import { startBroker } from '@dovecote/testing';
+
+@EventMessage('orders.order-placed')
+class OrderPlaced {
+  constructor(readonly orderId: string) {}
+}
+
+@Injectable()
+class Guard implements CanActivate {
+  canActivate(context: ExecutionContext): boolean {
+    return context.getType() === 'rpc';
+  }
+}
+
+@Injectable()
+class Notifications {
+  onNotified: (text: string) => void = () => undefined;
+
+  @UseGuards(Guard)
+  @Subscribe(OrderPlaced)
+  notify(event: OrderPlaced, message: Message): void {
+    this.onNotified(event.orderId + ' ' + String(event instanceof OrderPlaced) + ' from ' + message.source);
+  }
+}
+
+test.each(['inside', 'behind AMQP'])('the broker is %s', async (place) => {
+  const { broker, url, stop } = await startBroker();
+  @Module({
+    imports: [DovecoteModule.forRoot({ service: 'shop', broker: place === 'inside' ? { broker } : url })],
+    providers: [Guard, Notifications],
+  })
+  class AppModule {}
+  const app = await (await Test.createTestingModule({ imports: [AppModule] }).compile()).createNestApplication().init();
+  const notified = new Promise((resolve) => (app.get(Notifications).onNotified = resolve));
+  await app.get(Publisher).publish(new OrderPlaced('o-1'));
+  expect(await notified).toBe('o-1 true from shop');
+  await app.close();
+  await stop();
+});
+`;
+
 function put(file: string, text: string): void {
   writeFileSync(join(project, file), text);
 }
@@ -107,12 +186,12 @@ function run(args: readonly string[], cwd: string): { readonly stdout: string; r
   return { stdout, stderr };
 }
 
-function npm(args: readonly string[]): void {
+function npm(args: readonly string[], cwd = project): void {
   const own = process.env['npm_execpath'];
   if (own?.endsWith('.js') === true) {
-    run([own, ...args], project);
+    run([own, ...args], cwd);
     return;
   }
-  const { status, stdout, stderr } = spawnSync('npm', args, { cwd: project, encoding: 'utf8', shell: process.platform === 'win32' });
+  const { status, stdout, stderr } = spawnSync('npm', args, { cwd, encoding: 'utf8', shell: process.platform === 'win32' });
   if (status !== 0) throw new Error(`npm ${args.join(' ')} ended with ${status}:\n${stdout}\n${stderr}`);
 }
