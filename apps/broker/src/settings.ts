@@ -133,7 +133,9 @@ function readFlags(argv: readonly string[]): { readonly given: Given } | Answer 
     .exitOverride();
   for (const setting of [...inFile, config]) {
     const option = new Option(setting.flag, setting.says);
-    command.addOption(setting === users ? option.argParser((value: string, before: readonly string[] = []) => [...before, value]) : option);
+    command.addOption(
+      setting === users ? option.argParser((value, before: readonly string[] | undefined) => [...(before ?? []), value]) : option,
+    );
   }
   try {
     command.parse(argv, { from: 'user' });

@@ -1,0 +1,234 @@
+/**
+ * How the daemon starts and ends: its settings, the lines that programs wait for, and a sentence instead of a stack trace for everything that can go
+ * wrong with its place.
+ */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { connect } from 'amqplib';
+import { cleanUp, DaemonProcess, temporaryFolder } from './daemon-process.js';
+import { RawClient } from './raw-client.js';
+import { readSettings, type Settings, SettingsError } from './settings.js';
+
+afterEach(cleanUp);
+
+describe('the settings', () => {
+  it('take the command line before the environment, the environment before the file, and the file before the default', () => {
+    const file = join(temporaryFolder(), 'dovecote.json');
+    writeFileSync(
+      file,
+      JSON.stringify({ amqpPort: 1, amqpHost: 'from-file', durability: 'os', users: [{ name: 'ann', password: 'a:b,c' }] }),
+    );
+    const environment = { DOVECOTE_CONFIG: file, DOVECOTE_AMQP_PORT: '2', DOVECOTE_AMQP_HOST: 'from-environment', DOVECOTE_DATA: '' };
+    const settings = readSettings(['--amqp-port', '3', '--kafka-port=9092'], environment);
+    expect(settings).toEqual({
+      data: join(process.cwd(), 'dovecote-data'),
+      durability: 'os',
+      amqp: { host: 'from-environment', port: 3 },
+      users: [{ name: 'ann', password: 'a:b,c' }],
+      kafkaPort: 9092,
+      managementPort: undefined,
+    });
+  });
+
+  it('are a folder here, port 5672 of this machine, fsync and guest when nothing is said', () => {
+    expect(readSettings([], {})).toMatchObject({
+      durability: 'fsync',
+      amqp: { host: '127.0.0.1', port: 5672 },
+      users: [{ name: 'guest', password: 'guest' }],
+    });
+  });
+
+  it('take users from each source, their name up to the first colon', () => {
+    const users = (argv: string[], environment = {}) => (readSettings(argv, environment) as Settings).users;
+    expect(users(['--user', 'ann:x', '--user', 'bob:y:z'])).toEqual([user('ann', 'x'), user('bob', 'y:z')]);
+    expect(users([], { DOVECOTE_USERS: 'ann:x,bob:y' })).toEqual([user('ann', 'x'), user('bob', 'y')]);
+    expect(users(['--user', 'ann:x'], { DOVECOTE_USERS: 'bob:y' })).toEqual([user('ann', 'x')]);
+  });
+
+  it.each([
+    [['--amqp-port', '65536'], {}, '--amqp-port must be a whole number from 0 to 65535; "65536" was given'],
+    [['--amqp-port', '-1'], {}, '--amqp-port must be a whole number from 0 to 65535; "-1" was given'],
+    [[], { DOVECOTE_KAFKA_PORT: 'many' }, 'DOVECOTE_KAFKA_PORT must be a whole number from 0 to 65535; "many" was given'],
+    [['--durability', 'sync'], {}, '--durability must be fsync, os or memory; "sync" was given'],
+    [['--data', ''], {}, '--data must be the path of a folder; "" was given'],
+    [['--amqp-prot', '1'], {}, "Unknown option '--amqp-prot' (Did you mean --amqp-port?). --help lists what there is"],
+    [['--data'], {}, "Option '--data <folder>' argument missing. --help lists what there is"],
+    [['here'], {}, 'Too many arguments. Expected 0 arguments but got 1. --help lists what there is'],
+    [['--config', '/nowhere.json'], {}, 'The file /nowhere.json cannot be read as JSON: ENOENT: no such file or directory'],
+  ])('answer %j %j with a sentence', (argv, environment, sentence) => {
+    expect(() => readSettings(argv, environment)).toThrow(SettingsError);
+    expect(() => readSettings(argv, environment)).toThrow(sentence);
+  });
+
+  it.each([
+    ['{', 'cannot be read as JSON'],
+    ['[]', 'must hold one JSON object'],
+    [
+      '{"amqp-port": 1}',
+      '"amqp-port" in FILE is not a setting: there are data, amqpPort, amqpHost, durability, users, kafkaPort, managementPort',
+    ],
+    ['{"amqpPort": 1.5}', '"amqpPort" in FILE must be a whole number from 0 to 65535; 1.5 was given'],
+    ['{"users": [{"name": "ann"}]}', '"users" in FILE must be NAME:PASSWORD'],
+  ])('answer a file of %s with a sentence', (text, sentence) => {
+    const file = join(temporaryFolder(), 'dovecote.json');
+    writeFileSync(file, text);
+    expect(() => readSettings(['--config', file], {})).toThrow(sentence.replace('FILE', file));
+  });
+
+  it.each(['secret', ':secret', 'ann:', 'ann:secret,ann:other'])('never repeat a password, not even in a wrong one such as %s', (given) => {
+    expect(() => readSettings([], { DOVECOTE_USERS: given })).toThrow(/^DOVECOTE_USERS must be NAME:PASSWORD(?!.*secret)/);
+  });
+
+  it('answer --help and --version and start nothing', async () => {
+    const help = new DaemonProcess(['--help']);
+    const version = new DaemonProcess(['--version']);
+    expect([await help.exited, await version.exited]).toEqual([ended(0), ended(0)]);
+    expect(help.stdout).toMatch(/--amqp-port.*5672/s);
+    expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe('the daemon', () => {
+  it('says on stdout what programs wait for, and everything else on stderr', async () => {
+    const data = join(temporaryFolder(), 'made', 'by', 'it');
+    const daemon = await DaemonProcess.listening(['--data', data, '--amqp-port', '0', '--kafka-port', '9092', '--management-port', '0']);
+    expect(daemon.stdout).toBe(
+      `dovecote: data folder ${data}\ndovecote: durability fsync: what is confirmed survives the loss of power\ndovecote: AMQP listening on 127.0.0.1:${daemon.port}\n`,
+    );
+    expect(daemon.stderr).toBe(
+      "dovecote: Kafka's protocol is not there yet: nothing will listen on port 9092\ndovecote: Management is not there yet: nothing will listen on port 0\n",
+    );
+    expect(await daemon.signal('SIGINT')).toEqual(ended(0));
+    expect(readdirSync(data)).toEqual(['journal']);
+  });
+
+  it('makes no folder under memory, takes an address of IPv6, and warns when nobody could come from elsewhere', async () => {
+    const folder = temporaryFolder();
+    const daemon = await DaemonProcess.listening(['--data', folder, '--durability', 'memory', '--amqp-port', '0', '--amqp-host', '::']);
+    expect(daemon.stdout).toBe(
+      `dovecote: durability memory: nothing survives the end of this process\ndovecote: AMQP listening on [::]:${daemon.port}\n`,
+    );
+    expect(daemon.stderr).toContain('Nobody can log in from another machine');
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('tells its clients when it stops', async () => {
+    const daemon = await DaemonProcess.listening(['--durability', 'memory', '--amqp-port', '0']);
+    const connection = await connect(daemon.url, { noDelay: true });
+    const told = new Promise((resolve) => connection.once('close', resolve));
+    expect(await daemon.stop()).toEqual(ended(0));
+    expect(await told).toMatchObject({ code: 320, message: expect.stringContaining('CONNECTION_FORCED') });
+  });
+
+  it('ends at once at the second signal', async () => {
+    const daemon = await DaemonProcess.listening(['--durability', 'memory', '--amqp-port', '0']);
+    const silent = await RawClient.open(daemon.port); // never answers the close, so that the daemon waits for it
+    void daemon.stop();
+    await daemon.said('stderr', /SIGTERM/);
+    expect(await daemon.stop()).toEqual(ended(143));
+    silent.socket.destroy();
+  });
+});
+
+describe('a place that cannot be', () => {
+  it('refuses a folder that another broker owns, and leaves that one alone', async () => {
+    const data = temporaryFolder();
+    const first = await DaemonProcess.listening(['--data', data, '--amqp-port', '0']);
+    const second = new DaemonProcess(['--data', data, '--amqp-port', '0']);
+    expect(await second.exited).toEqual(ended(1));
+    expect(second.stderr).toMatch(
+      new RegExp(
+        `^dovecote: another broker \\(process ${first.pid} on .*\\) owns the data folder ${data}: stop it or choose another folder\\n$`,
+        'i',
+      ),
+    );
+    expect(second.stdout).toBe('');
+    const connection = await connect(first.url, { noDelay: true });
+    await connection.close();
+  });
+
+  it('takes the folder of a broker that was killed', async () => {
+    const data = temporaryFolder();
+    await (await DaemonProcess.listening(['--data', data, '--amqp-port', '0'])).kill();
+    const next = await DaemonProcess.listening(['--data', data, '--amqp-port', '0']);
+    expect(await next.stop()).toEqual(ended(0));
+  });
+
+  it('refuses a port that is taken, and lets the folder go', async () => {
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+    const { port } = taken.address() as { port: number };
+    const data = temporaryFolder();
+    const daemon = new DaemonProcess(['--data', data, '--amqp-port', `${port}`]);
+    expect(await daemon.exited).toEqual(ended(1));
+    expect(daemon.stderr).toBe(
+      `dovecote: 127.0.0.1:${port} is taken: stop the program that listens there, or choose another port (0 takes a free one)\n`,
+    );
+    expect(readdirSync(data)).toEqual(['journal']);
+    taken.close();
+  });
+
+  it('refuses a folder that is a file', async () => {
+    const file = join(temporaryFolder(), 'file');
+    writeFileSync(file, '');
+    const daemon = new DaemonProcess(['--data', file, '--amqp-port', '0']);
+    expect(await daemon.exited).toEqual(ended(1));
+    expect(daemon.stderr).toMatch(oneSentenceAbout(file));
+  });
+
+  it('refuses a folder that nobody can write to', async () => {
+    // Not even root can make anything in /sys.
+    const daemon = new DaemonProcess(['--data', '/sys/dovecote', '--amqp-port', '0']);
+    expect(await daemon.exited).toEqual(ended(1));
+    expect(daemon.stderr).toMatch(oneSentenceAbout('/sys/dovecote'));
+  });
+
+  it('refuses an address that this machine does not have', async () => {
+    const daemon = new DaemonProcess(['--data', join(temporaryFolder(), 'd'), '--amqp-port', '0', '--amqp-host', '192.0.2.1']);
+    expect(await daemon.exited).toEqual(ended(1));
+    expect(daemon.stderr).toMatch(oneSentenceAbout('192.0.2.1'));
+  });
+
+  it('refuses a journal that lost what had been synced, and leaves it as it is', async () => {
+    const data = temporaryFolder();
+    const daemon = await DaemonProcess.listening(['--data', data, '--amqp-port', '0']);
+    await publishConfirmed(daemon.url, 'orders', 5);
+    await daemon.stop();
+    const [name] = readdirSync(join(data, 'journal'));
+    const file = join(data, 'journal', name!);
+    const bytes = readFileSync(file);
+    bytes[bytes.indexOf('number 2') + 3]! ^= 0x20;
+    writeFileSync(file, bytes);
+    const next = new DaemonProcess(['--data', data, '--amqp-port', '0']);
+    expect(await next.exited).toEqual(ended(1));
+    expect(next.stderr).toMatch(oneSentenceAbout(`${file} is damaged at byte `));
+    expect(readFileSync(file)).toEqual(bytes);
+  });
+});
+
+function user(name: string, password: string): { readonly name: string; readonly password: string } {
+  return { name, password };
+}
+
+function ended(code: number): { readonly code: number; readonly signal: null } {
+  return { code, signal: null };
+}
+
+/** Each in a commit of its own. */
+async function publishConfirmed(url: string, queue: string, count: number): Promise<void> {
+  const connection = await connect(url, { noDelay: true });
+  const channel = await connection.createConfirmChannel();
+  await channel.assertQueue(queue);
+  for (let number = 1; number <= count; number++) {
+    channel.sendToQueue(queue, Buffer.from(`number ${number}`), { persistent: true });
+    await channel.waitForConfirms();
+  }
+  await connection.close();
+}
+
+/** One line, with `what` in it and no stack trace. */
+function oneSentenceAbout(what: string): RegExp {
+  return new RegExp(`^dovecote: [^\\n]*${what.replaceAll('.', '\\.')}[^\\n]*\\n$`);
+}
