@@ -190,9 +190,10 @@ function checkMarks(file: SourceFacts): readonly Breach[] {
 
 function checkSizes(file: SourceFacts, exceptions: readonly Exception[]): readonly Breach[] {
   const found: Breach[] = [];
-  const limit = excused(exceptions, file.path, undefined) ?? size.fileLinesMax;
+  const isTest = file.path.endsWith('.spec.ts');
+  const limit = excused(exceptions, file.path, undefined) ?? (isTest ? size.testFileLinesMax : size.fileLinesMax);
   if (file.lines > limit) found.push(breach('long-file', file.path, 1, `has ${file.lines} lines, ${limit} are allowed: ${size.because}`));
-  if (file.path.endsWith('.spec.ts')) return found;
+  if (isTest) return found;
   for (const one of file.functions) {
     const allowed = excused(exceptions, file.path, one.name) ?? size.functionLinesMax;
     if (one.lines > allowed)

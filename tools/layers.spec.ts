@@ -171,6 +171,7 @@ const bad: readonly BadSource[] = [
     },
   },
   { rule: 'long-file', what: 'a file of 601 lines', sources: { [queue]: longFile } },
+  { rule: 'long-file', what: 'a test file of 1,001 lines', sources: { 'libs/ground/src/clock.spec.ts': `${nothing}\n`.repeat(1001) } },
   { rule: 'long-function', what: 'a function of 71 lines', sources: { [queue]: longFunction } },
   {
     rule: 'long-function',

@@ -207,6 +207,8 @@ export const brokerClients = {
 
 export const size = {
   fileLinesMax: 600,
+  /** A test file is a list that is read one test at a time, and each one more costs the whole run a start-up (0.05 to 0.5 s). */
+  testFileLinesMax: 1000,
   functionLinesMax: 70,
   because: 'a file and a function are held in the head at once, or they are split',
 };
