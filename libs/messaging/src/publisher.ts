@@ -114,10 +114,10 @@ function checkedHeaders(headers: MessageHeaders, definition: EventDefinition): M
   let bytes = 0;
   for (const [name, value] of entries) {
     const nameBytes = Buffer.byteLength(name);
-    if (nameBytes === 0 || nameBytes > HEADER_NAME_BYTES_MAX || typeof value !== 'string' || /^cloudEvents[_:]/.test(name)) {
+    if (nameBytes === 0 || nameBytes > HEADER_NAME_BYTES_MAX || typeof value !== 'string' || name.startsWith('cloudEvents')) {
       throw new MessagingError(
         'invalid-publish',
-        `${definition.type} cannot be published: the header '${name}' must have a name of 1 to ${HEADER_NAME_BYTES_MAX} bytes that does not begin with cloudEvents_, and a string as its value.`,
+        `${definition.type} cannot be published: the header '${name}' must have a name of 1 to ${HEADER_NAME_BYTES_MAX} bytes that does not begin with cloudEvents, and a string as its value.`,
       );
     }
     bytes += nameBytes + Buffer.byteLength(value);

@@ -21,11 +21,12 @@ import type { Message } from './message.js';
 import { type Subscription, type SubscriptionRecord, subscriptionRecordsOf } from './subscription.js';
 
 type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
-type Method = (...args: unknown[]) => unknown;
 type Callable = (event: object, message: Message) => Promise<unknown>;
 
 /** Where Nest's parameter decorators record themselves; `@Payload()` and `@Ctx()` of @nestjs/microservices use it too. */
 const RECORDED_PARAMETERS = '__routeArguments__';
+/** Where `@UsePipes` records itself. */
+const RECORDED_PIPES = '__pipes__';
 /** Where the parameters of a handler are recorded for this package, by the class and the method's name. */
 const HANDLER_PARAMETERS = 'dovecote:handler-parameters';
 /** Numbers of Nest's parameter kinds. Pipes see the first as a body; a validation pipe leaves the second alone. */
@@ -55,7 +56,7 @@ export class SubscriptionsExplorer {
     private readonly modules: ModulesContainer,
     moduleRef: ModuleRef,
     inheritedCreator: ExternalContextCreator,
-    inheritAppConfig: boolean,
+    private readonly inheritAppConfig: boolean,
   ) {
     this.#creator = inheritAppConfig ? inheritedCreator : creatorWithoutGlobals(moduleRef);
   }
@@ -94,12 +95,13 @@ export class SubscriptionsExplorer {
         `${place}: the concurrency of @Subscribe must be a whole number from 1, not ${concurrency}.`,
       );
     }
-    recordParameters(prototype, name);
+    const method: HandlerMethod = { name, hasParameters: this.inheritAppConfig || usesParameters(prototype, name) };
+    if (method.hasParameters) recordParameters(prototype, name);
     const creator = this.#creatorFor(wrapper);
     const call = isStatic(wrapper)
-      ? create(creator, wrapper.instance as object, name)
-      : perMessage(creator, wrapper, name, definition.type);
-    const handle: Callable = async (event, message) => settled(await call(event, message));
+      ? create(creator, wrapper.instance as object, method)
+      : perMessage(creator, wrapper, method, definition.type);
+    const handle: Callable = (event, message) => call(event, message).then(settled);
     return { eventClass, definition, concurrency, place, handle };
   }
 
@@ -122,14 +124,28 @@ function isStatic(wrapper: Wrapper): boolean {
 
 type ContextId = ReturnType<typeof ContextIdFactory.create>;
 
-function create(creator: ExternalContextCreator, instance: object, name: string, contextId?: ContextId, inquirerId?: string): Callable {
-  const method = Reflect.get(instance, name) as Method;
+interface HandlerMethod {
+  readonly name: string;
+  /** Whether pipes or parameter decorators have a say in what it is called with; to ask them costs a microsecond. */
+  readonly hasParameters: boolean;
+}
+
+function create(
+  creator: ExternalContextCreator,
+  instance: object,
+  method: HandlerMethod,
+  contextId?: ContextId,
+  inquirerId?: string,
+): Callable {
+  const callback = Reflect.get(instance, method.name) as (...args: unknown[]) => unknown;
+  const key = method.hasParameters ? HANDLER_PARAMETERS : undefined;
+  const factory = method.hasParameters ? parametersFactory : undefined;
   const everything = { guards: true, interceptors: true, filters: true };
-  return creator.create(instance, method, name, HANDLER_PARAMETERS, parametersFactory, contextId, inquirerId, everything, 'rpc');
+  return creator.create(instance, callback, method.name, key, factory, contextId, inquirerId, everything, 'rpc');
 }
 
 /** A handler in request scope gets an instance of its own for every message; `@Inject(REQUEST)` is what an RPC handler would see. */
-function perMessage(creator: ExternalContextCreator, wrapper: Wrapper, name: string, pattern: string): Callable {
+function perMessage(creator: ExternalContextCreator, wrapper: Wrapper, method: HandlerMethod, pattern: string): Callable {
   // Its module is there: the builder was made for it.
   const moduleRef = wrapper.host?.getProviderByKey<ModuleRef>(ModuleRef).instance as ModuleRef;
   return async (event, message) => {
@@ -137,7 +153,7 @@ function perMessage(creator: ExternalContextCreator, wrapper: Wrapper, name: str
     const id = ContextIdFactory.getByRequest(request);
     moduleRef.registerRequestByContextId(request, id);
     const instance = await moduleRef.resolve<object>(wrapper.token, id, { strict: true });
-    return create(creator, instance, name, id, wrapper.id)(event, message);
+    return create(creator, instance, method, id, wrapper.id)(event, message);
   };
 }
 
@@ -161,6 +177,15 @@ function prototypeOf(wrapper: Wrapper): object | undefined {
   const instance: unknown = wrapper.instance;
   if (typeof instance === 'object' && instance !== null) return (Object.getPrototypeOf(instance) as object | null) ?? undefined;
   return undefined;
+}
+
+function usesParameters(prototype: object, name: string): boolean {
+  const owner = prototype.constructor;
+  return (
+    Reflect.hasMetadata(RECORDED_PARAMETERS, owner, name) ||
+    Reflect.hasMetadata(RECORDED_PIPES, owner) ||
+    Reflect.hasMetadata(RECORDED_PIPES, Reflect.get(prototype, name) as object)
+  );
 }
 
 /** Event first, message second, unless the method's own parameter decorators say otherwise. */

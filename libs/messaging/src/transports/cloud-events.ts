@@ -14,6 +14,8 @@ const DEFAULT_CONTENT_TYPE = 'application/json';
 /** What a client hands over: the names are those of AMQP, the values whatever a stranger put there. */
 export type ForeignProperties = { readonly [Name in 'contentType' | 'headers' | 'messageId' | 'type' | 'timestamp' | 'appId']?: unknown };
 
+type Table = Readonly<Record<string, unknown>>;
+
 export function toProperties(envelope: Envelope): MessageProperties {
   const { id, type, source, time, key, version, contentType, headers: own } = envelope;
   const headers: Record<string, string> = {
@@ -47,37 +49,45 @@ export function toProperties(envelope: Envelope): MessageProperties {
  */
 export function fromProperties(properties: ForeignProperties, routingKey: string, body: Uint8Array): Envelope | UnreadableEnvelope {
   const table = isTable(properties.headers) ? properties.headers : {};
-  const attribute = (name: string): string | undefined => text(table[`cloudEvents_${name}`]) ?? text(table[`cloudEvents:${name}`]);
-  const type = attribute('type') ?? text(properties.type) ?? routingKey;
-  const id = attribute('id') ?? text(properties.messageId);
+  const type = attribute(table, 'cloudEvents_type') ?? text(properties.type) ?? routingKey;
+  const id = attribute(table, 'cloudEvents_id') ?? text(properties.messageId);
   if (id === undefined || id === '') {
     return { problem: 'it has no id (its publisher must set the message-id property or the header cloudEvents_id)', id: undefined, type };
   }
-  const specVersion = attribute('specversion') ?? SPEC_VERSION;
+  const specVersion = attribute(table, 'cloudEvents_specversion') ?? SPEC_VERSION;
   if (!specVersion.startsWith('1.')) return { problem: `it is a CloudEvent of version ${specVersion}, and only 1.0 can be read`, id, type };
-  const version = Number(attribute('dataversion'));
   return {
     id,
     type,
-    source: attribute('source') ?? text(properties.appId) ?? 'unknown',
-    time: attribute('time') ?? timeOf(properties.timestamp),
-    key: attribute('partitionkey') ?? attribute('subject'),
-    version: Number.isInteger(version) && version > 0 ? version : undefined,
+    source: attribute(table, 'cloudEvents_source') ?? text(properties.appId) ?? 'unknown',
+    time: attribute(table, 'cloudEvents_time') ?? timeOf(properties.timestamp),
+    key: attribute(table, 'cloudEvents_partitionkey') ?? attribute(table, 'cloudEvents_subject'),
+    version: versionOf(attribute(table, 'cloudEvents_dataversion')),
     contentType: text(properties.contentType) ?? DEFAULT_CONTENT_TYPE,
     headers: ownHeaders(table),
     body,
   };
 }
 
-function ownHeaders(table: Readonly<Record<string, unknown>>): MessageHeaders {
+/** `cloudEvents:` is the other form of the prefix that the binding allows. */
+function attribute(table: Table, name: string): string | undefined {
+  const value = table[name];
+  return typeof value === 'string' ? value : (text(value) ?? text(table[name.replace('_', ':')]));
+}
+
+function ownHeaders(table: Table): MessageHeaders {
   let headers: Record<string, string> | undefined;
   for (const name in table) {
-    if (name.startsWith('cloudEvents_') || name.startsWith('cloudEvents:')) continue;
+    if (name.startsWith('cloudEvents')) continue;
     const value = text(table[name]);
     // Tables and lists, such as a broker's x-death, have no meaning for a handler.
     if (value !== undefined) (headers ??= Object.create(null) as Record<string, string>)[name] = value;
   }
   return headers ?? noHeaders;
+}
+
+function versionOf(version: string | undefined): number | undefined {
+  return version !== undefined && /^[1-9]\d{0,8}$/.test(version) ? Number(version) : undefined;
 }
 
 function timeOf(timestamp: unknown): string | undefined {
@@ -91,6 +101,6 @@ function text(value: unknown): string | undefined {
   return undefined;
 }
 
-function isTable(value: unknown): value is Readonly<Record<string, unknown>> {
+function isTable(value: unknown): value is Table {
   return typeof value === 'object' && value !== null;
 }
