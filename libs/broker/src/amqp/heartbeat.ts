@@ -9,6 +9,7 @@ import type { Clock, Timer } from '@dovecote/ground';
  */
 const looksPerTimeout = 4;
 const silentLooksMax = 2 * looksPerTimeout;
+const heartbeatBytes = 8;
 
 export interface HeartbeatLine {
   readonly sentBytes: number;
@@ -59,6 +60,7 @@ export class Heartbeat {
     if (this.silentLooks >= silentLooksMax) line.lost();
     else if (this.idleLooks >= 2) {
       this.idleLooks = 0;
+      this.sentBytes += heartbeatBytes; // the heartbeat itself is no sign of life for the next look
       line.sendHeartbeat();
     }
   }

@@ -122,7 +122,7 @@ export class ScriptedClient {
   isStalled = false;
   isClosed = false;
   /** Every byte that was received, until `take`. */
-  private received = Buffer.alloc(0);
+  private readonly received: Buffer[] = [];
 
   send(...parts: readonly Buffer[]): this {
     this.server.arrive(Buffer.concat(parts));
@@ -130,7 +130,7 @@ export class ScriptedClient {
   }
 
   receive(bytes: Buffer): void {
-    this.received = Buffer.concat([this.received, bytes]);
+    this.received.push(bytes);
   }
 
   /** Reads again. */
@@ -145,25 +145,23 @@ export class ScriptedClient {
   }
 
   takeBytes(): Buffer {
-    const { received } = this;
-    this.received = Buffer.alloc(0);
-    return received;
+    return Buffer.concat(this.received.splice(0));
   }
 
   /** What came since the last call, a line per frame; ends with `closed` when the server has hung up. */
   take(): string[] {
+    const received = this.takeBytes();
     const lines: string[] = [];
     let at = 0;
-    if (this.received.toString('latin1', 0, 4) === 'AMQP') {
-      lines.push(`protocol ${this.received.toString('hex', 4, 8)}`);
+    if (received.toString('latin1', 0, 4) === 'AMQP') {
+      lines.push(`protocol ${received.toString('hex', 4, 8)}`);
       at = 8;
     }
-    while (at < this.received.length) {
-      const end = at + frameOverheadBytes + this.received.readUInt32BE(at + 3);
-      lines.push(describeFrame(this.received.subarray(at, end)));
+    while (at < received.length) {
+      const end = at + frameOverheadBytes + received.readUInt32BE(at + 3);
+      lines.push(describeFrame(received.subarray(at, end)));
       at = end;
     }
-    this.received = Buffer.alloc(0);
     if (this.isClosed) lines.push('closed');
     return lines;
   }

@@ -48,7 +48,7 @@ function openVolatile(ground: Ground, limits: Limits): OpenStorage {
   const gate = new Gate();
   const host = new VirtualHost('/', { arena, turn, gate, random: ground.random, limits, log: undefined });
   turn.watch = () => watchMemory(arena, gate, limits);
-  arena.onRelease = () => turn.schedule();
+  arena.onChange = () => turn.schedule();
   return { durability: 'memory', arena, host, journal: undefined, lock: undefined, onFailure: () => undefined };
 }
 
@@ -73,7 +73,7 @@ async function openJournaled(
   const journal = new Journal({ disk, clock, arena, directory, durability, fileBytesMax: limits.journalFileBytesMax }, start);
   log.useJournal(journal);
   turn.useJournal(journal, log);
-  arena.onRelease = () => turn.schedule();
+  arena.onChange = () => turn.schedule();
   turn.watch = () => {
     watchMemory(arena, gate, limits);
     gate.journalIsBehind(journal.uncommittedBytes > limits.uncommittedBytesMax);

@@ -39,8 +39,8 @@ export class Arena {
   readonly chunks: (Chunk | undefined)[] = [];
   /** Bytes of memory taken by chunks that are in use. */
   bytesInUse = 0;
-  /** Called when a chunk was let go. */
-  onRelease: (() => void) | undefined;
+  /** Called when a chunk was opened or let go: memory is to be looked at. */
+  onChange: (() => void) | undefined;
   private readonly freeIds: number[] = [];
   private readonly pool: Buffer[] = [];
   private volatileChunk: Chunk | undefined;
@@ -60,6 +60,7 @@ export class Arena {
     const chunk = new Chunk(id, buffer, isJournaled, released);
     this.chunks[id] = chunk;
     this.bytesInUse += buffer.length;
+    this.onChange?.();
     return chunk;
   }
 
@@ -105,6 +106,6 @@ export class Arena {
     this.bytesInUse -= chunk.bytes.length;
     if (chunk.bytes.length === chunkBytes && this.pool.length < pooledChunksMax) this.pool.push(chunk.bytes);
     chunk.released?.();
-    this.onRelease?.();
+    this.onChange?.();
   }
 }
