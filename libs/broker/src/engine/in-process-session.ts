@@ -1,6 +1,14 @@
 import { CodedError } from '../errors.js';
 import type { Consumer } from '../queues/consumer.js';
-import { bodyLength, bodyStart, contentExchange, contentRoutingKey, propertiesEnd, propertiesStart, writeContent } from '../queues/content.js';
+import {
+  bodyLength,
+  bodyStart,
+  contentExchange,
+  contentRoutingKey,
+  propertiesEnd,
+  propertiesStart,
+  writeContent,
+} from '../queues/content.js';
 import type { Owner } from '../queues/owner.js';
 import { decodeProperties, type MessageProperties } from '../queues/properties.js';
 import type { Session, SessionSink } from '../queues/session.js';

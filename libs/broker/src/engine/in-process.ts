@@ -10,7 +10,10 @@ export interface BrokerSession {
   declareExchange(name: string, type: 'direct' | 'fanout' | 'topic', options?: ExchangeOptions): Promise<void>;
   deleteExchange(name: string): Promise<void>;
   /** An empty name lets the broker choose one. */
-  declareQueue(name: string, options?: QueueOptions): Promise<{ readonly name: string; readonly messageCount: number; readonly consumerCount: number }>;
+  declareQueue(
+    name: string,
+    options?: QueueOptions,
+  ): Promise<{ readonly name: string; readonly messageCount: number; readonly consumerCount: number }>;
   deleteQueue(name: string): Promise<{ readonly messageCount: number }>;
   purgeQueue(name: string): Promise<{ readonly messageCount: number }>;
   bindQueue(queue: string, exchange: string, routingKey: string): Promise<void>;

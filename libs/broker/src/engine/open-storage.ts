@@ -68,7 +68,14 @@ async function openJournaled(
   const host = new VirtualHost('/', { arena, turn, gate, random, limits, log });
   const directory = `${data}/journal`;
   const progress = reportProgress(ground, report);
-  const start = await recover({ disk, arena, directory, durability, progress, replay: (chunk, offset, length) => readRecord(chunk, offset, length, host) });
+  const start = await recover({
+    disk,
+    arena,
+    directory,
+    durability,
+    progress,
+    replay: (chunk, offset, length) => readRecord(chunk, offset, length, host),
+  });
   host.finishRecovery();
   const journal = new Journal({ disk, clock, arena, directory, durability, fileBytesMax: limits.journalFileBytesMax }, start);
   log.useJournal(journal);

@@ -32,7 +32,6 @@ export class MessageLog {
     this.journal = journal;
   }
 
-
   /** Writes a message for the durable queues of a route, each at its upcoming sequence. `chunk` and `offset` say where it stands. */
   appendMessage(route: Route, image: Buffer, start: number, length: number): void {
     const { durableQueues } = route;

@@ -158,7 +158,10 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     if (name.startsWith('amq.')) throw new CodedError('reserved-name', `queue name '${name}' contains reserved prefix 'amq.'`);
     refuseUnbuiltArguments('queue', name, declaration.arguments);
     if (this.queuesByName.size >= this.parts.limits.queuesMax) {
-      throw new CodedError('invalid-argument', `cannot declare queue '${name}': the limit of ${this.parts.limits.queuesMax} queues is reached`);
+      throw new CodedError(
+        'invalid-argument',
+        `cannot declare queue '${name}': the limit of ${this.parts.limits.queuesMax} queues is reached`,
+      );
     }
     const { durable, exclusive, autoDelete } = declaration;
     const settings: QueueSettings = { id: this.nextQueueId++, name: name || this.generateName(), durable, exclusive, autoDelete };

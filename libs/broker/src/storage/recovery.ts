@@ -115,7 +115,10 @@ class Recovery {
     const last = found[lastWhole];
     if (last === undefined) return headless;
     await this.findProof(last.file, fileHeadBytes);
-    await this.removeAll(found, found.filter(({ file }) => file.number < this.oldestFile));
+    await this.removeAll(
+      found,
+      found.filter(({ file }) => file.number < this.oldestFile),
+    );
     const oldest = this.oldestFile > 0 ? this.oldestFile : found[0]!.file.number;
     for (const [i, { file }] of found.entries()) {
       if (file.number !== oldest + i) throw missing(`${this.options.directory}/${journalFileName(oldest + i)}`);
@@ -148,7 +151,7 @@ class Recovery {
     await file.handle.read(bytes, position);
     const mark = Buffer.alloc(4);
     mark.writeUInt32BE(batchMagic);
-    for (let at = bytes.indexOf(mark); at >= 0 && at + batchHeadBytes <= bytes.length; ) {
+    for (let at = bytes.indexOf(mark); at >= 0 && at + batchHeadBytes <= bytes.length;) {
       const length = claimedLength(bytes, at);
       const head = length > 0 && at + length <= bytes.length ? readBatch(bytes, at, length) : undefined;
       if (head !== undefined) this.note(head);
@@ -278,9 +281,11 @@ function missing(path: string): CodedError {
 export function folderError(directory: string, error: unknown): CodedError {
   if (error instanceof CodedError) return error;
   const reason = error instanceof Error ? error.message : String(error);
-  if (!(error instanceof DiskError)) return new CodedError('data-folder-unusable', `The data folder ${directory} cannot be used: ${reason}`, { cause: error });
+  if (!(error instanceof DiskError))
+    return new CodedError('data-folder-unusable', `The data folder ${directory} cannot be used: ${reason}`, { cause: error });
   if (error.code === 'locked') return new CodedError('data-folder-locked', reason, { cause: error });
-  if (error.code === 'full') return new CodedError('disk-full', `The disk of ${directory} is full: free some space and start again`, { cause: error });
+  if (error.code === 'full')
+    return new CodedError('disk-full', `The disk of ${directory} is full: free some space and start again`, { cause: error });
   return new CodedError(
     'data-folder-unusable',
     `The data folder ${directory} cannot be used: ${reason}. Choose another folder, or give this account the right to write there`,
