@@ -195,9 +195,10 @@ function costs(before: Snapshot, after: Snapshot): Figure[] {
   if (serverCpuUs !== undefined && before.busyUs !== undefined && after.busyUs !== undefined) {
     const othersUs = Math.max(0, after.busyUs - before.busyUs - serverCpuUs - ownCpuUs);
     figures.push({
-      name: 'taken by other processes',
+      name: TAKEN_BY_OTHERS,
       unit: '% of the machine',
       value: (100 * othersUs) / (elapsedUs * availableParallelism()),
+      isContext: true,
     });
   }
   return figures;
