@@ -11,6 +11,7 @@ type Conversation = readonly [name: string, said: readonly Buffer[], answered: r
 
 const closed = (code: number, text: string, classId = 0, methodId = 0): string[] => [
   `connection.close 0 ${JSON.stringify({ replyCode: code, replyText: text, failedClass: classId, failedMethod: methodId })}`,
+  'closed',
 ];
 const refused = (code: number, text: string, classId: number, methodId: number): string =>
   `channel.close 1 ${JSON.stringify({ replyCode: code, replyText: text, failedClass: classId, failedMethod: methodId })}`;
@@ -551,18 +552,16 @@ const fromTheStart: readonly Conversation[] = [
   ['TLS', [Buffer.from('160301020001fc0303', 'hex')], ['protocol 00000901', 'closed']],
 ];
 
+/** What is answered; where that is a close, our close-ok must end it, also behind a frame that broke the framing. */
 async function converse(said: readonly Buffer[]): Promise<string[]> {
   const world = await AmqpWorld.open();
   const client = world.client();
   client.send(...said);
   await world.settle();
   const answered = client.take();
-  const isEnding = answered.some((line) => line.startsWith('connection.close '));
-  if (isEnding) {
-    // It must end with our answer, also behind a frame that broke the framing.
-    expect(client.isClosed).toBe(false);
+  if (answered.some((line) => line.startsWith('connection.close '))) {
     client.send(method('connection.close-ok', {}, 0));
-    expect(client.take()).toEqual(['closed']);
+    answered.push(...client.take());
   }
   await world.close();
   return answered;

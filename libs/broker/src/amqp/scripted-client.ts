@@ -168,17 +168,17 @@ export class ScriptedClient {
 }
 
 /** `queue.declare-ok 1 {"queue":"q",…}`, `header 1 <hex>`, `body 1 <length> <first letters>`. Throws where a frame is broken. */
-export function describeFrame(frame: Buffer): string {
-  const channel = frame.readUInt16BE(1);
-  const payload = frame.subarray(7, -1);
-  if (frame[frame.length - 1] !== frameEnd) throw new Error('a frame without its end');
-  if (frame[0] === 8) return `heartbeat ${channel}`;
-  if (frame[0] === 2) return `header ${channel} ${payload.toString('hex')}`;
-  if (frame[0] === 3) return `body ${channel} ${payload.length} ${payload.toString('latin1', 0, 12)}`;
-  const method = methodById(payload.readUInt32BE(0))!;
-  if (method.name === 'connection.start') return method.name;
-  const text = JSON.stringify(decodeArguments(method, payload, 4, payload.length));
-  return `${method.name} ${channel} ${text.replace(/amq\.(ctag|gen)-[\w-]{22}/g, 'amq.$1-?')}`;
+export function describeFrame(bytes: Buffer): string {
+  const channel = bytes.readUInt16BE(1);
+  const payload = bytes.subarray(7, -1);
+  if (bytes[bytes.length - 1] !== frameEnd) throw new Error('a frame without its end');
+  if (bytes[0] === 8) return `heartbeat ${channel}`;
+  if (bytes[0] === 2) return `header ${channel} ${payload.toString('hex')}`;
+  if (bytes[0] === 3) return `body ${channel} ${payload.length} ${payload.toString('latin1', 0, 12)}`;
+  const found = methodById(payload.readUInt32BE(0))!;
+  if (found.name === 'connection.start') return found.name;
+  const text = JSON.stringify(decodeArguments(found, payload, 4, payload.length));
+  return `${found.name} ${channel} ${text.replace(/amq\.(ctag|gen)-[\w-]{22}/g, 'amq.$1-?')}`;
 }
 
 const zeroByKind = { bit: false, octet: 0, short: 0, long: 0, longlong: 0, shortstr: '', longstr: Buffer.alloc(0), table: {} };

@@ -135,7 +135,7 @@ describe('field tables', () => {
         decodeFieldTable(bytes, 0, bytes.length);
         decoded++;
       } catch (error) {
-        expect(error).toBeInstanceOf(MalformedError);
+        if (!(error instanceof MalformedError)) throw error;
       }
     }
     expect(decoded).toBeGreaterThan(3);
@@ -182,7 +182,7 @@ describe('the content image', () => {
     expect(image[routingEnd(image, 5)]).toBe(0);
     expect(decodeProperties(image, propertiesStart(image, 5), propertiesEnd(image, 5))).toEqual(allProperties);
     expect(bodyLength(image, 5)).toBe(length);
-    if (length > 0) expect(image.subarray(bodyStart(image, 5), -1).equals(body)).toBe(true);
+    expect(length === 0 || image.subarray(bodyStart(image, 5), -1).equals(body)).toBe(true);
     expect(image[image.length - 1]).toBe(frameEnd);
   });
 
@@ -203,10 +203,8 @@ describe('the small copy', () => {
       source.copy(expected, at, start, start + length);
       expect(into.equals(expected)).toBe(true);
       expect(sameBytes(into, viewOf(into), at, source, viewOf(source), start, length)).toBe(true);
-      if (length > 0) {
-        into[at + ((length * 5 + 3) % length)]! ^= 1;
-        expect(sameBytes(into, viewOf(into), at, source, viewOf(source), start, length)).toBe(false);
-      }
+      into[at + ((length * 5 + 3) % Math.max(length, 1))]! ^= 1;
+      expect(sameBytes(into, viewOf(into), at, source, viewOf(source), start, length)).toBe(length === 0);
     }
   });
 });
