@@ -1,5 +1,5 @@
 import { Backoff } from '../backoff.js';
-import { MessagingError, reasonOf } from '../errors.js';
+import { MessagingError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Settings, UrlBrokerOptions } from '../options.js';
 import type { Transport } from '../transport.js';
@@ -57,10 +57,15 @@ async function loadClient(): Promise<Connect> {
     const client = await import('amqplib');
     return client.connect;
   } catch (error) {
-    throw new MessagingError('missing-package', `A broker at amqp: needs the package amqplib: npm install amqplib (${reasonOf(error)}).`, {
-      cause: error,
-    });
+    if (!isMissing(error)) throw error;
+    const advice = 'A broker at amqp: is reached through the package amqplib, which is not installed: npm install amqplib';
+    throw new MessagingError('missing-package', advice, { cause: error });
   }
+}
+
+/** Node says it one way for `import` and another for `require`. */
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ERR_MODULE_NOT_FOUND' || error.code === 'MODULE_NOT_FOUND');
 }
 
 function givenBroker(broker: object): BrokerSource {
