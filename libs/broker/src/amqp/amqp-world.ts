@@ -3,7 +3,7 @@ import { openStorage, type OpenStorage } from '../engine/open-storage.js';
 import { Users } from '../engine/users.js';
 import { defaultLimits, type Limits } from '../limits.js';
 import { type AmqpLimits, amqpLimitsWith } from './limits.js';
-import { LoopbackNetwork, type ScriptedClient } from './scripted-client.js';
+import { LoopbackNetwork, method, type ScriptedClient } from './scripted-client.js';
 import { AmqpServer } from './server.js';
 
 /**
@@ -67,4 +67,19 @@ export class AmqpWorld {
   async close(): Promise<void> {
     await this.clock.drive(this.server.close({ drainMs: 0 }));
   }
+}
+
+/** What is answered; where that is a close, our close-ok must end it, also behind a frame that broke the framing. */
+export async function converse(said: readonly Buffer[]): Promise<string[]> {
+  const world = await AmqpWorld.open();
+  const client = world.client();
+  client.send(...said);
+  await world.settle();
+  const answered = client.take();
+  if (answered.some((line) => line.startsWith('connection.close '))) {
+    client.send(method('connection.close-ok', {}, 0));
+    answered.push(...client.take());
+  }
+  await world.close();
+  return answered;
 }

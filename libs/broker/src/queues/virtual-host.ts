@@ -155,7 +155,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       });
       return existing;
     }
-    if (name.startsWith('amq.')) throw new CodedError('reserved-name', `queue name '${name}' contains reserved prefix 'amq.'`);
+    if (name.startsWith('amq.')) throw new CodedError('reserved-name', `queue name '${name}' contains reserved prefix 'amq.*'`);
     refuseUnbuiltArguments('queue', name, declaration.arguments);
     if (this.queuesByName.size >= this.parts.limits.queuesMax) {
       throw new CodedError(
@@ -200,7 +200,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       this.checkSame('exchange', name, existing.settings, { type, durable, auto_delete: autoDelete, internal });
       return;
     }
-    if (name.startsWith('amq.')) throw new CodedError('reserved-name', `exchange name '${name}' contains reserved prefix 'amq.'`);
+    if (name.startsWith('amq.')) throw new CodedError('reserved-name', `exchange name '${name}' contains reserved prefix 'amq.*'`);
     refuseUnbuiltArguments('exchange', name, declaration.arguments);
     const settings: ExchangeSettings = { name, type, durable, autoDelete, internal };
     this.addExchange(settings);
@@ -210,7 +210,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   deleteExchange(_session: Session, name: string, conditions: { readonly ifUnused: boolean }): void {
     if (name === '') throw this.defaultExchangeError();
     if (name.startsWith('amq.')) {
-      throw new CodedError('reserved-name', `operation not permitted on the exchange '${name}': its name has the reserved prefix 'amq.'`);
+      throw new CodedError('reserved-name', `deletion of system exchange '${name}' in vhost '${this.name}' not allowed`);
     }
     const exchange = this.exchanges.get(name);
     if (exchange === undefined) return;
@@ -228,8 +228,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     if (isKept(exchange, queue)) this.append({ do: 'bind', binding: record });
   }
 
-  /** Taking away a binding that is not there is no error. */
+  /** Taking away a binding that is not there is no error, nor is one of a queue or an exchange that is not there. */
   unbindQueue(session: Session, queueName: string, exchangeName: string, key: string, given: FieldTable): void {
+    if (exchangeName !== '' && (!this.exchanges.has(exchangeName) || !this.queuesByName.has(queueName))) return;
     const { exchange, record } = this.prepareBinding(session, queueName, exchangeName, key, given);
     const queue = this.queuesById.get(record.queueId)!;
     const binding = exchange.unbind(bindingId({ exchange: exchangeName, queue, key, arguments: record.arguments }));
@@ -416,8 +417,8 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   private prepareBinding(session: Session, queueName: string, exchangeName: string, key: string, given: FieldTable) {
-    const queue = this.findQueue(session, queueName);
     const exchange = this.findExchange(exchangeName);
+    const queue = this.findQueue(session, queueName);
     const text = Object.keys(given).length === 0 ? '' : tableText(given);
     return { exchange, record: { exchange: exchangeName, queueId: queue.id, key, arguments: text } };
   }
