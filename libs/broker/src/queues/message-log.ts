@@ -22,6 +22,8 @@ export class MessageLog {
   /** Where the last message was put. */
   chunk: Chunk | undefined;
   offset = 0;
+  /** Somebody holds a message of which nothing says yet that it was delivered: commit in this turn. */
+  isUrgent = false;
   private unrecorded: Queue[] = [];
   private journal: Journal | undefined;
 
@@ -96,6 +98,7 @@ export class MessageLog {
   recordQueues(): void {
     const queues = this.unrecorded;
     this.unrecorded = [];
+    this.isUrgent = false;
     for (const queue of queues) queue.record(this);
   }
 }

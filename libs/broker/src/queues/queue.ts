@@ -166,7 +166,9 @@ export class Queue {
   /** A message that was taken is out with a consumer: after a crash it must be flagged redelivered. */
   noteOutstanding(): void {
     this.unacknowledgedCount++;
-    if (this.log !== undefined && this.deliveredBelow > this.recordedBelow && !this.isUnrecorded) this.markUnrecorded(this.log);
+    if (this.log === undefined || this.deliveredBelow <= this.recordedBelow) return;
+    if (!this.isUnrecorded) this.markUnrecorded(this.log);
+    this.log.isUrgent = true;
   }
 
   /** A message that was taken is done with. */
@@ -214,16 +216,16 @@ export class Queue {
     if (index < this.turnOfConsumer) this.turnOfConsumer--;
   }
 
-  /** Appends what happened since the last commit: settlements and how far deliveries went. */
+  /** Appends what happened since the last commit: settlements, and how far deliveries went and will go before the next one. */
   record(log: MessageLog): void {
     this.isUnrecorded = false;
     if (this.isDeleted) return;
     if (this.runLength > 0) log.appendSettled(this.id, this.runStart, this.runLength);
     this.runLength = 0;
-    if (this.unacknowledgedCount > 0 && this.deliveredBelow > this.recordedBelow) {
-      log.appendDelivered(this.id, this.deliveredBelow);
-      this.recordedBelow = this.deliveredBelow;
-    }
+    const below = Math.min(this.deliveredBelow + this.credit(), this.nextSequence);
+    if (below <= this.recordedBelow) return;
+    log.appendDelivered(this.id, below);
+    this.recordedBelow = below;
   }
 
   // What recovery does, in the order of the journal.
@@ -277,6 +279,18 @@ export class Queue {
       if (consumer.isReady) return consumer;
     }
     return undefined;
+  }
+
+  /**
+   * How many more messages the consumers may be given before they settle one. What they will be given after this commit is
+   * recorded with it: a commit of its own for the flag of each delivery would double the syncs of a quiet queue.
+   */
+  private credit(): number {
+    let credit = 0;
+    for (const { noAck, prefetch, unacknowledgedCount } of this.consumers) {
+      if (!noAck) credit += prefetch === 0 ? Infinity : Math.max(prefetch - unacknowledgedCount, 0);
+    }
+    return credit;
   }
 
   private recordSettled(log: MessageLog, sequence: number): void {

@@ -4,6 +4,12 @@ import type { MessageLog } from './message-log.js';
 import type { Queue } from './queue.js';
 import type { Session } from './session.js';
 
+/**
+ * How long an acknowledgement may wait for a commit that somebody needs at once. A crash within it delivers the message again,
+ * which at-least-once allows and which an acknowledgement on its way to the broker would meet anyhow.
+ */
+const settlementDelayMs = 5;
+
 /** Something that collects output during a turn and sends it at the end. */
 export interface Flushable {
   isFlushQueued: boolean;
@@ -34,6 +40,7 @@ export class Turn {
   private sealedQueues: Queue[] = [];
   private uncommittedSessions: Session[] = [];
   private sealedSessions: Session[] = [];
+  private isSettling = false;
   private hasDefinitions = false;
   private hasSealedDefinitions = false;
   private waiting: (() => void)[] = [];
@@ -101,7 +108,9 @@ export class Turn {
   // What the journal calls.
 
   sealing(): void {
-    this.log?.recordQueues();
+    if (this.log === undefined) return;
+    this.log.recordQueues();
+    for (const queue of this.uncommittedQueues) if (queue.log !== undefined && queue.consumers.length > 0) queue.record(queue.log);
   }
 
   sealed(): void {
@@ -140,7 +149,7 @@ export class Turn {
     }
     queues.length = 0;
     this.spareQueues = queues;
-    if (this.journal !== undefined && (this.journal.hasPending || this.log?.hasUnrecorded === true)) this.journal.seal();
+    if (this.journal !== undefined && this.log !== undefined) this.commitSoon(this.journal, this.log);
     const sessions = this.confirmingSessions;
     if (sessions.length > 0) {
       this.confirmingSessions = [];
@@ -149,6 +158,17 @@ export class Turn {
     this.watch?.();
     this.flush();
   };
+
+  /** Messages and definitions commit in this turn; settlements alone wait a little for company. */
+  private commitSoon(journal: Journal, log: MessageLog): void {
+    if (journal.hasPending || log.isUrgent) return journal.seal();
+    if (!log.hasUnrecorded || this.isSettling) return;
+    this.isSettling = true;
+    this.clock.after(settlementDelayMs, () => {
+      this.isSettling = false;
+      journal.seal();
+    });
+  }
 
   private flush(): void {
     const flushables = this.flushables;
