@@ -39,7 +39,13 @@ class Chart {
         scales: { y: { range: (_, min, max) => [0, Math.max(10, max * 1.15)] } },
         axes: [
           { ...axis, size: 24, gap: 4, space: 70, values: '{HH}:{mm}:{ss}' },
-          { ...axis, size: 40, gap: 6, space: 32, values: (_, splits) => splits.map((value) => (Number.isInteger(value) ? short(value) : '')) },
+          {
+            ...axis,
+            size: 40,
+            gap: 6,
+            space: 32,
+            values: (_, splits) => splits.map((value) => (Number.isInteger(value) ? short(value) : '')),
+          },
         ],
         series: [
           {},

@@ -125,7 +125,8 @@ function showQueue({ queue }) {
   get('depth').textContent = depth === undefined ? '–' : format(depth);
   get('depth-says').textContent = depth === undefined ? 'out of sight' : 'waiting';
   // Few messages are shown one by one, many by their order of magnitude: a full row is a hundred thousand.
-  const filled = depth === undefined ? 0 : Math.min(QUEUE_SLOTS, depth <= 5 ? depth : Math.round(5 + ((QUEUE_SLOTS - 5) * Math.log10(depth / 5)) / 4.3));
+  const filled =
+    depth === undefined ? 0 : Math.min(QUEUE_SLOTS, depth <= 5 ? depth : Math.round(5 + ((QUEUE_SLOTS - 5) * Math.log10(depth / 5)) / 4.3));
   get('middle')
     .querySelectorAll('.slots i')
     .forEach((slot, index) => slot.classList.toggle('full', index >= QUEUE_SLOTS - filled));
@@ -201,12 +202,16 @@ function title(name) {
 
 function setLoad(perSecond) {
   get('load-says').textContent = perSecond === 0 ? 'off' : `${events(perSecond)} a second`;
-  ask('load', { perSecond });
+  void ask('load', { perSecond });
 }
 
 async function ask(path, body = {}) {
   try {
-    const answer = await fetch(`api/${path}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    const answer = await fetch(`api/${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
     if (!answer.ok) toast((await answer.json()).message);
   } catch {
     toast('No answer. Is it still running?');

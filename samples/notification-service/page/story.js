@@ -14,7 +14,8 @@ export function tell(snapshot) {
   const working = ['notifications-1', 'notifications-2'].filter((name) => state[name] === 'running');
   const dead = snapshot.processes.find(({ name, state: is }) => !name.startsWith('notifications') && name !== 'broker' && is !== 'running');
   const told = [
-    counters.lost > 0 && bad(`${events(counters.lost)} the broker had confirmed ${counters.lost === 1 ? 'is' : 'are'} lost. That must never happen.`),
+    counters.lost > 0 &&
+      bad(`${events(counters.lost)} the broker had confirmed ${counters.lost === 1 ? 'is' : 'are'} lost. That must never happen.`),
     state.broker === 'starting' && waiting('The broker is reading its journal.'),
     state.broker !== undefined && state.broker !== 'running' && brokerIsDead(counters),
     working.length === 0 && Object.values(state).includes('starting') && waiting('A notification service is starting.'),
@@ -40,11 +41,18 @@ function brokerIsDead(counters) {
 
 function nobodyListens(depth) {
   const wait = depth === 0 ? 'events will wait in the queue' : `${events(depth)} ${depth === 1 ? 'waits' : 'wait'} in the queue`;
-  return waiting(`Nobody sends notifications. The five services do not notice; ${wait}.`, { start: 'notifications-1', label: 'Start it again' });
+  return waiting(`Nobody sends notifications. The five services do not notice; ${wait}.`, {
+    start: 'notifications-1',
+    label: 'Start it again',
+  });
 }
 
 function tooSlow(depth, working, state) {
-  if (working === 2) return waiting(`More comes in than two notification services can send: ${events(depth)} wait. Lower the load, or let them wait.`);
+  if (working === 2)
+    return waiting(`More comes in than two notification services can send: ${events(depth)} wait. Lower the load, or let them wait.`);
   const idle = state['notifications-1'] === 'running' ? 'notifications-2' : 'notifications-1';
-  return waiting(`More comes in than one notification service can send: ${events(depth)} wait.`, { start: idle, label: 'Start a second one' });
+  return waiting(`More comes in than one notification service can send: ${events(depth)} wait.`, {
+    start: idle,
+    label: 'Start a second one',
+  });
 }

@@ -31,7 +31,8 @@ export class Wires {
 
   lay() {
     const origin = this.svg.getBoundingClientRect();
-    for (const { from, to, path } of this.lines.values()) path.setAttribute('d', curve(from.getBoundingClientRect(), to.getBoundingClientRect(), origin));
+    for (const { from, to, path } of this.lines.values())
+      path.setAttribute('d', curve(from.getBoundingClientRect(), to.getBoundingClientRect(), origin));
   }
 
   /** Lets `count` events travel along a line, spread over the time until the next snapshot. */
@@ -60,7 +61,10 @@ export class Wires {
       const at = line.path.getPointAtLength(length * way);
       dot.setAttribute('cx', at.x);
       dot.setAttribute('cy', at.y);
-      if (way < 1) return requestAnimationFrame(step);
+      if (way < 1) {
+        requestAnimationFrame(step);
+        return;
+      }
       dot.remove();
       line.dots -= 1;
     };
@@ -71,11 +75,21 @@ export class Wires {
 /** From side to side where the two stand beside each other, from bottom to top where one stands above the other. */
 function curve(from, to, origin) {
   if (to.left >= from.right) {
-    const [x1, y1, x2, y2] = [from.right - origin.left, middle(from.top, from.bottom) - origin.top, to.left - origin.left, middle(to.top, to.bottom) - origin.top];
+    const [x1, y1, x2, y2] = [
+      from.right - origin.left,
+      middle(from.top, from.bottom) - origin.top,
+      to.left - origin.left,
+      middle(to.top, to.bottom) - origin.top,
+    ];
     const bend = (x2 - x1) / 2;
     return `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
   }
-  const [x1, y1, x2, y2] = [middle(from.left, from.right) - origin.left, from.bottom - origin.top, middle(to.left, to.right) - origin.left, to.top - origin.top];
+  const [x1, y1, x2, y2] = [
+    middle(from.left, from.right) - origin.left,
+    from.bottom - origin.top,
+    middle(to.left, to.right) - origin.left,
+    to.top - origin.top,
+  ];
   const bend = (y2 - y1) / 2;
   return `M${x1} ${y1}C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2}`;
 }

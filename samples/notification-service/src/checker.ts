@@ -33,6 +33,10 @@ try {
   if (folder === undefined) throw new Error('Name the data folder of a run: node dist/checker.js DIR. The run says which one it is.');
   process.exitCode = check(folder);
 } catch (error) {
-  console.error((error as NodeJS.ErrnoException).code === 'ENOENT' ? `${folder} is not the data folder of a run: there is no folder facts in it.` : (error as Error).message);
+  console.error(
+    (error as NodeJS.ErrnoException).code === 'ENOENT'
+      ? `${folder} is not the data folder of a run: there is no folder facts in it.`
+      : (error as Error).message,
+  );
   process.exitCode = 2;
 }

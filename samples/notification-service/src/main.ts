@@ -2,7 +2,6 @@
  * What `npm start` runs: sets the stage (a broker, five senders, a notification service, each a process of its own), opens the page, and stops all of it
  * again. Nothing outlives this process, however it ends.
  */
-import 'reflect-metadata';
 import { type Page, openPage } from './page/open-page.js';
 import { sentence } from './sentence-logger.js';
 import { type Settings, USAGE, readSettings } from './settings.js';

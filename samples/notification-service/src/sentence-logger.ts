@@ -1,6 +1,7 @@
 /**
  * Nest's log, reduced to what a person at the console can use: warnings and errors, one sentence a line, without time, colour, context or stack. The
- * stage puts the name of the process in front. With DEBUG set in the environment of the stage, everything.
+ * stage puts the name of the process in front, and passes warnings on only where nothing else explains them: they go to the output, errors to the error
+ * output. With DEBUG set in the environment, everything is said.
  */
 import type { LoggerService } from '@nestjs/common';
 
@@ -8,7 +9,7 @@ export class SentenceLogger implements LoggerService {
   constructor(private readonly isVerbose = false) {}
 
   log(message: unknown): void {
-    if (this.isVerbose) console.error(sentence(message));
+    if (this.isVerbose) console.log(sentence(message));
   }
 
   debug(message: unknown): void {
@@ -20,7 +21,7 @@ export class SentenceLogger implements LoggerService {
   }
 
   warn(message: unknown): void {
-    console.error(sentence(message));
+    console.log(sentence(message));
   }
 
   error(message: unknown): void {

@@ -32,7 +32,8 @@ export function readSettings(args: readonly string[], env: NodeJS.ProcessEnv): S
   const { values } = parse(args);
   if (values.help) return undefined;
   const url = values['broker-url'];
-  if (url !== undefined && !/^amqps?:\/\/./.test(url)) throw new Refusal(`--broker-url is an address as amqp://user:password@host:5672; this is ${url}.`);
+  if (url !== undefined && !/^amqps?:\/\/./.test(url))
+    throw new Refusal(`--broker-url is an address as amqp://user:password@host:5672; this is ${url}.`);
   return {
     port: env['PORT'] ? wholeNumber('PORT', env['PORT'], 65_535) : 0,
     data: values.data,

@@ -1,18 +1,16 @@
 /**
  * Starts one notification service. Start a second one and the two share the work: they have the same name, so they read from the same queue.
  */
-import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { DovecoteModule } from '@dovecote/messaging';
 import { FactFile } from '../facts/fact-file.js';
-import { SentenceLogger } from '../sentence-logger.js';
 import { readServiceSettings } from '../service-settings.js';
 import { takeCommands } from '../stage/commands.js';
 import { HELD_MAX, Letterbox } from './letterbox.js';
 import { Notifications } from './notifications.js';
 
-const { broker, facts } = readServiceSettings(process.env);
+const { broker, facts, log } = readServiceSettings(process.env);
 
 @Module({
   imports: [DovecoteModule.forRoot({ service: 'notifications', broker, prefetch: HELD_MAX })],
@@ -20,7 +18,7 @@ const { broker, facts } = readServiceSettings(process.env);
 })
 class NotificationsModule {}
 
-const app = await NestFactory.createApplicationContext(NotificationsModule, { logger: new SentenceLogger() });
+const app = await NestFactory.createApplicationContext(NotificationsModule, { logger: log });
 app.enableShutdownHooks(['SIGTERM']);
 
 takeCommands((command) => {

@@ -4,7 +4,6 @@
  * A whole service in one file, and a process of its own. It publishes what happened and goes on: who listens, where, and whether anybody is up at
  * all is not its business.
  */
-import 'reflect-metadata';
 import { Injectable, Module } from '@nestjs/common';
 import { DovecoteModule } from '@dovecote/messaging';
 import { OrderPlaced } from '../contracts.js';
@@ -14,7 +13,7 @@ import { type Activity, runSender } from '../sender/run-sender.js';
 import { newNumber, somebody, someItem, somePrice } from '../sender/town.js';
 import { readServiceSettings } from '../service-settings.js';
 
-const { broker, facts } = readServiceSettings(process.env);
+const { broker, facts, log } = readServiceSettings(process.env);
 
 @Injectable()
 class Orders implements Activity {
@@ -31,4 +30,4 @@ class Orders implements Activity {
 })
 class OrdersModule {}
 
-await runSender({ service: 'orders', module: OrdersModule, activity: Orders });
+await runSender(OrdersModule, Orders, log);

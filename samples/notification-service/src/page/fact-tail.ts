@@ -46,7 +46,7 @@ export class FactTail {
     for (;;) {
       const bytesRead = readSync(followed.file, this.chunk, 0, READ_BYTES, followed.position);
       const end = this.chunk.subarray(0, bytesRead).lastIndexOf(NEWLINE) + 1;
-      for (let start = 0; start < end; ) {
+      for (let start = 0; start < end;) {
         const next = this.chunk.indexOf(NEWLINE, start) + 1;
         this.readLine(followed.source, this.chunk.subarray(start, next - 1));
         start = next;

@@ -28,7 +28,12 @@ export class History {
     this.last = { sent: totals.sent, handled: totals.handled, ms: nowMs };
     if (last === undefined) return undefined;
     const seconds = (nowMs - last.ms) / 1000;
-    const point = { at: nowMs / 1000, sent: (totals.sent - last.sent) / seconds, handled: (totals.handled - last.handled) / seconds, depth };
+    const point = {
+      at: nowMs / 1000,
+      sent: (totals.sent - last.sent) / seconds,
+      handled: (totals.handled - last.handled) / seconds,
+      depth,
+    };
     this.points.push(point);
     if (this.points.length > POINTS_MAX) this.points.shift();
     return point;

@@ -26,9 +26,17 @@ export interface Counters {
   readonly unknown: number;
 }
 
+export interface ProcessView {
+  readonly name: string;
+  readonly state: ChildState;
+  readonly pid: number | undefined;
+  /** Events sent by a sender, notifications sent by a notification service. */
+  readonly count: number;
+}
+
 export interface Snapshot {
   readonly counters: Counters;
-  readonly processes: readonly { readonly name: string; readonly state: ChildState; readonly pid: number | undefined; readonly count: number }[];
+  readonly processes: readonly ProcessView[];
   readonly queue: QueueDepth | null;
   readonly load: number;
   readonly pace: number;
@@ -44,7 +52,6 @@ export class Observer {
   private readonly losses = new Losses(this.tally, HELD_MAX);
   private readonly tail: FactTail;
   private readonly queue: QueueWatch;
-  /** Events sent by each sender, notifications sent by each notification service. */
   private readonly counts = new Map<string, number>();
   private recent: { readonly id: string; readonly by: string; readonly detail: string }[] = [];
   private depth: QueueDepth | undefined;
@@ -66,7 +73,12 @@ export class Observer {
   counters(): Counters {
     this.tail.advance();
     const { sent, confirmed, handled, duplicate, unknown, outstanding } = this.tally;
-    return { sent, confirmed, handled, duplicate, lost: this.losses.lost(performance.now()), waiting: outstanding.size, unknown };
+    const lost = this.losses.lost(performance.now());
+    return { sent, confirmed, handled, duplicate, lost, waiting: Math.max(0, outstanding.size - lost), unknown };
+  }
+
+  processes(): ProcessView[] {
+    return this.stage.children.map(({ name, state, pid }) => ({ name, state, pid, count: this.counts.get(name) ?? 0 }));
   }
 
   close(): void {
@@ -93,7 +105,7 @@ export class Observer {
     this.recent = [];
     return {
       counters,
-      processes: this.stage.children.map(({ name, state, pid }) => ({ name, state, pid, count: this.counts.get(name) ?? 0 })),
+      processes: this.processes(),
       queue: this.depth ?? null,
       load: this.stage.loadPerSecond,
       pace: this.stage.paceMs,

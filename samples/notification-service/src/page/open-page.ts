@@ -1,6 +1,9 @@
 /**
  * The page: a Nest HTTP application in the stage's own process, on this machine only. Everything it shows comes with it, so it works without the internet.
  */
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -42,16 +45,19 @@ export async function openPage(options: { stage: Stage; facts: string; port: num
   app.useGlobalGuards(new SameOrigin());
   app.useStaticAssets(fileURLToPath(new URL('../../page', import.meta.url)));
   app.useStaticAssets(dirname(createRequire(import.meta.url).resolve('uplot/dist/uPlot.min.css')), { prefix: '/uplot' });
-  const port = await listen(app, options.port);
+  await app.init();
+  const port = await listen(app.getHttpServer(), options.port);
   return { port, close: () => app.close() };
 }
 
-async function listen(app: NestExpressApplication, wanted: number): Promise<number> {
+/** Not by Nest's own `listen`, which reports a taken port at the console although we know what to do about it. */
+async function listen(server: Server, wanted: number): Promise<number> {
   try {
-    await app.listen(wanted, '127.0.0.1');
+    await once(server.listen(wanted, '127.0.0.1'), 'listening');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || wanted === 0) throw error;
-    await app.listen(0, '127.0.0.1');
+    const isTaken = ['EADDRINUSE', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '');
+    if (!isTaken || wanted === 0) throw error;
+    return listen(server, 0);
   }
-  return (app.getHttpServer().address() as { port: number }).port;
+  return (server.address() as AddressInfo).port;
 }

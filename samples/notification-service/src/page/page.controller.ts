@@ -5,7 +5,7 @@ import { Body, Controller, Get, HttpCode, Param, Post, Sse } from '@nestjs/commo
 import { type Observable, concat, map, of } from 'rxjs';
 import { Stage } from '../stage/stage.js';
 import { Live } from './live.js';
-import type { Counters } from './observer.js';
+import type { Counters, ProcessView } from './observer.js';
 
 @Controller('api')
 export class PageController {
@@ -17,6 +17,11 @@ export class PageController {
   @Get('counters')
   counters(): Counters {
     return this.live.observer.counters();
+  }
+
+  @Get('processes')
+  processes(): ProcessView[] {
+    return this.live.observer.processes();
   }
 
   /** Server-sent events: first the last two minutes, then a snapshot four times a second. */

@@ -13,7 +13,13 @@ export class QueueWatch {
   private readonly connection: Connection;
 
   constructor(brokerUrl: string) {
-    this.connection = new Connection({ url: brokerUrl, connectionName: 'page', retryLow: 100, retryHigh: 500, acquireTimeout: ANSWER_MS_MAX });
+    this.connection = new Connection({
+      url: brokerUrl,
+      connectionName: 'page',
+      retryLow: 100,
+      retryHigh: 500,
+      acquireTimeout: ANSWER_MS_MAX,
+    });
     // That the broker is away is known: looks fail. Without a listener it would end this process.
     this.connection.on('error', () => undefined);
   }

@@ -1,5 +1,12 @@
 /** How the page's API answers what it will not do: a sentence as JSON, which the page shows. */
-import { type ArgumentsHost, type CanActivate, Catch, type ExceptionFilter, type ExecutionContext, ForbiddenException } from '@nestjs/common';
+import {
+  type ArgumentsHost,
+  type CanActivate,
+  Catch,
+  type ExceptionFilter,
+  type ExecutionContext,
+  ForbiddenException,
+} from '@nestjs/common';
 import { Refusal } from '../stage/child.js';
 
 /** What is used of Express here; its types are not installed. */

@@ -4,7 +4,6 @@
  * A whole service in one file, and a process of its own. It publishes what happened and goes on: who listens, where, and whether anybody is up at
  * all is not its business.
  */
-import 'reflect-metadata';
 import { Injectable, Module } from '@nestjs/common';
 import { DovecoteModule } from '@dovecote/messaging';
 import { PostPublished } from '../contracts.js';
@@ -14,7 +13,7 @@ import { type Activity, runSender } from '../sender/run-sender.js';
 import { somebody, somebodyElse, somePost } from '../sender/town.js';
 import { readServiceSettings } from '../service-settings.js';
 
-const { broker, facts } = readServiceSettings(process.env);
+const { broker, facts, log } = readServiceSettings(process.env);
 
 @Injectable()
 class Posts implements Activity {
@@ -33,4 +32,4 @@ class Posts implements Activity {
 })
 class PostsModule {}
 
-await runSender({ service: 'posts', module: PostsModule, activity: Posts });
+await runSender(PostsModule, Posts, log);

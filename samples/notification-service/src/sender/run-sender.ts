@@ -1,7 +1,7 @@
 /** Starts a sender as a Nest application of its own, and lets things happen in it when told to. */
 import { NestFactory } from '@nestjs/core';
 import type { Type } from '@nestjs/common';
-import { SentenceLogger, sentence } from '../sentence-logger.js';
+import { type SentenceLogger, sentence } from '../sentence-logger.js';
 import { takeCommands } from '../stage/commands.js';
 import { OutgoingEvents } from './outgoing-events.js';
 import { SteadyLoad } from './steady-load.js';
@@ -12,11 +12,10 @@ export interface Activity {
   happen(): Promise<void>;
 }
 
-export async function runSender(sender: { service: string; module: Type; activity: Type<Activity> }): Promise<void> {
-  const log = new SentenceLogger();
-  const app = await NestFactory.createApplicationContext(sender.module, { logger: log });
+export async function runSender(module: Type, activityClass: Type<Activity>, log: SentenceLogger): Promise<void> {
+  const app = await NestFactory.createApplicationContext(module, { logger: log });
   app.enableShutdownHooks(['SIGTERM']);
-  const activity = app.get(sender.activity);
+  const activity = app.get(activityClass);
   const outgoing = app.get(OutgoingEvents);
 
   const happen = () => void activity.happen().catch((error: unknown) => log.error(sentence(error)));

@@ -1,7 +1,24 @@
 /** The people and things of a small made-up town, so that the events read like something that happened. */
 import { randomInt } from 'node:crypto';
 
-const PEOPLE = ['Ada', 'Bruno', 'Chidi', 'Dara', 'Elif', 'Farid', 'Grete', 'Hana', 'Iker', 'Juno', 'Kofi', 'Lena', 'Mio', 'Noor', 'Otto', 'Priya'] as const;
+const PEOPLE = [
+  'Ada',
+  'Bruno',
+  'Chidi',
+  'Dara',
+  'Elif',
+  'Farid',
+  'Grete',
+  'Hana',
+  'Iker',
+  'Juno',
+  'Kofi',
+  'Lena',
+  'Mio',
+  'Noor',
+  'Otto',
+  'Priya',
+] as const;
 
 const TITLES = [
   'Ten things a pigeon knows about routing',

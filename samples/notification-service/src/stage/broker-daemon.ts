@@ -5,7 +5,7 @@
  * find what they were promised.
  */
 import { fileURLToPath } from 'node:url';
-import { Child, type Program } from './child.js';
+import { Child, type Program, type Watcher } from './child.js';
 
 const DAEMON = fileURLToPath(new URL('../../../../apps/broker/dist/main.js', import.meta.url));
 const LISTENING = /AMQP listening on \S*:(\d+)/;
@@ -14,13 +14,13 @@ export class BrokerDaemon extends Child {
   private port = '0';
 
   /** `program` is another file to play the broker; tests have one that lies. */
-  constructor(folder: string, program: string | undefined, say: (line: string) => void, onChange: (child: Child) => void) {
+  constructor(folder: string, program: string | undefined, watcher: Watcher) {
     const daemon = (): Program => ({
       file: program ?? DAEMON,
       args: ['--data', folder, '--amqp-port', this.port, '--durability', 'fsync', '--user', 'guest:guest'],
       readyLine: LISTENING,
     });
-    super('broker', daemon, say, onChange);
+    super('broker', daemon, watcher);
   }
 
   /** Where the services find it; fit for any AMQP 0-9-1 client on this machine. Known once it has been started. */

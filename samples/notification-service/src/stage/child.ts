@@ -24,6 +24,14 @@ export interface Program {
   readonly readyLine?: RegExp;
 }
 
+export interface Watcher {
+  /** What the person at the console should read. */
+  say(line: string): void;
+  /** What a process says on its output: worth reading only where nothing else explains it. */
+  murmur(line: string): void;
+  changed(child: Child): void;
+}
+
 /** Something that cannot be done as things stand. The message says why, and what to do instead. */
 export class Refusal extends Error {
   override readonly name = 'Refusal';
@@ -33,12 +41,11 @@ export class Child {
   private process: ChildProcess | undefined;
   private current: ChildState = 'stopped';
 
-  /** `program` is asked at each start: a restarted process gets new arguments. `say` takes what the person at the console should read. */
+  /** `program` is asked at each start: a restarted process gets new arguments. */
   constructor(
     readonly name: string,
     private readonly program: () => Program,
-    private readonly say: (line: string) => void,
-    private readonly onChange: (child: Child) => void,
+    private readonly watcher: Watcher,
   ) {}
 
   get state(): ChildState {
@@ -65,13 +72,14 @@ export class Child {
     const listen = (stream: Readable | null, hear: (line: string) => void) => stream && createInterface({ input: stream }).on('line', hear);
     listen(child.stderr, (line) => {
       lastWords = line;
-      if (this.current !== 'stopping') this.say(`${this.name}: ${line}`);
+      if (this.current !== 'stopping') this.watcher.say(`${this.name}: ${line}`);
     });
     const ready = new Promise<string>((resolve, reject) => {
       child.on('message', (message) => isReady(message) && resolve(''));
       listen(child.stdout, (line) => {
         const found = readyLine?.exec(line);
         if (found) resolve(found[1] ?? '');
+        else if (this.current !== 'stopping') this.watcher.murmur(`${this.name}: ${line}`);
       });
       child.once('error', reject);
       child.once('exit', (code, signal) => {
@@ -114,13 +122,13 @@ export class Child {
     if (this.process !== child) return;
     this.process = undefined;
     const isExpected = this.current === 'killed' || this.current === 'stopping';
-    if (this.current === 'running') this.say(`${this.name} ended by itself (${how}). Start it again from the page.`);
+    if (this.current === 'running') this.watcher.say(`${this.name} ended by itself (${how}). Start it again from the page.`);
     this.change(isExpected ? (this.current === 'killed' ? 'killed' : 'stopped') : 'failed');
   }
 
   private change(to: ChildState): void {
     this.current = to;
-    this.onChange(this);
+    this.watcher.changed(this);
   }
 }
 

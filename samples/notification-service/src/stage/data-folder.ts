@@ -60,8 +60,8 @@ export class DataFolder {
 /** Nothing where another run holds the folder. The claim ends with this process, however that ends. */
 async function claim(path: string): Promise<DiskLock | undefined> {
   await mkdir(path, { recursive: true });
-  const names = await readdir(path);
-  if (names.length > 0 && !names.includes('lock')) throw new Refusal(`${path} holds files that are not this sample's. Name an empty folder with --data.`);
+  const stranger = (await readdir(path)).find((name) => !/^(?:broker|facts|lock.*)$/.test(name));
+  if (stranger !== undefined) throw new Refusal(`${path} holds ${stranger}, which is not this sample's. Name an empty folder with --data.`);
   try {
     return await realGround().disk.lock(path);
   } catch (error) {

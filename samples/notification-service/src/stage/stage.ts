@@ -6,7 +6,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import { BrokerDaemon } from './broker-daemon.js';
-import { Child, Refusal } from './child.js';
+import { Child, Refusal, type Watcher } from './child.js';
 import type { DataFolder } from './data-folder.js';
 
 export const SENDERS = ['posts', 'groups', 'likes', 'orders', 'payments'] as const;
@@ -40,10 +40,15 @@ export class Stage {
 
   constructor(private readonly settings: StageSettings) {
     const { folder, brokerUrl, brokerProgram, say } = settings;
-    const changed = (child: Child) => this.changed(child);
     this.load = settings.load;
-    this.broker = brokerUrl === undefined ? new BrokerDaemon(folder.broker, brokerProgram, say, changed) : undefined;
-    const service = (name: string, entry: string) => new Child(name, () => this.program(name, entry), say, changed);
+    const watcher: Watcher = {
+      say,
+      // That a broker is away which was just killed from the page, nobody needs to hear from seven connections.
+      murmur: (line) => (this.broker === undefined || this.broker.state === 'running') && say(line),
+      changed: (child) => this.changed(child),
+    };
+    this.broker = brokerUrl === undefined ? new BrokerDaemon(folder.broker, brokerProgram, watcher) : undefined;
+    const service = (name: string, entry: string) => new Child(name, () => this.program(name, entry), watcher);
     this.senders = SENDERS.map((name) => service(name, name));
     this.notifiers = NOTIFIERS.map((name) => service(name, 'notifications'));
   }
@@ -141,7 +146,8 @@ export class Stage {
 
   private find(name: string): Child {
     const child = this.children.find((one) => one.name === name);
-    if (child === undefined) throw new Refusal(`There is no process called ${name}. There are: ${this.children.map((one) => one.name).join(', ')}.`);
+    if (child === undefined)
+      throw new Refusal(`There is no process called ${name}. There are: ${this.children.map((one) => one.name).join(', ')}.`);
     return child;
   }
 
