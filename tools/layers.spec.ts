@@ -245,6 +245,7 @@ describe('the checker', () => {
       'libs/broker/src/broker.ts': `import { open } from './engine/open-storage.js';\nimport { AmqpServer } from './amqp/server.js';`,
       'libs/messaging/src/messaging.module.ts': `import { Module } from '@nestjs/common';`,
       'libs/messaging/src/transports/amqp.ts': `export const client = () => import('rabbitmq-client');`,
+      'apps/broker/src/child.ts': `export const env = { ...process.env, ROLE: 'child' };`,
       'apps/broker/src/main.ts': `import { readFileSync } from 'node:fs';\nexport const port = process.env.PORT;\nsetTimeout(() => undefined, Date.now());`,
     };
     expect(check(houseOf(sources)).map(sentence)).toEqual([]);

@@ -121,7 +121,9 @@ function* marksOf(node: ts.Node, inFunction: boolean): Generator<Omit<Mark, 'lin
 
 function environmentOf(node: ts.Node): Omit<Mark, 'line'> | undefined {
   const member = memberOf(node);
-  if (member?.object === 'process' && member.name === 'env') return { kind: 'environment', text: 'process.env' };
+  // `{ ...process.env }` hands all of it on to a child, and reads none of it.
+  if (member?.object === 'process' && member.name === 'env' && !ts.isSpreadAssignment(node.parent))
+    return { kind: 'environment', text: 'process.env' };
   if (namesTakenFrom(node, 'process')?.includes('env') === true) return { kind: 'environment', text: '{ env } = process' };
   return undefined;
 }
