@@ -47,7 +47,7 @@ export class DaemonProcess {
     this.exited = once(this.child, 'close').then(([code, signal]) => {
       running.delete(this);
       this.heard();
-      return { code, signal } as Exit;
+      return { code, signal };
     });
   }
 

@@ -19,6 +19,13 @@ export interface CloseReason {
   readonly text: string;
 }
 
+export interface RawClientOptions {
+  readonly channels?: number;
+  readonly heartbeatS?: number;
+  readonly user?: string;
+  readonly password?: string;
+}
+
 export const protocolHeader = Buffer.from('AMQP\0\0\x09\x01', 'latin1');
 const frameEnd = 0xce;
 
@@ -45,10 +52,16 @@ export class RawClient {
     return new RawClient(socket);
   }
 
-  /** Logged in as guest, with `channels` channels open and the frame size the server offers. */
-  static async open(port: number, channels = 0): Promise<RawClient> {
+  /** Logged in, with `channels` channels open and the frame size that the server offers. */
+  static async open(port: number, options: RawClientOptions = {}): Promise<RawClient> {
+    const { channels = 0, heartbeatS = 60, user = 'guest', password = 'guest' } = options;
     const client = await RawClient.connect(port);
-    client.send(protocolHeader, startOk('guest', 'guest'), tuneOk(131_072), method(0, 10, 40, Buffer.from('\x01/\0\0', 'latin1')));
+    client.send(
+      protocolHeader,
+      startOk(user, password),
+      tuneOk(131_072, heartbeatS),
+      method(0, 10, 40, Buffer.from('\x01/\0\0', 'latin1')),
+    );
     await client.answered('10.41');
     for (let channel = 1; channel <= channels; channel++) client.send(method(channel, 20, 10, Buffer.from([0])));
     await client.until(() => client.methods.filter(({ method: name }) => name === '20.11').length === channels);
@@ -140,11 +153,11 @@ export function startOk(user: string, password: string): Buffer {
   return method(0, 10, 11, Buffer.concat([Buffer.alloc(4), shortString('PLAIN'), length, response, shortString('en_US')]));
 }
 
-export function tuneOk(frameBytesMax: number): Buffer {
+export function tuneOk(frameBytesMax: number, heartbeatS: number): Buffer {
   const given = Buffer.alloc(8);
   given.writeUInt16BE(2047, 0);
   given.writeUInt32BE(frameBytesMax, 2);
-  given.writeUInt16BE(60, 6);
+  given.writeUInt16BE(heartbeatS, 6);
   return method(0, 10, 31, given);
 }
 
