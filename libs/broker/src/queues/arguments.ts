@@ -33,7 +33,9 @@ export function refuseUnbuiltArguments(what: keyof typeof unbuilt, name: string,
     if (unbuilt[what].has(argument)) throw notBuilt(`the argument '${argument}' of ${what} '${name}'`);
   }
   const type = given['x-queue-type'];
-  if (what === 'queue' && type !== undefined && type !== 'classic') throw notBuilt(`x-queue-type '${String(type)}' of queue '${name}'`);
+  if (what === 'queue' && type !== undefined && type !== 'classic') {
+    throw notBuilt(`x-queue-type '${typeof type === 'string' ? type : '(not a string)'}' of queue '${name}'`);
+  }
 }
 
 export function notBuilt(what: string): CodedError {
