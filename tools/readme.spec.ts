@@ -1,5 +1,5 @@
 /**
- * Runs what README.md shows. Each block fenced as ```ts example=NAME is compiled as it stands, strictly, against the built packages, and run; what it
+ * Runs what README.md and the pages beside it show. Each block fenced as ```ts example=NAME is compiled as it stands, strictly, against the built packages, and run; what it
  * prints must be the block fenced as ```text output=NAME. Also holds the README to the commands, files and libraries that are really there.
  */
 import { spawnSync } from 'node:child_process';
@@ -9,8 +9,9 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 
 const root = join(import.meta.dirname, '..', '..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
-const examples = blocksOf(readme, 'ts', 'example');
-const outputs = blocksOf(readme, 'text', 'output');
+const pages = [readme, readFileSync(join(root, 'docs', 'exchange-types.md'), 'utf8')].join('\n');
+const examples = blocksOf(pages, 'ts', 'example');
+const outputs = blocksOf(pages, 'text', 'output');
 /** Under the root, so that the examples find the packages as a reader's own project would. */
 const folder = join(root, '.build', 'readme');
 

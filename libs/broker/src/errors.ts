@@ -16,6 +16,7 @@ export type BrokerErrorCode =
   | 'exclusive-owner'
   // When messages are published, delivered and settled
   | 'internal-exchange'
+  | 'exchange-type-failed'
   | 'exclusive-consumer'
   | 'consumer-tag-taken'
   | 'unknown-delivery-tag'

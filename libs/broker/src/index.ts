@@ -9,6 +9,7 @@ export type {
   OutgoingMessage,
   QueueOptions,
 } from './engine/in-process.js';
+export type { ExchangeBinding, ExchangeContext, ExchangeRouter, ExchangeType, RoutedMessage } from './queues/exchange-type.js';
 export type { MessageProperties } from './queues/properties.js';
 export type { FieldTable, FieldValue } from './queues/field-table.js';
 export { type BrokerErrorCode, CodedError } from './errors.js';

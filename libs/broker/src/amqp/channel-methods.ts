@@ -61,12 +61,14 @@ export const channelMethods: Handlers = {
     channel.line.host.deleteExchange(channel.session, withoutLineBreaks(exchange), { ifUnused });
     if (!noWait) channel.line.sendAfterCommit('exchange.delete-ok', {}, channel.id);
   },
-  'exchange.bind': (channel, { noWait }) => {
-    channel.line.host.bindExchange();
+  'exchange.bind': (channel, { destination, source, routingKey, noWait, arguments: given }) => {
+    const [to, from] = [withoutLineBreaks(destination), withoutLineBreaks(source)];
+    channel.line.host.bindExchange(channel.session, to, from, routingKey, given);
     if (!noWait) channel.line.sendAfterCommit('exchange.bind-ok', {}, channel.id);
   },
-  'exchange.unbind': (channel, { noWait }) => {
-    channel.line.host.unbindExchange();
+  'exchange.unbind': (channel, { destination, source, routingKey, noWait, arguments: given }) => {
+    const [to, from] = [withoutLineBreaks(destination), withoutLineBreaks(source)];
+    channel.line.host.unbindExchange(channel.session, to, from, routingKey, given);
     if (!noWait) channel.line.sendAfterCommit('exchange.unbind-ok', {}, channel.id);
   },
 

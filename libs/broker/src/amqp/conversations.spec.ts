@@ -195,11 +195,6 @@ const onChannel: readonly Conversation[] = [
     [refused(406, "PRECONDITION_FAILED - user_id property set to 'other' but authenticated user was 'guest'", 60, 40)],
   ],
   [
-    'CC (ours)',
-    [publish({}, '', { headers: { CC: ['k'] } })],
-    closed(540, "NOT_IMPLEMENTED - the header 'CC' (extra routing keys) is not built yet: publish once for each key", 60, 40),
-  ],
-  [
     'direct reply-to (ours)',
     [publish({}, '', { replyTo: 'amq.rabbitmq.reply-to' })],
     closed(
@@ -300,16 +295,6 @@ const onChannel: readonly Conversation[] = [
   ],
   ['tx.commit', [method('tx.commit')], [refused(406, 'PRECONDITION_FAILED - channel is not transactional', 90, 20)]],
   ['tx.rollback', [method('tx.rollback')], [refused(406, 'PRECONDITION_FAILED - channel is not transactional', 90, 30)]],
-  [
-    'exchange.bind (ours)',
-    [method('exchange.bind')],
-    closed(540, 'NOT_IMPLEMENTED - a binding between two exchanges is not built yet', 40, 30),
-  ],
-  [
-    'exchange.unbind (ours)',
-    [method('exchange.unbind')],
-    closed(540, 'NOT_IMPLEMENTED - a binding between two exchanges is not built yet', 40, 40),
-  ],
   [
     'an argument that is not built (ours)',
     [method('queue.declare', { queue: 'q', arguments: { 'x-message-ttl': 5 } })],

@@ -1,7 +1,10 @@
-import { frameEnd, frameOverheadBytes, propertiesEnd, propertiesStart } from '../queues/content.js';
-import { findField, MalformedError } from '../queues/field-table.js';
+import { contentExchange, frameEnd, frameOverheadBytes, propertiesEnd, propertiesStart } from '../queues/content.js';
+import { withoutHeader } from '../queues/content-edit.js';
+import { extraKeys } from '../queues/extra-keys.js';
+import { MalformedError } from '../queues/field-table.js';
 import { checkProperties, findProperty, propertyFlags } from '../queues/properties.js';
-import { nowhere, type Route } from '../queues/route.js';
+import { nowhere, perMessage, type Route } from '../queues/route.js';
+import { ContentMessage } from '../queues/routed-message.js';
 import type { Session } from '../queues/session.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
 import { sameBytes, viewOf } from '../small-copy.js';
@@ -68,6 +71,8 @@ export class Publisher {
   private route: Route = nowhere;
   private routeEpoch = 0;
 
+  /** Of the message that `checkContent` saw last. */
+  private extraKeys: readonly string[] | undefined;
   private image = Buffer.alloc(0);
   private imageBytes = 0;
   private wholeBytes = 0;
@@ -215,11 +220,28 @@ export class Publisher {
     const flags = bytes[start + routingBytes - 1]!;
     if ((flags & bits.immediate) !== 0) throw new AmqpError('not-implemented', 'immediate=true');
     this.findRoute(bytes, start, routingBytes);
-    const isPersistent = this.checkContent(bytes, propertiesStart(bytes, start), propertiesEnd(bytes, start));
-    if ((flags & bits.mandatory) !== 0 && this.route.queues.length === 0) {
-      this.line.returnMessage(this.channel, bytes, start, length);
+    const propertiesAt = propertiesStart(bytes, start);
+    const isPersistent = this.checkContent(bytes, start, propertiesAt, propertiesEnd(bytes, start));
+    if (this.route === perMessage || (bytes.readUInt16BE(propertiesAt) & ~passedFlags) !== 0) {
+      this.publishAddressed(isPersistent, (flags & bits.mandatory) !== 0, bytes, start, length);
+    } else this.send(this.route, isPersistent, (flags & bits.mandatory) !== 0, bytes, start, length);
+  }
+
+  /** A message that may have more keys than one, or goes where no key alone leads it. */
+  private publishAddressed(isPersistent: boolean, isMandatory: boolean, bytes: Buffer, start: number, length: number): void {
+    const keys = this.extraKeys;
+    let { route } = this;
+    if (keys !== undefined || route === perMessage) {
+      route = this.host.routeMessage(contentExchange(bytes, start), new ContentMessage(bytes, start, keys));
     }
-    this.session.publish(this.route, isPersistent, bytes, start, length);
+    const image = keys === undefined ? undefined : withoutHeader(bytes, start, length, 'BCC');
+    if (image === undefined) this.send(route, isPersistent, isMandatory, bytes, start, length);
+    else this.send(route, isPersistent, isMandatory, image, 0, image.length);
+  }
+
+  private send(route: Route, isPersistent: boolean, isMandatory: boolean, bytes: Buffer, start: number, length: number): void {
+    if (isMandatory && route.queues.length === 0) this.line.returnMessage(this.channel, bytes, start, length);
+    this.session.publish(route, isPersistent, bytes, start, length);
   }
 
   private findRoute(bytes: Buffer, start: number, routingBytes: number): void {
@@ -235,15 +257,16 @@ export class Publisher {
     this.lastRoutingBytes = 0;
     this.route = host.route(bytes.toString('utf8', start + 1, keyAt), bytes.toString('utf8', keyAt + 1, start + routingBytes - 1));
     this.routeEpoch = host.epoch;
-    this.lastRoutingBytes = bytes.copy(lastRouting, 0, start, start + routingBytes);
+    // A route that is another for each message is not remembered, so that none of them takes the fast way.
+    if (this.route !== perMessage) this.lastRoutingBytes = bytes.copy(lastRouting, 0, start, start + routingBytes);
   }
 
   /** Refuses what is wrong or not built; says whether the message is persistent. */
-  private checkContent(bytes: Buffer, flagsAt: number, end: number): boolean {
+  private checkContent(bytes: Buffer, start: number, flagsAt: number, end: number): boolean {
     checkProperties(bytes, flagsAt, end);
+    this.extraKeys = undefined;
     const flags = bytes.readUInt16BE(flagsAt);
     if ((flags & ~passedFlags) !== 0) {
-      this.checkUser(shortString(bytes, findProperty(bytes, flagsAt, 'userId')));
       checkExpiration(shortString(bytes, findProperty(bytes, flagsAt, 'expiration')));
       if (shortString(bytes, findProperty(bytes, flagsAt, 'replyTo')) === 'amq.rabbitmq.reply-to') {
         throw new AmqpError(
@@ -251,7 +274,8 @@ export class Publisher {
           'direct reply-to (reply_to amq.rabbitmq.reply-to) is not built yet: reply to a queue of your own',
         );
       }
-      checkHeaders(bytes, findProperty(bytes, flagsAt, 'headers'));
+      this.extraKeys = extraKeys(bytes, start);
+      this.checkUser(shortString(bytes, findProperty(bytes, flagsAt, 'userId')));
     }
     const modeAt = findProperty(bytes, flagsAt, 'deliveryMode');
     return modeAt >= 0 && bytes[modeAt] === 2;
@@ -317,12 +341,4 @@ function checkExpiration(text: string | undefined): void {
   else if (Number(digits) > expirationMsMax) reason = `{value_too_large,${digits}}`;
   if (reason !== undefined) throw new AmqpError('precondition-failed', `invalid expiration '${text}': ${reason}`);
   throw new AmqpError('not-implemented', `the message property 'expiration' (${text} ms) is not built yet: publish without it`);
-}
-
-function checkHeaders(bytes: Buffer, at: number): void {
-  if (at < 0) return;
-  for (const name of ['CC', 'BCC']) {
-    if (findField(bytes, at, name) < 0) continue;
-    throw new AmqpError('not-implemented', `the header '${name}' (extra routing keys) is not built yet: publish once for each key`);
-  }
 }

@@ -41,6 +41,7 @@ export const replyByBrokerCode = {
   'not-empty': 'precondition-failed',
   'exclusive-owner': 'resource-locked',
   'internal-exchange': 'access-refused',
+  'exchange-type-failed': 'internal-error',
   'exclusive-consumer': 'access-refused',
   'consumer-tag-taken': 'not-allowed',
   'unknown-delivery-tag': 'precondition-failed',

@@ -9,8 +9,13 @@ import {
   propertiesStart,
   writeContent,
 } from '../queues/content.js';
+import { withoutHeader } from '../queues/content-edit.js';
+import { extraKeys } from '../queues/extra-keys.js';
+import type { FieldTable } from '../queues/field-table.js';
 import type { Owner } from '../queues/owner.js';
 import { decodeProperties, type MessageProperties } from '../queues/properties.js';
+import { perMessage } from '../queues/route.js';
+import { ContentMessage } from '../queues/routed-message.js';
 import type { Session, SessionSink } from '../queues/session.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
 import type {
@@ -54,9 +59,9 @@ export class InProcessSession implements BrokerSession, SessionSink {
     this.session.isConfirming = true;
   }
 
-  declareExchange(name: string, type: 'direct' | 'fanout' | 'topic', options: ExchangeOptions = {}): Promise<void> {
-    const { durable = false, autoDelete = false, internal = false } = options;
-    const declaration = { passive: false, durable, autoDelete, internal, arguments: {} };
+  declareExchange(name: string, type: string, options: ExchangeOptions = {}): Promise<void> {
+    const { durable = false, autoDelete = false, internal = false, arguments: given = {} } = options;
+    const declaration = { passive: false, durable, autoDelete, internal, arguments: given };
     return this.define(() => this.host.declareExchange(this.session, name, type, declaration));
   }
 
@@ -79,12 +84,20 @@ export class InProcessSession implements BrokerSession, SessionSink {
     return { messageCount: await this.define(() => this.host.purgeQueue(this.session, name)) };
   }
 
-  bindQueue(queue: string, exchange: string, routingKey: string): Promise<void> {
-    return this.define(() => this.host.bindQueue(this.session, queue, exchange, routingKey, {}));
+  bindExchange(destination: string, source: string, routingKey: string, given: FieldTable = {}): Promise<void> {
+    return this.define(() => this.host.bindExchange(this.session, destination, source, routingKey, given));
   }
 
-  unbindQueue(queue: string, exchange: string, routingKey: string): Promise<void> {
-    return this.define(() => this.host.unbindQueue(this.session, queue, exchange, routingKey, {}));
+  unbindExchange(destination: string, source: string, routingKey: string, given: FieldTable = {}): Promise<void> {
+    return this.define(() => this.host.unbindExchange(this.session, destination, source, routingKey, given));
+  }
+
+  bindQueue(queue: string, exchange: string, routingKey: string, given: FieldTable = {}): Promise<void> {
+    return this.define(() => this.host.bindQueue(this.session, queue, exchange, routingKey, given));
+  }
+
+  unbindQueue(queue: string, exchange: string, routingKey: string, given: FieldTable = {}): Promise<void> {
+    return this.define(() => this.host.unbindQueue(this.session, queue, exchange, routingKey, given));
   }
 
   publish(message: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
@@ -151,8 +164,11 @@ export class InProcessSession implements BrokerSession, SessionSink {
   private publishNow({ exchange, routingKey, body, properties = {} }: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
     if (this.error !== undefined) return Promise.reject(this.error);
     return new Promise((resolve, reject) => {
-      const route = this.host.route(exchange, routingKey);
-      const image = writeContent(exchange, routingKey, properties, body);
+      let image = writeContent(exchange, routingKey, properties, body);
+      let route = this.host.route(exchange, routingKey);
+      const keys = properties.headers === undefined ? undefined : extraKeys(image, 0);
+      if (keys !== undefined || route === perMessage) route = this.host.routeMessage(exchange, new ContentMessage(image, 0, keys));
+      if (keys !== undefined) image = withoutHeader(image, 0, image.length, 'BCC') ?? image;
       const outcome = route.queues.length === 0 ? 'unroutable' : 'confirmed';
       this.waiting.push({ resolve, reject, outcome });
       this.session.publish(route, properties.deliveryMode === persistentMode, image, 0, image.length);

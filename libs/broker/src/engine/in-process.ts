@@ -1,3 +1,4 @@
+import type { FieldTable } from '../queues/field-table.js';
 import type { MessageProperties } from '../queues/properties.js';
 
 /**
@@ -7,8 +8,12 @@ import type { MessageProperties } from '../queues/properties.js';
  * they are as durable as the broker was told to make them.
  */
 export interface BrokerSession {
-  declareExchange(name: string, type: 'direct' | 'fanout' | 'topic', options?: ExchangeOptions): Promise<void>;
+  /** `type` is a built-in one (direct, fanout, topic, headers, x-consistent-hash …) or one of `BrokerOptions.exchangeTypes`. */
+  declareExchange(name: string, type: string, options?: ExchangeOptions): Promise<void>;
   deleteExchange(name: string): Promise<void>;
+  /** What `source` routes by the key goes on to `destination`. */
+  bindExchange(destination: string, source: string, routingKey: string, bindingArguments?: FieldTable): Promise<void>;
+  unbindExchange(destination: string, source: string, routingKey: string, bindingArguments?: FieldTable): Promise<void>;
   /** An empty name lets the broker choose one. */
   declareQueue(
     name: string,
@@ -16,8 +21,8 @@ export interface BrokerSession {
   ): Promise<{ readonly name: string; readonly messageCount: number; readonly consumerCount: number }>;
   deleteQueue(name: string): Promise<{ readonly messageCount: number }>;
   purgeQueue(name: string): Promise<{ readonly messageCount: number }>;
-  bindQueue(queue: string, exchange: string, routingKey: string): Promise<void>;
-  unbindQueue(queue: string, exchange: string, routingKey: string): Promise<void>;
+  bindQueue(queue: string, exchange: string, routingKey: string, bindingArguments?: FieldTable): Promise<void>;
+  unbindQueue(queue: string, exchange: string, routingKey: string, bindingArguments?: FieldTable): Promise<void>;
   /**
    * Resolves once the message is as safe as the broker promises; `unroutable` when no queue wanted it (it is then gone).
    * Rejects with a CodedError: unknown exchange, disk full (retryable), broker closed.
@@ -33,6 +38,8 @@ export interface ExchangeOptions {
   readonly durable?: boolean;
   readonly autoDelete?: boolean;
   readonly internal?: boolean;
+  /** For example `alternate-exchange`, which names the exchange that gets what no binding takes. */
+  readonly arguments?: FieldTable;
 }
 
 export interface QueueOptions {

@@ -1,6 +1,7 @@
 import type { DiskLock, Ground } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
+import type { ExchangeType } from '../queues/exchange-type.js';
 import { Gate } from '../queues/gate.js';
 import { MessageLog, readRecord } from '../queues/message-log.js';
 import { Turn } from '../queues/turn.js';
@@ -27,7 +28,8 @@ const progressEveryMs = 1000;
 export async function openStorage(options: BrokerOptions, ground: Ground, limits: Limits): Promise<OpenStorage> {
   const { data } = options;
   const durability = options.durability ?? (data === undefined ? 'memory' : 'fsync');
-  if (durability === 'memory') return openVolatile(ground, limits);
+  const { exchangeTypes = [] } = options;
+  if (durability === 'memory') return openVolatile(ground, limits, exchangeTypes);
   if (data === undefined) {
     throw new CodedError('data-folder-unusable', `Durability '${durability}' needs a data folder: give one, or choose 'memory'`);
   }
@@ -35,18 +37,18 @@ export async function openStorage(options: BrokerOptions, ground: Ground, limits
   try {
     await ground.disk.makeDirectory(data);
     lock = await ground.disk.lock(data);
-    return await openJournaled(data, durability, ground, limits, lock, options.log ?? (() => undefined));
+    return await openJournaled(data, durability, ground, limits, lock, options.log ?? (() => undefined), exchangeTypes);
   } catch (error) {
     await lock?.release();
     throw folderError(data, error);
   }
 }
 
-function openVolatile(ground: Ground, limits: Limits): OpenStorage {
+function openVolatile(ground: Ground, limits: Limits, exchangeTypes: readonly ExchangeType[]): OpenStorage {
   const arena = new Arena();
   const turn = new Turn(ground.clock);
   const gate = new Gate();
-  const host = new VirtualHost('/', { arena, turn, gate, random: ground.random, limits, log: undefined });
+  const host = new VirtualHost('/', { arena, turn, gate, random: ground.random, limits, log: undefined, exchangeTypes });
   turn.watch = () => watchMemory(arena, gate, limits);
   arena.onChange = () => turn.schedule();
   return { durability: 'memory', arena, host, journal: undefined, lock: undefined, onFailure: () => undefined };
@@ -59,13 +61,14 @@ async function openJournaled(
   limits: Limits,
   lock: DiskLock,
   report: (line: string) => void,
+  exchangeTypes: readonly ExchangeType[],
 ): Promise<OpenStorage> {
   const { disk, clock, random } = ground;
   const arena = new Arena();
   const turn = new Turn(clock);
   const gate = new Gate();
   const log = new MessageLog(arena);
-  const host = new VirtualHost('/', { arena, turn, gate, random, limits, log });
+  const host = new VirtualHost('/', { arena, turn, gate, random, limits, log, exchangeTypes });
   const directory = `${data}/journal`;
   const progress = reportProgress(ground, report);
   const start = await recover({

@@ -1,5 +1,6 @@
 import type { Ground } from '@dovecote/ground';
 import type { Limits } from '../limits.js';
+import type { ExchangeType } from '../queues/exchange-type.js';
 
 /**
  * What a confirmed message survives.
@@ -20,6 +21,11 @@ export interface BrokerOptions {
   /** Who may log in over a socket. Default: `guest` with password `guest`, which is accepted from this machine only. */
   readonly users?: readonly User[];
   readonly limits?: Partial<Limits>;
+  /**
+   * Exchange types of one's own, beside the built-in ones; their names begin with `x-`. A data folder that holds durable exchanges
+   * of such a type opens only with that type given. See docs/exchange-types.md.
+   */
+  readonly exchangeTypes?: readonly ExchangeType[];
   /** The machine. Default: the real one. */
   readonly ground?: Ground;
   /** Takes a line for the operator now and then: recovery, alarms, refused logins. Default: says nothing. */

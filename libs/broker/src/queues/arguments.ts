@@ -23,7 +23,7 @@ const unbuilt = {
     'x-stream-max-segment-size-bytes',
     'x-stream-filter-size-bytes',
   ]),
-  exchange: new Set(['alternate-exchange', 'x-delayed-type', 'hash-header', 'hash-property']),
+  exchange: new Set(['x-delayed-type']),
   consumer: new Set(['x-priority', 'x-stream-offset', 'x-stream-filter', 'x-consumer-timeout']),
 } as const;
 

@@ -15,12 +15,12 @@ export type Definition =
   | { readonly do: 'bind' | 'unbind'; readonly binding: BindingRecord }
   | Checkpoint;
 
-export interface BindingRecord {
+/** Leads from `exchange` to a queue or to another exchange. */
+export type BindingRecord = {
   readonly exchange: string;
-  readonly queueId: number;
   readonly key: string;
   readonly arguments: string;
-}
+} & ({ readonly queueId: number } | { readonly toExchange: string });
 
 export interface Checkpoint {
   readonly do: 'checkpoint';

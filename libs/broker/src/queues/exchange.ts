@@ -1,48 +1,66 @@
-import type { Queue } from './queue.js';
-import { TopicTrie } from './topic-trie.js';
-
-export const exchangeTypes = ['direct', 'fanout', 'topic'] as const;
-export type ExchangeType = (typeof exchangeTypes)[number];
+import type { Random } from '@dovecote/ground';
+import { CodedError } from '../errors.js';
+import type { Binding } from './binding.js';
+import { argumentsOf } from './encoded-arguments.js';
+import type { ExchangeRouter, ExchangeType, RoutedMessage } from './exchange-type.js';
 
 export interface ExchangeSettings {
   readonly name: string;
-  readonly type: ExchangeType;
+  readonly type: string;
   readonly durable: boolean;
   readonly autoDelete: boolean;
   readonly internal: boolean;
+  /** As definitions keep them (encoded-arguments.ts); absent where there are none. */
+  readonly arguments?: string;
 }
 
-/** Leads messages of one exchange to a queue. Two bindings with the same fields are one. */
-export interface Binding {
-  readonly exchange: string;
-  readonly queue: Queue;
-  readonly key: string;
-  /** The arguments as they came, encoded: part of the identity of a binding, without effect on these exchange types. */
-  readonly arguments: string;
-}
-
-export function bindingId(binding: Binding): string {
-  return JSON.stringify([binding.exchange, binding.queue.id, binding.key, binding.arguments]);
-}
-
-/** An exchange decides which of its bindings a routing key follows. */
+/**
+ * One exchange: its bindings, and the router of its type that says which of them a message follows.
+ *
+ * Settings and bindings of a durable exchange are in the journal; the router is made anew from them. Only Exchanges changes one.
+ */
 export class Exchange {
+  /** The bindings from here, by their identity. */
   readonly bindings = new Map<string, Binding>();
+  /** The bindings of other exchanges to here. */
+  readonly incoming = new Set<Binding>();
   /** An auto-delete exchange goes with its last binding, not before its first. */
   hadBinding = false;
-  private readonly matcher: Matcher;
+  /** The exchange that gets what no binding of this one takes. */
+  readonly alternate: string | undefined;
+  private readonly router: ExchangeRouter;
 
-  constructor(readonly settings: ExchangeSettings) {
-    this.matcher = matchers[settings.type]();
+  constructor(
+    readonly settings: ExchangeSettings,
+    private readonly type: ExchangeType,
+    random: Random,
+  ) {
+    const given = argumentsOf(settings.arguments ?? '');
+    const alternate = given['alternate-exchange'];
+    this.alternate = typeof alternate === 'string' ? alternate : undefined;
+    this.router = type.create({ name: settings.name, arguments: given, random });
+  }
+
+  get name(): string {
+    return this.settings.name;
+  }
+
+  get readsMessage(): boolean {
+    return this.router.readsMessage;
+  }
+
+  /** Throws when the type does not take such a binding. */
+  check(binding: Binding): void {
+    refusing(() => this.type.checkBinding?.(binding));
   }
 
   /** False when it was bound like this already. */
   bind(binding: Binding): boolean {
-    const id = bindingId(binding);
-    if (this.bindings.has(id)) return false;
-    this.bindings.set(id, binding);
+    if (this.bindings.has(binding.id)) return false;
+    this.bindings.set(binding.id, binding);
     this.hadBinding = true;
-    this.matcher.add(binding);
+    binding.isBound = true;
+    this.router.add(binding);
     return true;
   }
 
@@ -51,51 +69,35 @@ export class Exchange {
     const binding = this.bindings.get(id);
     if (binding === undefined) return undefined;
     this.bindings.delete(id);
-    this.matcher.remove(binding);
+    binding.isBound = false;
+    this.router.remove(binding);
     return binding;
   }
 
-  match(key: string, found: (queue: Queue) => void): void {
-    this.matcher.match(key, found);
+  /** Calls `follow` for each binding that the message takes; more than once for a binding that several of its keys take. */
+  route(message: RoutedMessage, follow: (binding: Binding) => void): void {
+    try {
+      // A router gives back what it was given, and it was given our own bindings.
+      this.router.route(message, follow as Parameters<ExchangeRouter['route']>[1]);
+    } catch (error) {
+      if (error instanceof CodedError) throw error;
+      throw new CodedError(
+        'exchange-type-failed',
+        `the exchange type '${this.type.name}' of exchange '${this.name}' failed: ${String(error)}`,
+        {
+          cause: error,
+        },
+      );
+    }
   }
 }
 
-interface Matcher {
-  add(binding: Binding): void;
-  remove(binding: Binding): void;
-  match(key: string, found: (queue: Queue) => void): void;
+/** What a type throws to refuse arguments or a binding is for whoever asked for them. */
+export function refusing(check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    if (error instanceof CodedError) throw error;
+    throw new CodedError('invalid-argument', error instanceof Error ? error.message : String(error), { cause: error });
+  }
 }
-
-const matchers: Record<ExchangeType, () => Matcher> = {
-  direct: () => {
-    const byKey = new Map<string, Set<Binding>>();
-    return {
-      add: (binding) => {
-        const bindings = byKey.get(binding.key) ?? new Set();
-        byKey.set(binding.key, bindings.add(binding));
-      },
-      remove: (binding) => {
-        const bindings = byKey.get(binding.key);
-        bindings?.delete(binding);
-        if (bindings?.size === 0) byKey.delete(binding.key);
-      },
-      match: (key, found) => byKey.get(key)?.forEach(({ queue }) => found(queue)),
-    };
-  },
-  fanout: () => {
-    const all = new Set<Binding>();
-    return {
-      add: (binding) => all.add(binding),
-      remove: (binding) => all.delete(binding),
-      match: (_key, found) => all.forEach(({ queue }) => found(queue)),
-    };
-  },
-  topic: () => {
-    const trie = new TopicTrie<Binding>();
-    return {
-      add: (binding) => trie.add(binding.key, binding),
-      remove: (binding) => trie.remove(binding.key, binding),
-      match: (key, found) => trie.match(key, ({ queue }) => found(queue)),
-    };
-  },
-};

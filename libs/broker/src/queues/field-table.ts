@@ -79,6 +79,48 @@ export function findField(bytes: Buffer, offset: number, name: string): number {
   return -1;
 }
 
+/** Where the field whose tag stands at `tagAt` ends, in a table that was checked and ends at `end`. */
+export function fieldEnd(bytes: Buffer, tagAt: number, end: number): number {
+  return skipValue(bytes, tagAt, end, 1);
+}
+
+/** The value of that field. */
+export function decodeField(bytes: Buffer, tagAt: number, end: number): FieldValue {
+  return decodeValue(bytes, tagAt, fieldEnd(bytes, tagAt, end), 1);
+}
+
+/** What RabbitMQ calls the type with this tag in its sentences. */
+export function tagTypeName(tagByte: number): string {
+  return typeNames[String.fromCharCode(tagByte)] ?? 'unknown';
+}
+
+/** The same for a value that was decoded; the width that a number had on the wire is forgotten. */
+export function fieldTypeName(value: FieldValue): string {
+  const bytes = Buffer.alloc(valueBytes(value));
+  encodeValue(value, bytes, 0);
+  return tagTypeName(bytes[0]!);
+}
+
+const typeNames: Readonly<Record<string, string>> = {
+  S: 'longstr',
+  x: 'binary',
+  I: 'signedint',
+  i: 'unsignedint',
+  l: 'long',
+  b: 'byte',
+  B: 'unsignedbyte',
+  s: 'short',
+  u: 'unsignedshort',
+  d: 'double',
+  f: 'float',
+  D: 'decimal',
+  t: 'bool',
+  T: 'timestamp',
+  F: 'table',
+  A: 'array',
+  V: 'void',
+};
+
 /** Bytes that `encodeFieldTable` needs. */
 export function fieldTableBytes(table: FieldTable): number {
   let length = 4;

@@ -2,15 +2,19 @@ import type { Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
 import type { Arena, Chunk } from '../storage/arena.js';
-import { notBuilt, refuseUnbuiltArguments } from './arguments.js';
-import type { BindingRecord, Checkpoint, Definition } from './definitions.js';
-import { type Binding, bindingId, Exchange, type ExchangeSettings, type ExchangeType, exchangeTypes } from './exchange.js';
-import { encodeFieldTable, type FieldTable, fieldTableBytes } from './field-table.js';
+import { refuseUnbuiltArguments } from './arguments.js';
+import type { Checkpoint, Definition } from './definitions.js';
+import type { Exchange, ExchangeSettings } from './exchange.js';
+import { defaultExchangeError, type ExchangeDeclaration, Exchanges } from './exchanges.js';
+import { exchangeTypesWith } from './exchange-types/built-in.js';
+import type { ExchangeType, RoutedMessage } from './exchange-type.js';
+import type { FieldTable } from './field-table.js';
 import type { Gate, GateState } from './gate.js';
 import type { MessageLog, RecordVisitor } from './message-log.js';
 import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
-import { nowhere, type Route, routeTo } from './route.js';
+import { nowhere, perMessage, type Route, routeTo } from './route.js';
+import { KeyedMessage } from './routed-message.js';
 import { Session, type SessionHost, type SessionSink } from './session.js';
 import type { Turn } from './turn.js';
 
@@ -22,6 +26,8 @@ export interface VirtualHostParts {
   readonly limits: Limits;
   /** undefined where nothing is kept. */
   readonly log: MessageLog | undefined;
+  /** Exchange types beside the built-in ones. */
+  readonly exchangeTypes?: readonly ExchangeType[];
 }
 
 export interface QueueDeclaration {
@@ -29,14 +35,6 @@ export interface QueueDeclaration {
   readonly durable: boolean;
   readonly exclusive: boolean;
   readonly autoDelete: boolean;
-  readonly arguments: FieldTable;
-}
-
-export interface ExchangeDeclaration {
-  readonly passive: boolean;
-  readonly durable: boolean;
-  readonly autoDelete: boolean;
-  readonly internal: boolean;
   readonly arguments: FieldTable;
 }
 
@@ -55,7 +53,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   readonly arena: Arena;
   readonly turn: Turn;
   readonly log: MessageLog | undefined;
-  private readonly exchanges = new Map<string, Exchange>();
+  private readonly exchanges: Exchanges;
   private readonly queuesByName = new Map<string, Queue>();
   private readonly queuesById = new Map<number, Queue>();
   private readonly routes = new Map<string, Route>();
@@ -70,7 +68,13 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     this.arena = parts.arena;
     this.turn = parts.turn;
     this.log = parts.log;
-    for (const type of exchangeTypes) this.addExchange({ name: `amq.${type}`, type, durable: true, autoDelete: false, internal: false });
+    this.exchanges = new Exchanges({
+      hostName: name,
+      types: exchangeTypesWith(parts.exchangeTypes ?? []),
+      random: parts.random,
+      append: (definition) => this.append(definition),
+      changed: () => void this.epoch++,
+    });
   }
 
   createSession(owner: Owner, sink: SessionSink): Session {
@@ -119,7 +123,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   get exchangeSettings(): readonly ExchangeSettings[] {
-    return [...this.exchanges.values()].map(({ settings }) => settings);
+    return this.exchanges.settings;
   }
 
   /** Finds a queue that `session` may use. */
@@ -130,7 +134,10 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return queue;
   }
 
-  /** Where a message goes. An exchange of the empty name leads to the queue that the key names. */
+  /**
+   * Where a message goes. An exchange of the empty name leads to the queue that the key names. `perMessage` where that takes a
+   * look at the message: then `routeMessage` knows.
+   */
   route(exchangeName: string, key: string): Route {
     if (this.routesEpoch !== this.epoch || this.routes.size > cachedRoutesMax) {
       this.routes.clear();
@@ -140,6 +147,12 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     let route = this.routes.get(cacheKey);
     if (route === undefined) this.routes.set(cacheKey, (route = this.findRoute(exchangeName, key)));
     return route;
+  }
+
+  /** Where this very message goes, by all of its keys and by whatever else exchanges look at. */
+  routeMessage(exchangeName: string, message: RoutedMessage): Route {
+    if (exchangeName === '') return routeTo(message.routingKeys.flatMap((key) => this.queuesByName.get(key) ?? []));
+    return routeTo(this.exchanges.walk(this.findOpenExchange(exchangeName), message, false)!);
   }
 
   declareQueue(session: Session, givenName: string, declaration: QueueDeclaration): Queue {
@@ -187,65 +200,36 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   declareExchange(_session: Session, givenName: string, type: string, declaration: ExchangeDeclaration): void {
-    const name = givenName.replace(/[\r\n]/g, '');
-    if (declaration.passive) return void this.findExchange(name);
-    if (!isExchangeType(type)) {
-      if (unbuiltExchangeTypes.has(type)) throw notBuilt(`exchange type '${type}'`);
-      throw new CodedError('unknown-exchange-type', `unknown exchange type '${type}'`);
-    }
-    if (name === '') throw this.defaultExchangeError();
-    const existing = this.exchanges.get(name);
-    const { durable, autoDelete, internal } = declaration;
-    if (existing !== undefined) {
-      this.checkSame('exchange', name, existing.settings, { type, durable, auto_delete: autoDelete, internal });
-      return;
-    }
-    if (name.startsWith('amq.')) throw new CodedError('reserved-name', `exchange name '${name}' contains reserved prefix 'amq.*'`);
-    refuseUnbuiltArguments('exchange', name, declaration.arguments);
-    const settings: ExchangeSettings = { name, type, durable, autoDelete, internal };
-    this.addExchange(settings);
-    if (durable) this.append({ do: 'declare-exchange', exchange: settings });
+    this.exchanges.declare(givenName.replace(/[\r\n]/g, ''), type, declaration);
   }
 
   deleteExchange(_session: Session, name: string, conditions: { readonly ifUnused: boolean }): void {
-    if (name === '') throw this.defaultExchangeError();
-    if (name.startsWith('amq.')) {
-      throw new CodedError('reserved-name', `deletion of system exchange '${name}' in vhost '${this.name}' not allowed`);
-    }
-    const exchange = this.exchanges.get(name);
-    if (exchange === undefined) return;
-    if (conditions.ifUnused && exchange.bindings.size > 0) {
-      throw new CodedError('in-use', `exchange '${name}' in vhost '${this.name}' in use`);
-    }
-    this.removeExchange(exchange);
+    this.exchanges.delete(name, conditions);
   }
 
   bindQueue(session: Session, queueName: string, exchangeName: string, key: string, given: FieldTable): void {
-    const { exchange, record } = this.prepareBinding(session, queueName, exchangeName, key, given);
-    const queue = this.queuesById.get(record.queueId)!;
-    if (!exchange.bind({ exchange: exchangeName, queue, key, arguments: record.arguments })) return;
-    this.epoch++;
-    if (isKept(exchange, queue)) this.append({ do: 'bind', binding: record });
+    const exchange = this.exchanges.find(exchangeName);
+    this.exchanges.bind(exchange, this.findQueue(session, queueName), key, given);
   }
 
   /** Taking away a binding that is not there is no error, nor is one of a queue or an exchange that is not there. */
   unbindQueue(session: Session, queueName: string, exchangeName: string, key: string, given: FieldTable): void {
-    if (exchangeName !== '' && (!this.exchanges.has(exchangeName) || !this.queuesByName.has(queueName))) return;
-    const { exchange, record } = this.prepareBinding(session, queueName, exchangeName, key, given);
-    const queue = this.queuesById.get(record.queueId)!;
-    const binding = exchange.unbind(bindingId({ exchange: exchangeName, queue, key, arguments: record.arguments }));
-    if (binding === undefined) return;
-    this.epoch++;
-    if (isKept(exchange, queue)) this.append({ do: 'unbind', binding: record });
-    this.removeIfAbandoned(exchange);
+    if (exchangeName === '') throw defaultExchangeError();
+    if (!this.exchanges.has(exchangeName) || !this.queuesByName.has(queueName)) return;
+    this.exchanges.unbind(this.exchanges.find(exchangeName), this.findQueue(session, queueName), key, given);
   }
 
-  bindExchange(): void {
-    throw notBuilt('a binding between two exchanges');
+  /** Leads what `source` routes by the key on to the exchange `destination`. */
+  bindExchange(_session: Session, destination: string, source: string, key: string, given: FieldTable): void {
+    if (destination === '' || source === '') throw defaultExchangeError();
+    const from = this.exchanges.find(source);
+    this.exchanges.bind(from, this.exchanges.find(destination), key, given);
   }
 
-  unbindExchange(): void {
-    throw notBuilt('a binding between two exchanges');
+  unbindExchange(_session: Session, destination: string, source: string, key: string, given: FieldTable): void {
+    if (destination === '' || source === '') throw defaultExchangeError();
+    if (!this.exchanges.has(source) || !this.exchanges.has(destination)) return;
+    this.exchanges.unbind(this.exchanges.find(source), this.exchanges.find(destination), key, given);
   }
 
   consumerLeft(queue: Queue): void {
@@ -277,18 +261,11 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   /** Everything that is kept, as it is defined now. */
   checkpoint(): Checkpoint {
     const queues = [...this.queuesByName.values()].filter((queue) => queue.log !== undefined);
-    const bindings: BindingRecord[] = [];
-    for (const exchange of this.exchanges.values()) {
-      for (const { queue, key, arguments: given } of exchange.bindings.values()) {
-        if (isKept(exchange, queue)) bindings.push({ exchange: exchange.settings.name, queueId: queue.id, key, arguments: given });
-      }
-    }
     return {
       do: 'checkpoint',
       nextQueueId: this.nextQueueId,
-      exchanges: this.exchangeSettings.filter(({ durable, name }) => durable && !name.startsWith('amq.')),
+      ...this.exchanges.checkpoint(),
       queues: queues.map((queue) => ({ queue: queue.settings, nextSequence: queue.upcomingSequence, deliveredBelow: queue.deliveredMark })),
-      bindings,
     };
   }
 
@@ -305,28 +282,19 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   private evolve(definition: Definition): void {
     switch (definition.do) {
       case 'declare-exchange':
-        return void this.addExchange(definition.exchange);
+        return this.exchanges.recoverDeclared(definition.exchange);
       case 'delete-exchange':
-        return void this.exchanges.delete(definition.name);
+        return this.exchanges.recoverDeleted(definition.name);
       case 'declare-queue':
         return void this.addQueue(definition.queue, undefined);
       case 'delete-queue':
         return void this.forgetQueue(this.queuesById.get(definition.id));
       case 'bind':
       case 'unbind':
-        return this.evolveBinding(definition.do, definition.binding);
+        return this.exchanges.recoverBinding(definition.do, definition.binding, (id) => this.queuesById.get(id));
       case 'checkpoint':
         return this.evolveCheckpoint(definition);
     }
-  }
-
-  private evolveBinding(verb: 'bind' | 'unbind', record: BindingRecord): void {
-    const queue = this.queuesById.get(record.queueId);
-    if (queue === undefined) return;
-    const binding: Binding = { exchange: record.exchange, queue, key: record.key, arguments: record.arguments };
-    const exchange = this.exchanges.get(record.exchange);
-    if (verb === 'bind') exchange?.bind(binding);
-    else exchange?.unbind(bindingId(binding));
   }
 
   /** Only the first checkpoint says something new; the later ones repeat what the records before them made. */
@@ -334,20 +302,13 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     if (this.isReplayed) return;
     this.isReplayed = true;
     this.nextQueueId = checkpoint.nextQueueId;
-    for (const settings of checkpoint.exchanges) this.addExchange(settings);
+    for (const settings of checkpoint.exchanges) this.exchanges.recoverDeclared(settings);
     for (const { queue: settings, nextSequence, deliveredBelow } of checkpoint.queues) {
       const queue = this.addQueue(settings, undefined);
       queue.recoverSequence(nextSequence);
       queue.recoverDelivered(deliveredBelow);
     }
-    for (const binding of checkpoint.bindings) this.evolveBinding('bind', binding);
-  }
-
-  private addExchange(settings: ExchangeSettings): Exchange {
-    const exchange = new Exchange(settings);
-    this.exchanges.set(settings.name, exchange);
-    this.epoch++;
-    return exchange;
+    for (const binding of checkpoint.bindings) this.exchanges.recoverBinding('bind', binding, (id) => this.queuesById.get(id));
   }
 
   private addQueue(settings: QueueSettings, owner: Owner | undefined): Queue {
@@ -366,33 +327,18 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     if (queue.log !== undefined) this.append({ do: 'delete-queue', id: queue.id });
     queue.owner?.exclusiveQueues.delete(queue);
     for (const consumer of [...queue.consumers]) consumer.session.queueDeleted(consumer);
-    for (const exchange of abandoned) this.removeIfAbandoned(exchange);
+    for (const exchange of abandoned) this.exchanges.removeIfAbandoned(exchange);
   }
 
   /** Takes a queue and its bindings away; returns the exchanges that lost one. */
-  private forgetQueue(queue: Queue | undefined): Exchange[] {
+  private forgetQueue(queue: Queue | undefined): readonly Exchange[] {
     if (queue === undefined) return [];
     this.queuesByName.delete(queue.name);
     this.queuesById.delete(queue.id);
     this.epoch++;
-    const touched: Exchange[] = [];
-    for (const exchange of this.exchanges.values()) {
-      const own = [...exchange.bindings].filter(([, binding]) => binding.queue === queue);
-      for (const [id] of own) exchange.unbind(id);
-      if (own.length > 0) touched.push(exchange);
-    }
+    const touched = this.exchanges.forgetQueue(queue);
     queue.clear();
     return touched;
-  }
-
-  private removeExchange(exchange: Exchange): void {
-    this.exchanges.delete(exchange.settings.name);
-    this.epoch++;
-    if (exchange.settings.durable) this.append({ do: 'delete-exchange', name: exchange.settings.name });
-  }
-
-  private removeIfAbandoned(exchange: Exchange): void {
-    if (exchange.settings.autoDelete && exchange.hadBinding && exchange.bindings.size === 0) this.removeExchange(exchange);
   }
 
   private findRoute(exchangeName: string, key: string): Route {
@@ -400,27 +346,15 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       const queue = this.queuesByName.get(key);
       return queue === undefined ? nowhere : routeTo([queue]);
     }
-    const exchange = this.findExchange(exchangeName);
-    if (exchange.settings.internal) {
-      throw new CodedError('internal-exchange', `cannot publish to internal exchange '${exchangeName}' in vhost '${this.name}'`);
-    }
-    const queues: Queue[] = [];
-    exchange.match(key, (queue) => queues.push(queue));
-    return routeTo(queues);
+    const queues = this.exchanges.walk(this.findOpenExchange(exchangeName), new KeyedMessage(key), true);
+    return queues === undefined ? perMessage : routeTo(queues);
   }
 
-  private findExchange(name: string): Exchange {
-    if (name === '') throw this.defaultExchangeError();
-    const exchange = this.exchanges.get(name);
-    if (exchange === undefined) throw new CodedError('no-exchange', `no exchange '${name}' in vhost '${this.name}'`);
-    return exchange;
-  }
-
-  private prepareBinding(session: Session, queueName: string, exchangeName: string, key: string, given: FieldTable) {
-    const exchange = this.findExchange(exchangeName);
-    const queue = this.findQueue(session, queueName);
-    const text = Object.keys(given).length === 0 ? '' : tableText(given);
-    return { exchange, record: { exchange: exchangeName, queueId: queue.id, key, arguments: text } };
+  /** An exchange to which clients may publish. */
+  private findOpenExchange(name: string): Exchange {
+    const exchange = this.exchanges.find(name);
+    if (!exchange.settings.internal) return exchange;
+    throw new CodedError('internal-exchange', `cannot publish to internal exchange '${name}' in vhost '${this.name}'`);
   }
 
   private checkSame(what: string, name: string, current: object, received: Readonly<Record<string, boolean | string>>): void {
@@ -442,28 +376,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     );
   }
 
-  private defaultExchangeError(): CodedError {
-    return new CodedError('default-exchange', 'operation not permitted on the default exchange');
-  }
-
   private generateName(): string {
     return `amq.gen-${this.parts.random.bytes(16).toString('base64url')}`;
   }
-}
-
-const unbuiltExchangeTypes = new Set(['headers', 'x-consistent-hash', 'x-delayed-message', 'x-random', 'x-modulus-hash']);
-
-function isExchangeType(type: string): type is ExchangeType {
-  return (exchangeTypes as readonly string[]).includes(type);
-}
-
-function tableText(table: FieldTable): string {
-  const bytes = Buffer.alloc(fieldTableBytes(table));
-  encodeFieldTable(table, bytes, 0);
-  return bytes.toString('base64');
-}
-
-/** A binding is kept when both of its ends are. */
-function isKept(exchange: Exchange, queue: Queue): boolean {
-  return exchange.settings.durable && queue.log !== undefined;
 }
