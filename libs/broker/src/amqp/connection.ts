@@ -17,6 +17,7 @@ import type { ConnectionMethodName, MethodName } from './methods.js';
 import { type BlockPool, Output } from './output.js';
 import { isProtocolHeader, ourProtocolHeader, protocolHeaderBytes, strangerOn } from './protocol-header.js';
 import { publishId } from './publisher.js';
+import type { RouteCache } from './route-cache.js';
 import { AmqpError, erlangSnippet, replyByBrokerCode, replyCodes, type ReplyName, replyText } from './replies.js';
 
 /** Replies that a peer does not read: above this its socket is not read either. */
@@ -38,6 +39,7 @@ export interface ConnectionParts {
   readonly authenticator: Authenticator;
   readonly limits: AmqpLimits;
   readonly pool: BlockPool;
+  readonly routes: RouteCache;
   readonly log: (line: string) => void;
   /** Called once, when the socket is gone. */
   readonly gone: (connection: Connection) => void;
@@ -57,6 +59,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   readonly random: Random;
   readonly deliveries: DeliveryWriter;
   readonly messageBytesMax: number;
+  readonly routes: RouteCache;
   payloadBytesMax = 0;
   private state: 'greeting' | 'handshake' | 'running' | 'closing' | 'closed' = 'greeting';
   private readonly output: Output;
@@ -84,6 +87,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
     this.name = `${socket.remoteAddress}:${socket.remotePort}`;
     this.host = host;
     this.random = parts.random;
+    this.routes = parts.routes;
     this.messageBytesMax = limits.messageBytesMax;
     this.owner = host.createOwner();
     this.output = new Output(socket, host.turn, parts.pool, () => this.becomeSlow());
