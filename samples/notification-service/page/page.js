@@ -7,8 +7,9 @@ import { Wires } from './wires.js';
 
 const LOADS = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000];
 const FEED_MAX = 40;
-/** More than this many new lines in a quarter of a second cannot be read. */
-const NEW_LINES_MAX = 6;
+/** More than this many new lines in a quarter of a second cannot be read, and movement only blurs them. */
+const NEW_LINES_MAX = 4;
+const MOVING_LINES_MAX = 2;
 const SNAPSHOT_MS = 250;
 const QUEUE_SLOTS = 28;
 /** A notification that comes later than this has waited, and says so. */
@@ -16,12 +17,12 @@ const LATE_MS = 1_500;
 
 const SENDERS = {
   posts: 'PostPublished',
-  groups: 'MemberJoinedGroup',
+  groups: 'MemberJoined',
   likes: 'PostLiked',
   orders: 'OrderPlaced',
   payments: 'PaymentReceived',
 };
-const NOTIFIERS = { 'notifications-1': 'Notification service', 'notifications-2': 'Second notification service' };
+const NOTIFIERS = { 'notifications-1': 'Notification service', 'notifications-2': 'Another one' };
 
 const get = (id) => document.getElementById(id);
 const cards = new Map();
@@ -37,7 +38,8 @@ function build() {
   for (const [name, event] of Object.entries(SENDERS)) addCard(get('senders'), name, title(name), event, 'send');
   addCard(get('middle'), 'broker', 'Broker', 'built in · AMQP 0-9-1 · fsync');
   get('middle').querySelector('.card').insertAdjacentHTML('beforeend', queueMarkup());
-  for (const [name, label] of Object.entries(NOTIFIERS)) addCard(get('notifiers'), name, label, 'reads from the same queue');
+  for (const [name, label] of Object.entries(NOTIFIERS))
+    addCard(get('notifiers'), name, label, name.endsWith('1') ? 'sends what people should hear' : 'start it, and the two share the work');
   for (const name of Object.keys(SENDERS)) wires.add(name, cards.get(name).element, cards.get('broker').element);
   for (const name of Object.keys(NOTIFIERS)) wires.add(name, cards.get('broker').element, cards.get(name).element);
   wires.lay();
@@ -92,6 +94,7 @@ function show(snapshot) {
   for (const process of snapshot.processes) showProcess(process, snapshot);
   cards.get('broker').element.classList.toggle('foreign', !snapshot.isBrokerOurs);
   showControls(snapshot);
+  get('feed').classList.toggle('still', snapshot.notifications.length > MOVING_LINES_MAX);
   for (const notification of snapshot.notifications.slice(-NEW_LINES_MAX)) addNotification(notification);
   if (snapshot.point) showPoint(snapshot.point);
   last = snapshot;
@@ -103,14 +106,16 @@ function showCounters({ counters }) {
 }
 
 function showStory(snapshot) {
-  const { mood, text, action } = tell(snapshot);
+  const { mood, text, action } = tell(snapshot, isGrowing());
   const story = get('story');
   story.parentElement.dataset.mood = mood;
   if (story.textContent !== text) story.textContent = text;
   const key = action ? `${action.label} ${action.start ?? action.kill}` : '';
   const place = get('action');
-  if (place.dataset.key === key) return;
-  place.dataset.key = key;
+  if (place.dataset.key === mood + key) return;
+  place.dataset.key = mood + key;
+  // Who listens instead of looking hears the sentence when the situation changes, not with every number in it.
+  get('story-heard').textContent = text;
   place.replaceChildren();
   if (!action) return;
   const button = document.createElement('button');
@@ -118,6 +123,12 @@ function showStory(snapshot) {
   button.textContent = action.label;
   button.addEventListener('click', () => ask(action.start ? `processes/${action.start}/start` : `processes/${action.kill}/kill`));
   place.append(button);
+}
+
+/** Compared with two seconds ago. */
+function isGrowing() {
+  const [before, now] = [charts.points.at(-5), charts.points.at(-1)];
+  return before !== undefined && now.depth > before.depth + 20;
 }
 
 function showQueue({ queue }) {
@@ -145,6 +156,7 @@ function showProcess({ name, state, pid, count }, snapshot) {
   card.send.disabled = !isUp;
   const news = card.total === undefined ? 0 : count - card.total;
   card.total = count;
+  if (name === 'notifications-2') card.says.textContent = isUp ? 'the two share the work' : 'start it, and the two share the work';
   if (name === 'broker') return;
   card.count.textContent = format(count);
   card.unit.textContent = name in SENDERS ? 'sent' : 'handled';

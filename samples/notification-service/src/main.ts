@@ -14,7 +14,7 @@ async function main(): Promise<void> {
   if (settings === undefined) return console.log(USAGE);
 
   const folder = await DataFolder.claim(settings.data, settings.home, settings.isKept);
-  const stage = new Stage({ ...settings, folder, say: (line) => console.error(line) });
+  const stage = new Stage({ ...settings, env: process.env, folder, say: (line) => console.error(line) });
   const running = { folder, stage, page: undefined as Page | undefined };
   stopOnSignals(running);
   await stage.start();

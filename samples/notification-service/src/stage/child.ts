@@ -19,7 +19,8 @@ export type ChildState = 'stopped' | 'starting' | 'running' | 'stopping' | 'kill
 export interface Program {
   readonly file: string;
   readonly args?: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
+  /** Its whole environment; ours when not given. */
+  readonly env?: NodeJS.ProcessEnv;
   /** A program that takes no commands says in this line of its output that it is up; what it captures is what `start` resolves to. */
   readonly readyLine?: RegExp;
 }
@@ -59,19 +60,17 @@ export class Child {
   /** Resolves when the process is ready; rejects with a sentence when it is not within half a minute, or ends. */
   async start(): Promise<string> {
     if (this.process !== undefined) throw new Refusal(`${this.name} is running already.`);
-    const { file, args = [], env = {}, readyLine } = this.program();
+    const { file, args = [], env, readyLine } = this.program();
     const child = fork(file, args, {
       execArgv: ['--enable-source-maps', '--disable-warning=ExperimentalWarning', '--import', LEASH],
-      env: { ...process.env, ...env },
+      ...(env && { env }),
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       detached: process.platform !== 'win32',
     });
     this.process = child;
     this.change('starting');
-    let lastWords = '';
     const listen = (stream: Readable | null, hear: (line: string) => void) => stream && createInterface({ input: stream }).on('line', hear);
     listen(child.stderr, (line) => {
-      lastWords = line;
       if (this.current !== 'stopping') this.watcher.say(`${this.name}: ${line}`);
     });
     const ready = new Promise<string>((resolve, reject) => {
@@ -84,7 +83,7 @@ export class Child {
       child.once('error', reject);
       child.once('exit', (code, signal) => {
         this.ended(child, signal ?? `code ${code}`);
-        reject(new Refusal(`${this.name} ended before it was ready (${signal ?? `code ${code}`})${lastWords && `: ${lastWords}`}`));
+        reject(new Refusal(`${this.name} ended before it was ready (${signal ?? `code ${code}`}); it said why above.`));
       });
       setTimeout(() => reject(new Refusal(`${this.name} was not ready after ${START_MS_MAX / 1000} s.`)), START_MS_MAX).unref();
     });

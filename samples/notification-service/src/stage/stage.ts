@@ -10,7 +10,6 @@ import { Child, Refusal, type Watcher } from './child.js';
 import type { DataFolder } from './data-folder.js';
 
 export const SENDERS = ['posts', 'groups', 'likes', 'orders', 'payments'] as const;
-export type Sender = (typeof SENDERS)[number];
 export const NOTIFIERS = ['notifications-1', 'notifications-2'] as const;
 
 export const LOAD_MAX = 2_000;
@@ -24,6 +23,8 @@ export interface StageSettings {
   readonly brokerProgram: string | undefined;
   /** Events per second, over all senders, to begin with. */
   readonly load: number;
+  /** The environment of the services, to which is added what they must be told. */
+  readonly env: NodeJS.ProcessEnv;
   /** Takes what the person at the console should read. */
   readonly say: (line: string) => void;
 }
@@ -140,7 +141,7 @@ export class Stage {
   private program(name: string, entry: string) {
     return {
       file: fileURLToPath(new URL(`../${entry}/main.js`, import.meta.url)),
-      env: { BROKER_URL: this.brokerUrl, FACT_FILE: this.settings.folder.newFactFile(name) },
+      env: { ...this.settings.env, BROKER_URL: this.brokerUrl, FACT_FILE: this.settings.folder.newFactFile(name) },
     };
   }
 
