@@ -160,6 +160,7 @@ describe('who takes its time', () => {
   it('is cut when it is not logged in after ten seconds', async () => {
     await Promise.all(slow.map((client) => client.closed()));
     await friendGoesOn();
+    expect(slow.map(({ received }) => received.length > 0)).toEqual([false, false, true, true]);
   }, 20_000);
 });
 
