@@ -54,7 +54,7 @@ export class RouteCache {
   }
 }
 
-/** Multiplies the words together; the upper bits of the product depend on all of them. */
+/** Multiplies the words together and mixes the outcome as MurmurHash3 does: keys that differ in one digit must not be neighbours. */
 function slotOf(bytes: Buffer, view: DataView, start: number, length: number): number {
   const end = start + length;
   let hash = length;
@@ -65,5 +65,7 @@ function slotOf(bytes: Buffer, view: DataView, start: number, length: number): n
     at += 4;
   }
   while (at < end) hash = Math.imul(hash ^ bytes[at++]!, 0x9e3779b1);
-  return (hash >>> 21) & (slotsCount - 1);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) & (slotsCount - 1);
 }
