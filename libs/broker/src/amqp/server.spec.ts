@@ -94,8 +94,8 @@ describe('the fast lane', () => {
     { xCC: null },
   ];
 
-  /** A publish with random properties, some of them broken: a byte changed somewhere behind the method. */
-  function randomPublish(random: SeededRandom): Buffer {
+  /** A publish with random properties, some of them broken by a changed byte, and a plain one that goes the same way. */
+  function randomPublish(random: SeededRandom): { message: Buffer; plain: Buffer } {
     const maybe = <Value>(value: Value): Value | undefined => (random.below(3) === 0 ? value : undefined);
     const properties: MessageProperties = {
       contentType: maybe('text/plain'),
@@ -121,7 +121,7 @@ describe('the fast lane', () => {
     const bytes = publish(to, 'b'.repeat(random.below(4) * 30), properties);
     const end = method('basic.publish', to).length + 20 + random.below(40);
     if (random.below(4) === 0 && end < bytes.length) bytes[end]! ^= 1 << random.below(8);
-    return bytes;
+    return { message: bytes, plain: publish(to, '') };
   }
 
   it('takes and refuses exactly what the slow one does', async () => {
@@ -133,19 +133,19 @@ describe('the fast lane', () => {
       method('queue.bind', { queue: 'q', exchange: 'x', routingKey: '#' }),
     ]);
     const end = Buffer.concat([method('basic.get'), method('basic.qos')]);
+    const linesOfBegin = (await converse([begin]))['1']!.length;
     const outcomes = new Map<string, number>();
-    for (let round = 0; round < 1_500; round++) {
-      const message = randomPublish(random);
+    for (let round = 0; round < 700; round++) {
+      const { message, plain } = randomPublish(random);
       const whole = await converse([begin, message, end]);
-      // Once more behind the same message, where the route is known.
-      const known = (await converse([begin, message, method('queue.purge', { queue: 'q' }), message, end]))['1']!.filter(
-        (line) => !line.startsWith('queue.purge'),
-      );
       const split = await converse([begin, ...[...message].map((byte) => Buffer.from([byte])), end]);
       expect(split).toEqual(whole);
-      // A refused message is not repeated; any other must be answered alike.
-      const isOpen = whole['1']!.at(-1) === 'basic.qos-ok 1 {}';
-      expect(isOpen ? known.slice(-3) : []).toEqual(isOpen ? whole['1']!.slice(-3) : []);
+      // Once more where the route is known, so that nothing is looked at that need not be.
+      const before = Buffer.concat([begin, plain, method('queue.purge', { queue: 'q', noWait: true })]);
+      const known = await converse([before, message, end]);
+      expect(known['0']).toEqual(whole['0']);
+      const linesBefore = (await converse([before]))['1']!.length;
+      expect(known['1']!.slice(linesBefore)).toEqual(whole['1']!.slice(linesOfBegin));
       const outcome = /"replyCode":\d+|basic\.get-\w+/.exec(`${whole['0']!.join()} ${whole['1']!.join()}`)?.[0] ?? 'none';
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
     }
