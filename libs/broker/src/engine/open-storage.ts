@@ -70,6 +70,7 @@ async function openJournaled(
   const progress = reportProgress(ground, report);
   const start = await recover({
     disk,
+    random,
     arena,
     directory,
     durability,
@@ -77,7 +78,7 @@ async function openJournaled(
     replay: (chunk, offset, length) => readRecord(chunk, offset, length, host),
   });
   host.finishRecovery();
-  const journal = new Journal({ disk, clock, arena, directory, durability, fileBytesMax: limits.journalFileBytesMax }, start);
+  const journal = new Journal({ disk, clock, random, arena, directory, durability, fileBytesMax: limits.journalFileBytesMax }, start);
   log.useJournal(journal);
   turn.useJournal(journal, log);
   arena.onChange = () => turn.schedule();
