@@ -69,12 +69,12 @@ export class AmqpLink {
         if (clock.monotonicMs() >= deadlineMs) {
           throw new MessagingError(
             'broker-unreachable',
-            `No connection to the broker at ${address.shown} within ${connectTimeoutMs} ms (${reasonOf(error)}). Start the broker, or correct the URL.`,
+            `No connection to the broker at ${address.shown} within ${connectTimeoutMs} ms (${failureOf(error)}). Start the broker, or correct the URL.`,
             { cause: error },
           );
         }
         await this.#pause(failures, deadlineMs - clock.monotonicMs(), (delayMs) => {
-          return `Cannot reach the broker at ${address.shown} (${reasonOf(error)}). Is it running? Trying again in ${delayMs} ms.`;
+          return `Cannot reach the broker at ${address.shown} (${failureOf(error)}). Is it running? Trying again in ${delayMs} ms.`;
         });
       }
     }
@@ -141,7 +141,7 @@ export class AmqpLink {
     for (let failures = 1; !this.#isClosed; failures += 1) {
       const what = failures === 1 ? 'Lost the connection to' : 'Still no connection to';
       await this.#pause(failures, Number.POSITIVE_INFINITY, (delayMs) => {
-        return `${name}: ${what} the broker at ${address.shown} (${reasonOf(error)}). Trying again in ${delayMs} ms; nothing is lost meanwhile.`;
+        return `${name}: ${what} the broker at ${address.shown} (${failureOf(error)}). Trying again in ${delayMs} ms; nothing is lost meanwhile.`;
       });
       if (this.#isClosed) return;
       try {
@@ -194,6 +194,16 @@ function destroy({ connection }: ChannelModel): void {
   if ('stream' in connection && connection.stream instanceof EventEmitter && 'destroy' in connection.stream) {
     (connection.stream as EventEmitter & { destroy(): void }).destroy();
   }
+}
+
+/** What the client says about bytes it did not expect helps nobody who only mistyped a port. */
+function failureOf(error: unknown): string {
+  const reason = reasonOf(error);
+  if (/wrong version number|packet length too long/i.test(reason))
+    return 'there is no TLS at this port: write amqp: instead of amqps:, or another port';
+  if (/^(?:Frame size|Invalid frame|Expected ConnectionStart)/i.test(reason))
+    return 'what answers there is no AMQP broker: write another port';
+  return reason;
 }
 
 /** What the broker refuses today it refuses tomorrow: the sentence says what to change. Nothing for what may pass. */
