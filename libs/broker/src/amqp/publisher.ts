@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { frameEnd, frameOverheadBytes, propertiesEnd, propertiesStart } from '../queues/content.js';
 import { findField, longValue, MalformedError, nestedValue, valueBytesByTag } from '../queues/field-table.js';
 import { checkProperties, findProperty, propertyFlags } from '../queues/properties.js';
@@ -219,8 +220,11 @@ export class Publisher {
     const known = routes.find(bytes, view, start, routingBytes);
     if (known !== undefined) return known;
     const keyAt = start + 1 + bytes[start]!;
-    const exchange = bytes.toString('utf8', start + 1, keyAt);
-    const route = this.host.route(exchange, bytes.toString('utf8', keyAt + 1, start + routingBytes - 1));
+    const exchange = bytes.subarray(start + 1, keyAt);
+    const key = bytes.subarray(keyAt + 1, start + routingBytes - 1);
+    // What is not UTF-8 would not come out as it went in: it grows when it is written again.
+    if (!isUtf8(exchange) || !isUtf8(key)) throw new MalformedError('Malformed UTF-8 in shortstr');
+    const route = this.host.route(exchange.toString('utf8'), key.toString('utf8'));
     routes.keep(bytes, view, start, routingBytes, route);
     return route;
   }
