@@ -22,7 +22,11 @@ export function tell(snapshot, isGrowing) {
     working.length === 0 && nobodyListens(depth),
     depth > 100 && isGrowing && tooSlow(depth, working.length, state),
     depth > 100 && waiting(`Catching up: ${events(depth)} to go, and none is lost.`),
-    dead && waiting(`The ${dead.name} service is down. The others do not notice.`, { start: dead.name, label: 'Start it again' }),
+    dead &&
+      waiting(`The ${dead.name} service is down. The others do not notice; what it had not had confirmed died with it.`, {
+        start: dead.name,
+        label: 'Start it again',
+      }),
     working.length === 2 && calm('Two notification services share the work: each event goes to one of them. Kill either one.'),
     load === 0 && calm('All quiet. Send an event from one of the services, or start a steady load.'),
   ].find(Boolean);

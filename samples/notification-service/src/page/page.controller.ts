@@ -39,14 +39,14 @@ export class PageController {
 
   @Post('load')
   @HttpCode(204)
-  setLoad(@Body() body: { perSecond: number }): void {
-    this.stage.setLoad(body.perSecond);
+  setLoad(@Body() body?: { perSecond?: unknown }): void {
+    this.stage.setLoad(body?.perSecond);
   }
 
   @Post('pace')
   @HttpCode(204)
-  setPace(@Body() body: { ms: number }): void {
-    this.stage.setPace(body.ms);
+  setPace(@Body() body?: { ms?: unknown }): void {
+    this.stage.setPace(body?.ms);
   }
 
   @Post('processes/:name/kill')

@@ -8,9 +8,10 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { Refusal } from '../refusal.js';
 import { type Command, isReady } from './commands.js';
 
-const START_MS_MAX = 30_000;
+const START_MS_MAX = 60_000;
 const STOP_MS_MAX = 4_000;
 const LEASH = new URL('leash.js', import.meta.url).href;
 
@@ -33,11 +34,6 @@ export interface Watcher {
   changed(child: Child): void;
 }
 
-/** Something that cannot be done as things stand. The message says why, and what to do instead. */
-export class Refusal extends Error {
-  override readonly name = 'Refusal';
-}
-
 export class Child {
   private process: ChildProcess | undefined;
   private current: ChildState = 'stopped';
@@ -57,7 +53,7 @@ export class Child {
     return this.process?.pid;
   }
 
-  /** Resolves when the process is ready; rejects with a sentence when it is not within half a minute, or ends. */
+  /** Resolves when the process is ready; rejects with a sentence when it ends before, or takes more than a minute. */
   async start(): Promise<string> {
     if (this.process !== undefined) throw new Refusal(`${this.name} is running already.`);
     const { file, args = [], env, readyLine } = this.program();
@@ -69,27 +65,15 @@ export class Child {
     });
     this.process = child;
     this.change('starting');
-    const listen = (stream: Readable | null, hear: (line: string) => void) => stream && createInterface({ input: stream }).on('line', hear);
-    listen(child.stderr, (line) => {
-      if (this.current !== 'stopping') this.watcher.say(`${this.name}: ${line}`);
-    });
-    const ready = new Promise<string>((resolve, reject) => {
-      child.on('message', (message) => isReady(message) && resolve(''));
-      listen(child.stdout, (line) => {
-        const found = readyLine?.exec(line);
-        if (found) resolve(found[1] ?? '');
-        else if (this.current !== 'stopping') this.watcher.murmur(`${this.name}: ${line}`);
-      });
-      child.once('error', reject);
-      child.once('exit', (code, signal) => {
-        this.ended(child, signal ?? `code ${code}`);
-        reject(new Refusal(`${this.name} ended before it was ready (${signal ?? `code ${code}`}); it said why above.`));
-      });
-      setTimeout(() => reject(new Refusal(`${this.name} was not ready after ${START_MS_MAX / 1000} s.`)), START_MS_MAX).unref();
-    });
-    const captured = await ready;
-    this.change('running');
-    return captured;
+    const ready = this.readiness(child, readyLine);
+    const patience = setTimeout(() => child.kill('SIGKILL'), START_MS_MAX);
+    try {
+      const captured = await ready;
+      this.change('running');
+      return captured;
+    } finally {
+      clearTimeout(patience);
+    }
   }
 
   /** Whoever is not running does not hear it. */
@@ -117,6 +101,24 @@ export class Child {
     clearTimeout(patience);
   }
 
+  /** Follows what the process says from its first word to its last. */
+  private readiness(child: ChildProcess, readyLine: RegExp | undefined): Promise<string> {
+    listen(child.stderr, (line) => this.current !== 'stopping' && this.watcher.say(`${this.name}: ${line}`));
+    return new Promise<string>((resolve, reject) => {
+      child.on('message', (message) => isReady(message) && resolve(''));
+      listen(child.stdout, (line) => {
+        const found = readyLine?.exec(line);
+        if (found) resolve(found[1] ?? '');
+        else if (this.current !== 'stopping') this.watcher.murmur(`${this.name}: ${line}`);
+      });
+      child.once('error', reject);
+      child.once('exit', (code, signal) => {
+        this.ended(child, signal ?? `code ${code}`);
+        reject(new Refusal(`${this.name} ended before it was ready (${signal ?? `code ${code}`}). The console may say why.`));
+      });
+    });
+  }
+
   private ended(child: ChildProcess, how: string): void {
     if (this.process !== child) return;
     this.process = undefined;
@@ -133,4 +135,8 @@ export class Child {
 
 async function gone(child: ChildProcess): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+}
+
+function listen(stream: Readable | null, hear: (line: string) => void): void {
+  if (stream !== null) createInterface({ input: stream }).on('line', hear);
 }

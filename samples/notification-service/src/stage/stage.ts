@@ -5,8 +5,9 @@
  * It is no part of the architecture: the services find each other through the broker, and would do so without it.
  */
 import { fileURLToPath } from 'node:url';
+import { Refusal } from '../refusal.js';
 import { BrokerDaemon } from './broker-daemon.js';
-import { Child, Refusal, type Watcher } from './child.js';
+import { Child, type Watcher } from './child.js';
 import type { DataFolder } from './data-folder.js';
 
 export const SENDERS = ['posts', 'groups', 'likes', 'orders', 'payments'] as const;
@@ -101,15 +102,19 @@ export class Stage {
   }
 
   /** Events per second over all senders, evenly; 0 stops. */
-  setLoad(perSecond: number): void {
+  setLoad(perSecond: unknown): void {
     this.load = checked('The load', perSecond, LOAD_MAX);
     for (const sender of this.senders) this.brief(sender);
   }
 
   /** Milliseconds the notification service takes over each notification, on top of its real work. */
-  setPace(ms: number): void {
+  setPace(ms: unknown): void {
     this.pace = checked('The pace', ms, PACE_MS_MAX);
     for (const notifier of this.notifiers) this.brief(notifier);
+  }
+
+  get isStopping(): boolean {
+    return this.stopping !== undefined;
   }
 
   /** Resolves when no process is left. Calling it again while it runs waits for the same end. */
@@ -147,13 +152,12 @@ export class Stage {
 
   private find(name: string): Child {
     const child = this.children.find((one) => one.name === name);
-    if (child === undefined)
-      throw new Refusal(`There is no process called ${name}. There are: ${this.children.map((one) => one.name).join(', ')}.`);
-    return child;
+    if (child !== undefined) return child;
+    throw new Refusal(`There is no process called ${name}. There are: ${this.children.map((one) => one.name).join(', ')}.`);
   }
 
   private refuseWhenStopping(): void {
-    if (this.stopping !== undefined) throw new Refusal('Everything is being stopped.');
+    if (this.isStopping) throw new Refusal('Everything is being stopped.');
   }
 }
 
