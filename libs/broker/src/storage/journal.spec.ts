@@ -4,13 +4,20 @@
  */
 import { describe, expect, it } from '@jest/globals';
 import assert from 'node:assert/strict';
-import type { Disk, Ground } from '@dovecote/ground';
-import { SeededRandom, type SimulatedGround, simulatedGround, type SimulatedProcess } from '@dovecote/ground/testing';
+import { crc32, type Disk, type DiskFile, type Ground } from '@dovecote/ground';
+import {
+  DiskFaults,
+  FaultyDisk,
+  SeededRandom,
+  type SimulatedGround,
+  simulatedGround,
+  type SimulatedProcess,
+} from '@dovecote/ground/testing';
 import { CodedError } from '../errors.js';
 import { Arena, type Chunk } from './arena.js';
-import { batchHeadBytes, claimedLength } from './batch.js';
+import { batchHeadBytes, claimedLength, sealBatch } from './batch.js';
 import { Journal, type JournalDurability } from './journal.js';
-import { fileHeadBytes } from './journal-file.js';
+import { fileHeadBytes, journalFileName } from './journal-file.js';
 import { recover } from './recovery.js';
 
 const directory = '/data/journal';
@@ -215,6 +222,12 @@ class World {
     return this.drive(readFile(this.machine.disk, `${directory}/${name}`));
   }
 
+  async contents(): Promise<readonly (readonly [name: string, bytes: Buffer])[]> {
+    const contents: [string, Buffer][] = [];
+    for (const name of await this.files()) contents.push([name, await this.read(name)]);
+    return contents;
+  }
+
   write(name: string, bytes: Buffer): Promise<void> {
     return this.drive(writeFile(this.machine.disk, `${directory}/${name}`, bytes));
   }
@@ -325,5 +338,401 @@ describe('recovery from crashes at random moments', () => {
       const random = new SeededRandom(seed);
       expect(await surviveCrashes(`both ${seed}`, () => (random.chance(0.5) ? 'os' : 'fsync'), false, 12)).toBeGreaterThan(0);
     }
+  });
+});
+
+/** What stands in the folder after some commits, each of one record, and the states before and after each. */
+async function written(commits: number, options: OwnerOptions): Promise<{ readonly world: World; readonly states: readonly string[] }> {
+  const world = new World('written');
+  const owner = await world.open(options);
+  owner.define(1);
+  owner.journal.seal();
+  await world.settle();
+  const states = [owner.state.toString()];
+  for (let id = 1; id <= commits; id++) {
+    owner.keep(id, 1);
+    owner.journal.seal();
+    await world.settle();
+    states.push(owner.state.toString());
+  }
+  return { world, states };
+}
+
+const [first, second, third] = [1, 2, 3].map((number) => journalFileName(number)) as [string, string, string];
+
+describe('one commit at a time', () => {
+  it('takes what is appended meanwhile together, with one write and one sync each', async () => {
+    const world = new World(1);
+    const owner = await world.open({ durability: 'fsync' });
+    await world.settle();
+    owner.define(1);
+    owner.journal.seal();
+    const before = owner.commits;
+    for (let id = 1; id <= 500; id++) {
+      owner.keep(id, 1);
+      owner.journal.seal();
+    }
+    expect(owner.committedCount).toBe(0);
+    await world.settle();
+    expect(owner.commits - before).toBe(2);
+    expect(owner.committedCount).toBe(501);
+    expect(batches(await world.read(first)).length).toBe(3);
+    const writes = world.machine.trace.recent().filter((line) => line.includes('write ') || line.includes('sync of'));
+    expect(writes.slice(-4).map((line) => line.replace(/.*: (write|sync).*/, '$1'))).toEqual(['write', 'sync', 'write', 'sync']);
+  });
+
+  it('writes records that are longer than a chunk of memory, and gives all memory back', async () => {
+    const world = new World(2);
+    const owner = await world.open({ durability: 'fsync', fileBytesMax: 8 << 20 });
+    owner.define(1);
+    for (let id = 1; id <= 8; id++) owner.keep(id, 1, id % 2 === 0 ? 3_000_000 : 700_000);
+    owner.journal.seal();
+    await world.settle();
+    world.crash(true);
+    const reader = await world.open({ durability: 'fsync', fileBytesMax: 8 << 20 });
+    expect(reader.state.toString()).toBe(owner.state.toString());
+    expect(reader.arena.bytesInUse).toBeGreaterThan(8 * 700_000);
+    for (const id of [...reader.chunks.keys()]) reader.forget(id);
+    reader.journal.seal();
+    await world.settle();
+    expect(reader.arena.bytesInUse).toBe(1 << 20); // the one that is being filled
+    for (const id of [...owner.chunks.keys()]) owner.forget(id);
+    expect(owner.arena.bytesInUse).toBe(owner.journal.chunk.bytes.length);
+  });
+
+  it('commits on closing what was only acknowledged while the last commit was under way', async () => {
+    const world = new World(3);
+    const owner = await world.open({ durability: 'os' });
+    owner.define(1);
+    owner.keep(1, 1);
+    owner.keep(2, 1);
+    owner.journal.seal();
+    owner.forget(1);
+    await world.drive(owner.journal.close());
+    expect((await world.open({ durability: 'fsync' })).state.toString()).toBe('topics 1 kept 2@1');
+  });
+});
+
+describe('a torn tail', () => {
+  it('is cut at every byte of the last batch, and everything before it is there', async () => {
+    const { world, states } = await written(3, { durability: 'fsync' });
+    const whole = await world.read(first);
+    const last = batches(whole).at(-1)!;
+    for (let end = last.start; end <= last.end; end++) {
+      const other = new World(`cut at ${end}`);
+      await other.drive(other.machine.disk.makeDirectory(directory));
+      await other.write(first, whole.subarray(0, end));
+      const owner = await other.open({ durability: 'fsync' });
+      expect(owner.state.toString()).toBe(end === last.end ? states[3] : states[2]);
+      owner.keep(100, 1);
+      owner.journal.seal();
+      await other.settle();
+      other.crash(true);
+      expect((await other.open({ durability: 'fsync' })).state.toString()).toBe(owner.state.toString());
+    }
+  });
+
+  it('is cut when any byte of the last batch is another one, and is damage in any batch that was synced', async () => {
+    const { world, states } = await written(3, { durability: 'fsync' });
+    const whole = await world.read(first);
+    const last = batches(whole).at(-1)!;
+    const outcomes = { cut: 0, damaged: 0 };
+    for (let at = 0; at < whole.length; at++) {
+      const other = new World(`flipped at ${at}`);
+      await other.drive(other.machine.disk.makeDirectory(directory));
+      const bytes = Buffer.from(whole);
+      bytes[at]! ^= 0x40;
+      await other.write(first, bytes);
+      const outcome = await other.open({ durability: 'fsync' }).catch((error: unknown) => error);
+      if (at >= last.start) {
+        assert(outcome instanceof Owner);
+        expect(outcome.state.toString()).toBe(states[2]);
+        outcomes.cut++;
+      } else {
+        // A version that is not known yet, or damage: never silence.
+        const error = outcome as CodedError;
+        expect(['data-damaged', 'data-folder-unusable']).toContain(error.code);
+        expect(error.message).toContain(first);
+        outcomes.damaged++;
+      }
+    }
+    expect(outcomes).toEqual({ cut: last.end - last.start, damaged: last.start });
+  });
+
+  it('is not mended by what a publisher wrote into it', async () => {
+    const { world, states } = await written(2, { durability: 'fsync' });
+    const whole = await world.read(first);
+    const forged = Buffer.alloc(batchHeadBytes);
+    // The best forgery without the salt: it says that everything was synced and that no file is needed.
+    sealBatch(forged, 0, forged.length, { oldestFile: 1000, sequence: 1000, durable: 999 }, 0);
+    const torn = Buffer.concat([whole, whole.subarray(batches(whole)[0]!.start, batches(whole)[0]!.start + 40), forged]);
+    await world.write(first, torn);
+    world.crash(false);
+    expect((await world.open({ durability: 'fsync' })).state.toString()).toBe(states[2]);
+  });
+});
+
+describe('a sync that fails', () => {
+  it('ends the journal with a sentence, and nothing is committed after it', async () => {
+    const { world } = await written(1, { durability: 'fsync' });
+    world.crash(false);
+    const owner = await world.open({ durability: 'fsync' });
+    await world.settle();
+    world.machine.faults.fail('sync', { path: '.log' });
+    owner.keep(50, 1);
+    owner.journal.seal();
+    await world.settle();
+    const committed = owner.commits;
+    expect(owner.failure?.code).toBe('storage-failed');
+    expect(owner.failure?.message).toMatch(/^Syncing .*\.log failed: .* Check the disk, then start the broker again$/);
+    owner.keep(51, 1);
+    owner.journal.seal();
+    await world.settle();
+    expect(owner.commits).toBe(committed);
+    expect(owner.committedCount).toBe(0);
+    await expect(world.drive(owner.journal.close())).rejects.toThrow(owner.failure!.message);
+  });
+
+  it('makes the next opening copy what lies behind the last good one, and sync the copy, before anybody is served', async () => {
+    const { world } = await written(1, { durability: 'fsync' });
+    const { machine } = world;
+    machine.crash({ power: false });
+    world.process = machine.startProcess();
+    const owner = await world.open({ durability: 'fsync' });
+    await world.settle();
+    machine.faults.fail('sync', { path: '.log' });
+    owner.keep(50, 1);
+    owner.journal.seal();
+    await world.settle();
+    await world.drive(owner.journal.abandon());
+    const from = machine.trace.recent().length;
+    const next = await world.open({ durability: 'fsync' });
+    const lines = machine.trace.recent().slice(from > 190 ? 0 : from);
+    const served = next.state.toString();
+    const steps = lines
+      .map((line) => /(create|write|sync|rename|sync folder) .*journal\S*/.exec(line)?.[0] ?? '')
+      .filter((step) => step !== '');
+    const copied = steps.findIndex((step) => step.startsWith('write') && step.endsWith('.new'));
+    expect(copied).toBeGreaterThanOrEqual(0);
+    const wanted = [/^write .*\.new$/, /^sync of .*\.new$/, /^rename .*\.new/, /^sync folder/];
+    const places = wanted.map((pattern) => steps.findIndex((step) => pattern.test(step)));
+    expect(places.every((place, i) => place >= 0 && (i === 0 || place > places[i - 1]!))).toBe(true);
+    // The copy is what survives now, whatever becomes of the pages that were never written.
+    world.crash(true);
+    expect((await world.open({ durability: 'fsync' })).state.toString()).toBe(served);
+  });
+});
+
+describe('files', () => {
+  const options: OwnerOptions = { durability: 'fsync', fileBytesMax: 4096 };
+
+  /** Keeps and forgets so much that the journal goes through several files; number 1 stays kept. */
+  async function rolled(world: World, rounds: number): Promise<Owner> {
+    const owner = await world.open(options);
+    if (!owner.state.topics.has(1)) owner.define(1);
+    for (let id = 1000; id < 1000 + rounds; id++) {
+      owner.keep(id, 1, 1000);
+      owner.journal.seal();
+      await world.settle();
+      owner.forget(id);
+    }
+    owner.journal.seal();
+    await world.settle();
+    return owner;
+  }
+
+  it('go when nothing in them is needed, and only once a commit has said so', async () => {
+    const world = new World(5);
+    const owner = await rolled(world, 40);
+    const files = await world.files();
+    expect(files.length).toBeLessThan(5);
+    expect(Number.parseInt(files[0]!, 10)).toBeGreaterThan(5);
+    const removals = world.machine.trace.recent().flatMap((line, at, lines) => {
+      if (!/remove .*\.log$/.test(line)) return [];
+      return [lines.slice(0, at).findLastIndex((other) => /sync of .*\.log$/.test(other))];
+    });
+    expect(removals.length).toBeGreaterThan(0);
+    expect(removals.every((synced) => synced >= 0)).toBe(true);
+    world.crash(true);
+    expect((await world.open(options)).state.toString()).toBe(owner.state.toString());
+  });
+
+  it('stay while an old record is kept, through any number of openings, and its topic is known', async () => {
+    const world = new World(6);
+    let owner = await world.open(options);
+    owner.define(7);
+    owner.keep(1, 7);
+    owner.journal.seal();
+    await world.settle();
+    for (let round = 0; round < 12; round++) {
+      world.crash(round % 2 === 0);
+      owner = await rolled(world, 6);
+      expect(owner.state.kept.get(1)).toBe(7);
+    }
+    owner.forget(1);
+    owner.journal.seal();
+    await world.settle();
+    owner.keep(2, 7);
+    owner.journal.seal();
+    await world.settle();
+    expect((await world.files()).length).toBeLessThan(4);
+  });
+
+  it('may be half removed by a crash: whichever of the unneeded are left are no obstacle', async () => {
+    const world = new World(7);
+    const owner = await world.open(options);
+    owner.define(1);
+    for (let id = 1; id <= 16; id++) {
+      owner.keep(id, 1, 1000);
+      owner.journal.seal();
+      await world.settle();
+    }
+    const full = await world.contents();
+    expect(full.length).toBeGreaterThan(3);
+    for (let id = 1; id <= 15; id++) owner.forget(id);
+    owner.journal.seal();
+    await world.settle();
+    owner.define(2);
+    owner.journal.seal();
+    await world.settle();
+    const needed = await world.contents();
+    const gone = full.filter(([name]) => !needed.some(([other]) => other === name));
+    expect(gone.length).toBeGreaterThan(2);
+    for (let some = 0; some < 1 << gone.length; some++) {
+      const other = new World(`left ${some}`);
+      await other.drive(other.machine.disk.makeDirectory(directory));
+      const left = gone.filter((_, i) => (some & (1 << i)) !== 0);
+      for (const [name, bytes] of [...left, ...needed]) await other.write(name, bytes);
+      expect((await other.open(options)).state.toString()).toBe(owner.state.toString());
+      await other.settle();
+      const names = await other.files();
+      expect(left.every(([name]) => !names.includes(name))).toBe(true);
+    }
+  });
+
+  it.each(['first', 'middle', 'last'])('are missed when the %s needed one is not there', async (which) => {
+    const world = new World(8);
+    const owner = await world.open(options);
+    owner.define(1);
+    for (let id = 1; id <= 16; id++) {
+      owner.keep(id, 1, 1000);
+      owner.journal.seal();
+      await world.settle();
+    }
+    const names = (await world.files()).filter((name) => name !== third);
+    const name = which === 'first' ? first : which === 'middle' ? second : names.at(-2)!;
+    await world.drive(world.machine.disk.remove(`${directory}/${name}`));
+    world.crash(false);
+    const error = await refusal(world.open(options));
+    expect(error.code).toBe('data-damaged');
+    expect(error.message).toContain(name);
+    expect(error.message).toContain('is missing although it is still needed');
+  });
+
+  it('that are not ours are left alone, and a copy that was never finished is thrown away', async () => {
+    const { world, states } = await written(2, { durability: 'fsync' });
+    await world.write('0000000000000009.log.new', Buffer.from('half a copy'));
+    await world.write('notes.txt', Buffer.from('mine'));
+    world.crash(false);
+    expect((await world.open({ durability: 'fsync' })).state.toString()).toBe(states[2]);
+    const names = await world.files();
+    expect(names).toContain('notes.txt');
+    expect(names).not.toContain('0000000000000009.log.new');
+  });
+
+  it('of a newer version are refused with a sentence', async () => {
+    const { world } = await written(1, { durability: 'fsync' });
+    const bytes = await world.read(first);
+    bytes.writeUInt32BE(2, 8);
+    bytes.writeUInt32BE(crc32(bytes.subarray(0, 24)), 24);
+    await world.write(first, bytes);
+    world.crash(false);
+    const error = await refusal(world.open({ durability: 'fsync' }));
+    expect(error.code).toBe('data-folder-unusable');
+    expect(error.message).toContain('newer version');
+  });
+
+  it('are not half opened: a refused opening leaves no file open', async () => {
+    const { world } = await written(1, { durability: 'fsync' });
+    const whole = await world.read(first);
+    whole[batches(whole)[0]!.start + 40]! ^= 1;
+    await world.write(first, whole);
+    let openFiles = 0;
+    class CountingDisk extends FaultyDisk {
+      override async open(path: string, mode: 'read' | 'edit' | 'create'): Promise<DiskFile> {
+        const file = await super.open(path, mode);
+        openFiles++;
+        const close = file.close.bind(file);
+        return Object.assign(file, { close: () => close().then(() => void openFiles--) });
+      }
+    }
+    const { disk, clock, random } = world.process.ground;
+    const counting = new CountingDisk(disk, new DiskFaults(), random);
+    await refusal(world.drive(Owner.open({ disk: counting, clock, random }, { durability: 'fsync' })));
+    expect(openFiles).toBe(0);
+  });
+});
+
+describe('a full disk', () => {
+  it('stops commits until there is space, tells, and loses nothing', async () => {
+    const { world } = await written(1, { durability: 'fsync' });
+    world.crash(false);
+    const owner = await world.open({ durability: 'fsync' });
+    await world.settle();
+    world.machine.faults.fillUpAfter(100);
+    owner.keep(50, 1, 4000);
+    owner.journal.seal();
+    await world.machine.clock.advance(5000);
+    owner.keep(51, 1, 4000);
+    owner.journal.seal();
+    await world.machine.clock.advance(5000);
+    expect(owner.committedCount).toBe(0);
+    expect(owner.failure).toBeUndefined();
+    expect(owner.fullReasons.at(-1)).toContain('full');
+    world.machine.faults.freeUp();
+    await world.machine.clock.advance(1100);
+    await world.settle();
+    expect(owner.committedCount).toBe(2);
+    expect(owner.fullReasons.at(-1)).toBeUndefined();
+    world.crash(true);
+    expect((await world.open({ durability: 'fsync' })).state.toString()).toBe(owner.state.toString());
+  });
+
+  it('at the moment at which a file is to be begun only makes the old one longer', async () => {
+    const world = new World(11);
+    const owner = await world.open({ durability: 'fsync', fileBytesMax: 4096 });
+    owner.define(1);
+    const { faults } = world.machine;
+    for (let id = 1; id <= 12; id++) {
+      owner.keep(id, 1, 600);
+      owner.journal.seal();
+      if (id === 3) faults.fillUpAfter(700); // room for the record, none for the head of a file
+      await world.machine.clock.advance(900);
+      if (id === 3) faults.freeUp();
+      await world.machine.clock.advance(1100);
+    }
+    expect(owner.failure).toBeUndefined();
+    expect(owner.committedCount).toBe(13);
+    expect((await world.files()).length).toBeGreaterThan(1);
+    world.crash(true);
+    expect((await world.open({ durability: 'fsync' })).state.toString()).toBe(owner.state.toString());
+  });
+
+  it('at the opening is an error of the disk, and the folder opens when there is space', async () => {
+    const { world, states } = await written(2, { durability: 'fsync' });
+    world.crash(false);
+    world.machine.faults.fillUpAfter(10);
+    await expect(world.open({ durability: 'fsync' })).rejects.toMatchObject({ code: 'full' });
+    world.machine.faults.freeUp();
+    expect((await world.open({ durability: 'fsync' })).state.toString()).toBe(states[2]);
+  });
+
+  it('at the end is a refusal to close well, not a silence', async () => {
+    const world = new World(12);
+    const owner = await world.open({ durability: 'fsync' });
+    await world.settle();
+    world.machine.faults.fillUpAfter(10);
+    owner.define(1);
+    await expect(world.drive(owner.journal.close())).rejects.toMatchObject({ code: 'storage-failed' });
   });
 });
