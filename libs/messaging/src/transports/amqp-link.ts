@@ -39,8 +39,9 @@ export interface LinkTenant {
   lost(): void;
 }
 
-/** Past this a connection attempt, or a farewell, counts as unanswered. */
+/** Past this a connection attempt, or a farewell, counts as unanswered; the last attempt before the deadline gets the shorter time at least. */
 const ANSWER_MS_MAX = 10_000;
+const ANSWER_MS_MIN = 2_000;
 const FAREWELL_MS_MAX = 2_000;
 
 export class AmqpLink {
@@ -100,7 +101,7 @@ export class AmqpLink {
 
   async #connect(limitMs = ANSWER_MS_MAX): Promise<void> {
     const { address, name, connect, log } = this.settings;
-    const timeout = Math.max(1, Math.ceil(Math.min(limitMs, ANSWER_MS_MAX)));
+    const timeout = Math.max(ANSWER_MS_MIN, Math.ceil(Math.min(limitMs, ANSWER_MS_MAX)));
     const connection = await connect(address.url, { noDelay: true, timeout, clientProperties: { connection_name: name } });
     const arrival = new Arrival(connection);
     this.#movingIn = arrival;
