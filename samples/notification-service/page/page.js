@@ -1,5 +1,6 @@
 /**
- * The page of the notification sample: shows the snapshots that arrive over /api/live, and turns clicks into requests. Keeps nothing: a reload shows the same.
+ * The page of the notification sample: shows the snapshots that arrive over /api/live, and turns clicks into requests. Keeps nothing: a reload
+ * shows the same.
  */
 import { Charts } from './charts.js';
 import { events, format, tell } from './story.js';
@@ -78,7 +79,12 @@ function connect() {
   live.addEventListener('open', () => link('live', 'Live'));
   // EventSource asks again by itself; until somebody answers, what is shown is old.
   live.addEventListener('error', () => link('gone', 'No answer. Is it still running? Start it with npm start.'));
-  live.addEventListener('history', (message) => charts.set(JSON.parse(message.data)));
+  live.addEventListener('past', (message) => {
+    const { points, notifications } = JSON.parse(message.data);
+    charts.set(points);
+    get('feed').replaceChildren();
+    notifications.forEach(addNotification);
+  });
   live.addEventListener('snapshot', (message) => show(JSON.parse(message.data)));
 }
 
@@ -92,7 +98,7 @@ function show(snapshot) {
   showStory(snapshot);
   showQueue(snapshot);
   for (const process of snapshot.processes) showProcess(process, snapshot);
-  cards.get('broker').element.classList.toggle('foreign', !snapshot.isBrokerOurs);
+  if (!snapshot.isBrokerOurs) showForeignBroker();
   showControls(snapshot);
   get('feed').classList.toggle('still', snapshot.notifications.length > MOVING_LINES_MAX);
   for (const notification of snapshot.notifications.slice(-NEW_LINES_MAX)) addNotification(notification);
@@ -165,6 +171,12 @@ function showProcess({ name, state, pid, count }, snapshot) {
   if (news > 0) wires.travel(name, news, name in SENDERS ? name : 'notifications', SNAPSHOT_MS);
 }
 
+function showForeignBroker() {
+  const { element, says } = cards.get('broker');
+  element.classList.add('foreign');
+  says.textContent = 'another one, as --broker-url said';
+}
+
 function showControls({ load, pace }) {
   if (load > 0) loadBefore = load;
   const slider = get('load');
@@ -192,11 +204,13 @@ function addNotification({ type, to, text, waitedMs, by }) {
   const kind = type.split('.')[0];
   const line = document.createElement('li');
   line.className = `kind-${kind}`;
-  line.innerHTML = `<svg class="icon" aria-hidden="true"><use href="#icon-${kind}" /></svg><p><b></b> <span></span></p><small></small>`;
+  line.innerHTML = '<svg class="icon" aria-hidden="true"><use /></svg><p><b></b> <span></span></p><small></small>';
+  line.querySelector('use').setAttribute('href', `#icon-${kind}`);
   line.querySelector('b').textContent = to;
   line.querySelector('span').textContent = text;
   const waited = line.querySelector('small');
-  waited.textContent = `${after(waitedMs)}${last?.processes.every(({ name, state }) => name !== 'notifications-2' || state === 'running') ? ` · ${by.slice(-1)}` : ''}`;
+  waited.textContent = after(waitedMs);
+  line.title = `sent by ${by}`;
   waited.classList.toggle('late', waitedMs > LATE_MS);
   get('feed').prepend(line);
   while (get('feed').children.length > FEED_MAX) get('feed').lastElementChild.remove();

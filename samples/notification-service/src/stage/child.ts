@@ -12,7 +12,6 @@ import { Refusal } from '../refusal.js';
 import { type Command, isReady } from './commands.js';
 
 const START_MS_MAX = 60_000;
-const STOP_MS_MAX = 4_000;
 const LEASH = new URL('leash.js', import.meta.url).href;
 
 export type ChildState = 'stopped' | 'starting' | 'running' | 'stopping' | 'killed' | 'failed';
@@ -91,12 +90,12 @@ export class Child {
   }
 
   /** Asks the process to finish what it has in hand; one that does not is killed. Resolves when it is gone. */
-  async stop(): Promise<void> {
+  async stop(patienceMs: number): Promise<void> {
     const child = this.process;
     if (child === undefined) return;
     this.change('stopping');
     child.kill('SIGTERM');
-    const patience = setTimeout(() => child.kill('SIGKILL'), STOP_MS_MAX);
+    const patience = setTimeout(() => child.kill('SIGKILL'), patienceMs);
     await gone(child);
     clearTimeout(patience);
   }

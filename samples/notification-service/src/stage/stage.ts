@@ -15,6 +15,7 @@ export const NOTIFIERS = ['notifications-1', 'notifications-2'] as const;
 
 export const LOAD_MAX = 2_000;
 export const PACE_MS_MAX = 1_000;
+const PATIENCE_MS = 4_000;
 
 export interface StageSettings {
   readonly folder: DataFolder;
@@ -120,9 +121,11 @@ export class Stage {
   /** Resolves when no process is left. Calling it again while it runs waits for the same end. */
   stop(): Promise<void> {
     this.stopping ??= (async () => {
-      await Promise.all(this.senders.map((child) => child.stop()));
-      await Promise.all(this.notifiers.map((child) => child.stop()));
-      await this.broker?.stop();
+      // Without a broker there is nothing that a service could bring to an end.
+      const patienceMs = this.broker !== undefined && this.broker.state !== 'running' ? 0 : PATIENCE_MS;
+      await Promise.all(this.senders.map((child) => child.stop(patienceMs)));
+      await Promise.all(this.notifiers.map((child) => child.stop(patienceMs)));
+      await this.broker?.stop(PATIENCE_MS);
     })();
     return this.stopping;
   }
