@@ -122,6 +122,11 @@ describe('the real disk', () => {
     expect(diskError('make the folder /x', cause)).toMatchObject({ code, message, cause });
   });
 
+  (process.platform === 'linux' ? it : it.skip)('gives up on a folder that the system lets nobody make', async () => {
+    // Node's own recursive mkdir never returns here.
+    await expect(new RealDisk().makeDirectory('/proc/nowhere/data')).rejects.toMatchObject({ code: 'not-found' });
+  });
+
   it('writes everything though the system takes it in small pieces', async () => {
     const fs = await import('node:fs');
     const taken: number[] = [];
