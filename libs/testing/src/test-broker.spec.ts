@@ -31,23 +31,24 @@ describe('startBroker', () => {
   it('starts as many as one likes, each alone', async () => {
     const brokers = await Promise.all([start(), start(), start()]);
     expect(new Set(brokers.map(({ port }) => port)).size).toBe(3);
-    await brokers[0]!.broker.session().declareQueue('here');
+    await brokers[0].broker.session().declareQueue('here');
     expect(brokers.map(({ broker }) => broker.inspect().queues.length)).toEqual([1, 0, 0]);
   });
 
   it('writes any name and password into the url', async () => {
     const { url } = await start({ users: [{ name: 'an/n', password: 'p@ss:w%rd' }] });
+    expect(url).toContain('an%2Fn:p%40ss%3Aw%25rd@');
     await (await open(url)).connection.close();
   });
 
   it('leaves nothing open behind stop, not even while a client is connected', async () => {
     const before = process.getActiveResourcesInfo().filter(isSocket).length;
-    const { url, stop } = await startBroker();
-    const { connection } = await open(url);
+    const broker = await startBroker();
+    const { connection } = await open(broker.url);
     const told = new Promise((resolve) => connection.once('close', resolve));
-    await Promise.all([stop(), stop()]);
+    await Promise.all([broker.stop(), broker.stop()]);
     await told;
-    await expect(connect(url)).rejects.toThrow('ECONNREFUSED');
+    await expect(connect(broker.url)).rejects.toThrow('ECONNREFUSED');
     expect(process.getActiveResourcesInfo().filter(isSocket)).toHaveLength(before);
   });
 
