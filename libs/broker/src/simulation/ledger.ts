@@ -34,8 +34,8 @@ export interface Entry {
   /** The life in which it was last delivered without the flag. */
   firstGivenInLife: number;
   provenInLife: number;
-  /** The broker has committed that it was delivered, and must say so the next time. */
-  mustBeFlagged: boolean;
+  /** The first life in which somebody got it, 0 for none: a later one must flag it. */
+  seenInLife: number;
   holder: Party | undefined;
 }
 
@@ -74,7 +74,7 @@ export class Ledger {
           deliveredCount: 0,
           firstGivenInLife: 0,
           provenInLife: 0,
-          mustBeFlagged: false,
+          seenInLife: 0,
           holder: undefined,
         },
       };
@@ -106,7 +106,8 @@ export class Ledger {
     if (entry.removal === 'proven' && !isLate) this.breakPromise(`${what} came back after it was settled and the settlement was committed`);
     if (!entry.isPersistent && entry.publisher.life !== this.life) this.breakPromise(`${what} is transient and survived the broker's end`);
     if (!isRedelivered) {
-      if (entry.mustBeFlagged) this.breakPromise(`${what} was delivered before the crash, which was committed, and is not flagged`);
+      if (entry.seenInLife !== 0 && entry.seenInLife < this.life)
+        this.breakPromise(`${what} was delivered before the broker's end and is not flagged after it`);
       if (entry.firstGivenInLife === this.life) this.breakPromise(`${what} was delivered a second time without the flag`);
       entry.firstGivenInLife = this.life;
       const before = last.get(entry.publisher) ?? 0;
@@ -117,7 +118,7 @@ export class Ledger {
     if (isHeld) this.breakPromise(`${what} was given to a second consumer while the first one had it`);
     entry.deliveredCount++;
     entry.holder = to;
-    to.unproven.push({ order: ++this.order, prove: () => (entry.mustBeFlagged = true) });
+    if (entry.seenInLife === 0) entry.seenInLife = this.life;
     return entry;
   }
 
