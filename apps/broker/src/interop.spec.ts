@@ -176,6 +176,46 @@ describe('amqplib', () => {
     await (await connection.createChannel()).assertQueue('shape');
   });
 
+  it('asks and is answered through direct reply-to', async () => {
+    const [server, client] = [await openChannel(), await openChannel()];
+    await server.assertQueue('double', { exclusive: true });
+    await server.consume('double', (message) => {
+      const { replyTo, correlationId } = message!.properties as { replyTo: string; correlationId: string };
+      server.sendToQueue(replyTo, Buffer.from(`${Number(message!.content.toString()) * 2}`), { correlationId });
+      server.ack(message!);
+    });
+    const answers = new Map<string, string>();
+    await new Promise<void>((resolve) => {
+      const take = (message: ConsumeMessage | null): void => {
+        answers.set(String(message!.properties.correlationId), message!.content.toString());
+        if (answers.size === 20) resolve();
+      };
+      void client.consume('amq.rabbitmq.reply-to', take, { noAck: true }).then(() => {
+        for (let number = 0; number < 20; number++) {
+          client.sendToQueue('double', Buffer.from(`${number}`), { replyTo: 'amq.rabbitmq.reply-to', correlationId: `c${number}` });
+        }
+      });
+    });
+    for (let number = 0; number < 20; number++) expect(answers.get(`c${number}`)).toBe(`${number * 2}`);
+  });
+
+  it('routes by headers, through other exchanges, and to an alternate', async () => {
+    const channel = await openChannel();
+    await channel.assertExchange('strays', 'fanout', { internal: true });
+    await channel.assertExchange('by-header', 'headers', { alternateExchange: 'strays' });
+    await channel.assertExchange('front', 'fanout');
+    await channel.bindExchange('by-header', 'front', '');
+    for (const queue of ['prints', 'stray']) await channel.assertQueue(queue, { exclusive: true });
+    await channel.bindQueue('prints', 'by-header', '', { 'x-match': 'all', format: 'pdf', pages: 2 });
+    await channel.bindQueue('stray', 'strays', '');
+    channel.publish('front', '', Buffer.from('printed'), { headers: { format: 'pdf', pages: 2, more: true } });
+    channel.publish('front', '', Buffer.from('astray'), { headers: { format: 'pdf', pages: 3 } });
+    channel.publish('front', '', Buffer.from('copied'), { CC: ['ignored'], BCC: ['ignored too'] });
+    await channel.waitForConfirms();
+    expect((await take(channel, 'prints', 1)).map(({ content }) => content.toString())).toEqual(['printed']);
+    expect((await take(channel, 'stray', 2)).map(({ content }) => content.toString())).toEqual(['astray', 'copied']);
+  });
+
   it('has its connection closed for what is not built, with a sentence', async () => {
     const connection = await openConnection();
     const closed = once(connection, 'error');

@@ -1,3 +1,4 @@
+import { replyToName } from '../queues/reply-queues.js';
 import type { Channel } from './channel.js';
 import type { Arguments } from './method-codec.js';
 import type { ChannelMethodName } from './methods.js';
@@ -73,7 +74,7 @@ export const channelMethods: Handlers = {
   },
 
   'queue.declare': (channel, { queue: name, passive, durable, exclusive, autoDelete, noWait, arguments: given }) => {
-    refuseReplyQueue(name);
+    if (name.startsWith(replyToName)) return declareReplyQueue(channel, name, noWait);
     const queue = channel.line.host.declareQueue(channel.session, name, { passive, durable, exclusive, autoDelete, arguments: given });
     channel.lastQueue = queue.name;
     if (noWait) return;
@@ -109,11 +110,13 @@ export const channelMethods: Handlers = {
     channel.line.send('basic.qos-ok', {}, channel.id);
   },
   'basic.consume': (channel, { queue: name, consumerTag, noAck, exclusive, noWait, arguments: given }) => {
-    refuseReplyQueue(name);
     const { line, session, prefetch } = channel;
-    const queue = line.host.findQueue(session, name === '' ? lastQueueName(channel) : name);
     const tag = consumerTag === '' ? `amq.ctag-${line.random.bytes(16).toString('base64url')}` : consumerTag;
-    session.consume(queue, { tag, noAck, exclusive, prefetch, arguments: given });
+    if (name === replyToName) consumeReplies(channel, tag, noAck);
+    else {
+      const queue = line.host.findQueue(session, name === '' ? lastQueueName(channel) : name);
+      session.consume(queue, { tag, noAck, exclusive, prefetch, arguments: given });
+    }
     if (!noWait) line.send('basic.consume-ok', { consumerTag: tag }, channel.id);
   },
   'basic.cancel': (channel, { consumerTag, noWait }) => {
@@ -171,12 +174,31 @@ function refuseOutsideTransaction(): never {
   throw new AmqpError('precondition-failed', 'channel is not transactional');
 }
 
-function refuseReplyQueue(name: string): void {
-  if (!name.startsWith('amq.rabbitmq.reply-to')) return;
-  throw new AmqpError(
-    'not-implemented',
-    'direct reply-to (queue amq.rabbitmq.reply-to) is not built yet: declare an exclusive queue for replies',
-  );
+/** To declare the way back for replies says whether it is there: responders ask so before they work for nobody. */
+function declareReplyQueue(channel: Channel, queue: string, noWait: boolean): void {
+  const { host } = channel.line;
+  if (queue !== replyToName && !host.hasReplyQueue(queue)) {
+    throw new AmqpError('not-found', `no queue '${queue}' in vhost '${host.name}'`);
+  }
+  channel.lastQueue = queue;
+  if (!noWait) channel.line.sendAfterCommit('queue.declare-ok', { queue, messageCount: 0, consumerCount: 1 }, channel.id);
+}
+
+/** Direct reply-to: the replies to what this channel publishes from now on come to this consumer. */
+function consumeReplies(channel: Channel, tag: string, noAck: boolean): void {
+  const { line, publisher, session, prefetch } = channel;
+  if (!noAck) throw new AmqpError('precondition-failed', 'reply consumer cannot acknowledge');
+  if (publisher.replyQueue !== undefined && !publisher.replyQueue.isDeleted) {
+    throw new AmqpError('precondition-failed', 'reply consumer already set');
+  }
+  const queue = line.host.openReplyQueue();
+  try {
+    session.consume(queue, { tag, noAck, exclusive: false, prefetch, arguments: {} });
+  } catch (error) {
+    line.host.consumerLeft(queue);
+    throw error;
+  }
+  publisher.replyQueue = queue;
 }
 
 /** RabbitMQ takes line breaks out of names when it defines something, and only then. */

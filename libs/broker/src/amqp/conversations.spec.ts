@@ -165,6 +165,11 @@ const onChannel: readonly Conversation[] = [
     [refused(404, noExchange, 60, 40)],
   ],
   [
+    'a routing key that is not UTF-8',
+    [frame(1, 1, Buffer.concat([bytes(0, 60, 0, 40, 0, 0, 0, 200), Buffer.alloc(200, 0xff), bytes(0)])), header(0)],
+    closed(501, 'FRAME_ERROR - Malformed UTF-8 in shortstr', 60, 40),
+  ],
+  [
     'an expiration that is no number',
     [publish({}, '', { expiration: 'foo' })],
     [refused(406, "PRECONDITION_FAILED - invalid expiration 'foo': no_integer", 60, 40)],
@@ -193,16 +198,6 @@ const onChannel: readonly Conversation[] = [
     'a user-id of somebody else',
     [publish({}, '', { userId: 'other' })],
     [refused(406, "PRECONDITION_FAILED - user_id property set to 'other' but authenticated user was 'guest'", 60, 40)],
-  ],
-  [
-    'direct reply-to (ours)',
-    [publish({}, '', { replyTo: 'amq.rabbitmq.reply-to' })],
-    closed(
-      540,
-      'NOT_IMPLEMENTED - direct reply-to (reply_to amq.rabbitmq.reply-to) is not built yet: reply to a queue of your own',
-      60,
-      40,
-    ),
   ],
   [
     'a mandatory message to nowhere',

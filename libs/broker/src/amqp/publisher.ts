@@ -1,14 +1,18 @@
+import { isUtf8 } from 'node:buffer';
 import { contentExchange, frameEnd, frameOverheadBytes, propertiesEnd, propertiesStart } from '../queues/content.js';
-import { withoutHeader } from '../queues/content-edit.js';
+import { withoutHeader, withReplyTo } from '../queues/content-edit.js';
 import { extraKeys } from '../queues/extra-keys.js';
-import { MalformedError } from '../queues/field-table.js';
+import { longValue, MalformedError, nestedValue, valueBytesByTag } from '../queues/field-table.js';
 import { checkProperties, findProperty, propertyFlags } from '../queues/properties.js';
+import type { Queue } from '../queues/queue.js';
+import { noReplyConsumer, replyToName } from '../queues/reply-queues.js';
 import { nowhere, perMessage, type Route } from '../queues/route.js';
 import { ContentMessage } from '../queues/routed-message.js';
 import type { Session } from '../queues/session.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
-import { sameBytes, viewOf } from '../small-copy.js';
+import { viewOf } from '../small-copy.js';
 import { AmqpError } from './replies.js';
+import type { RouteCache } from './route-cache.js';
 
 /**
  * What a channel publishes: method, header and body become one content image (queues/content.ts) and go to the session.
@@ -16,7 +20,7 @@ import { AmqpError } from './replies.js';
  *   idle → (basic.publish) → header → (content header) → body → (the last body frame) → idle
  *
  * A publish whose frames all lie in one chunk goes through `takeFast`: its bytes are the image, nothing is gathered and nothing is
- * decoded as long as exchange, key and bits are those of the publish before. Any other is gathered, with memory that grows with
+ * decoded as long as exchange, key and bits are those of a publish before. Any other is gathered, with memory that grows with
  * what has come and not with what was announced.
  */
 export const publishId = 0x003c_0028;
@@ -54,6 +58,7 @@ const bits = { mandatory: 1, immediate: 2 } as const;
 export interface PublisherLine {
   readonly user: string;
   readonly messageBytesMax: number;
+  readonly routes: RouteCache;
   /** The most that fits into one frame. */
   readonly payloadBytesMax: number;
   /** Counts memory for unfinished bodies; throws when the connection has too much of it. */
@@ -64,15 +69,11 @@ export interface PublisherLine {
 
 export class Publisher {
   stage: 'idle' | 'header' | 'body' = 'idle';
-  /** Exchange, key and bits of the last publish, as they came, and where it led. */
-  private readonly lastRouting = Buffer.allocUnsafe(routingBytesMax + 4);
-  private readonly lastRoutingView = viewOf(this.lastRouting);
-  private lastRoutingBytes = 0;
-  private route: Route = nowhere;
-  private routeEpoch = 0;
-
-  /** Of the message that `checkContent` saw last. */
+  /** Where replies to this channel go, since it asked for them. */
+  replyQueue: Queue | undefined;
+  /** Of the message that `checkContent` saw last: the keys in CC and BCC, and whether it wants its replies here. */
   private extraKeys: readonly string[] | undefined;
+  private wantsReplies = false;
   private image = Buffer.alloc(0);
   private imageBytes = 0;
   private wholeBytes = 0;
@@ -94,22 +95,19 @@ export class Publisher {
     if (contentEnd === at) return at;
     const routingBytes = view.getUint32(at + 3) - 6;
     const start = at + 13;
-    if (
-      routingBytes === this.lastRoutingBytes &&
-      this.host.epoch === this.routeEpoch &&
-      sameBytes(this.lastRouting, this.lastRoutingView, 0, bytes, view, start, routingBytes)
-    ) {
+    const route = this.line.routes.find(bytes, view, start, routingBytes);
+    if (route === undefined) {
+      if (3 + bytes[start]! + (bytes[start + 1 + bytes[start]!] ?? 0) !== routingBytes) return at;
+    } else {
       const header = start + routingBytes + 1;
-      const mode = deliveryMode(bytes, header + headerBytesMin - 2, header + 7 + view.getUint32(header + 3));
-      if (mode >= 0 && (this.route !== nowhere || this.lastRouting[routingBytes - 1] === 0)) {
-        this.session.publish(this.route, mode === 2, bytes, start, contentEnd - start);
+      const mode = plainDeliveryMode(bytes, view, header + headerBytesMin - 2, header + 7 + view.getUint32(header + 3));
+      if (mode >= 0 && (route !== nowhere || bytes[start + routingBytes - 1] === 0)) {
+        this.session.publish(route, mode === 2, bytes, start, contentEnd - start);
         return contentEnd;
       }
-    } else if (start + routingBytes > end || 3 + bytes[start]! + (bytes[start + 1 + bytes[start]!] ?? 0) !== routingBytes) {
-      return at;
     }
     this.fastEnd = contentEnd;
-    this.publishImage(bytes, start, contentEnd - start, routingBytes);
+    this.publishImage(bytes, view, start, contentEnd - start, routingBytes);
     return contentEnd;
   }
 
@@ -213,67 +211,67 @@ export class Publisher {
     const { image, imageBytes } = this;
     const routingBytes = 3 + image[0]! + image[1 + image[0]!]!;
     this.reset();
-    this.publishImage(image, 0, imageBytes, routingBytes);
+    this.publishImage(image, viewOf(image), 0, imageBytes, routingBytes);
   }
 
-  private publishImage(bytes: Buffer, start: number, length: number, routingBytes: number): void {
+  private publishImage(bytes: Buffer, view: DataView, start: number, length: number, routingBytes: number): void {
     const flags = bytes[start + routingBytes - 1]!;
     if ((flags & bits.immediate) !== 0) throw new AmqpError('not-implemented', 'immediate=true');
-    this.findRoute(bytes, start, routingBytes);
+    const route = this.findRoute(bytes, view, start, routingBytes);
     const propertiesAt = propertiesStart(bytes, start);
     const isPersistent = this.checkContent(bytes, start, propertiesAt, propertiesEnd(bytes, start));
-    if (this.route === perMessage || (bytes.readUInt16BE(propertiesAt) & ~passedFlags) !== 0) {
-      this.publishAddressed(isPersistent, (flags & bits.mandatory) !== 0, bytes, start, length);
-    } else this.send(this.route, isPersistent, (flags & bits.mandatory) !== 0, bytes, start, length);
+    const isMandatory = (flags & bits.mandatory) !== 0;
+    if (route === perMessage || (view.getUint16(propertiesAt) & ~passedFlags) !== 0) {
+      this.publishAddressed(route, isPersistent, isMandatory, bytes, start, length);
+    } else this.send(route, isPersistent, isMandatory, bytes, start, length);
   }
 
-  /** A message that may have more keys than one, or goes where no key alone leads it. */
-  private publishAddressed(isPersistent: boolean, isMandatory: boolean, bytes: Buffer, start: number, length: number): void {
+  /** A message that may have more keys than one, or goes where no key alone leads it, or asks for replies. */
+  private publishAddressed(found: Route, isPersistent: boolean, isMandatory: boolean, bytes: Buffer, start: number, length: number): void {
     const keys = this.extraKeys;
-    let { route } = this;
+    let route = found;
     if (keys !== undefined || route === perMessage) {
       route = this.host.routeMessage(contentExchange(bytes, start), new ContentMessage(bytes, start, keys));
     }
-    const image = keys === undefined ? undefined : withoutHeader(bytes, start, length, 'BCC');
+    let image = keys === undefined ? undefined : withoutHeader(bytes, start, length, 'BCC');
+    if (this.wantsReplies) {
+      const { name } = this.replyQueue!;
+      image = image === undefined ? withReplyTo(bytes, start, length, name) : withReplyTo(image, 0, image.length, name);
+    }
     if (image === undefined) this.send(route, isPersistent, isMandatory, bytes, start, length);
     else this.send(route, isPersistent, isMandatory, image, 0, image.length);
   }
 
   private send(route: Route, isPersistent: boolean, isMandatory: boolean, bytes: Buffer, start: number, length: number): void {
-    if (isMandatory && route.queues.length === 0) this.line.returnMessage(this.channel, bytes, start, length);
+    if (isMandatory && route === nowhere) this.line.returnMessage(this.channel, bytes, start, length);
     this.session.publish(route, isPersistent, bytes, start, length);
   }
 
-  private findRoute(bytes: Buffer, start: number, routingBytes: number): void {
-    const { host, lastRouting } = this;
-    if (
-      routingBytes === this.lastRoutingBytes &&
-      host.epoch === this.routeEpoch &&
-      bytes.compare(lastRouting, 0, routingBytes, start, start + routingBytes) === 0
-    ) {
-      return;
-    }
+  private findRoute(bytes: Buffer, view: DataView, start: number, routingBytes: number): Route {
+    const { routes } = this.line;
+    const known = routes.find(bytes, view, start, routingBytes);
+    if (known !== undefined) return known;
     const keyAt = start + 1 + bytes[start]!;
-    this.lastRoutingBytes = 0;
-    this.route = host.route(bytes.toString('utf8', start + 1, keyAt), bytes.toString('utf8', keyAt + 1, start + routingBytes - 1));
-    this.routeEpoch = host.epoch;
+    const exchange = bytes.subarray(start + 1, keyAt);
+    const key = bytes.subarray(keyAt + 1, start + routingBytes - 1);
+    // What is not UTF-8 would not come out as it went in: it grows when it is written again.
+    if (!isUtf8(exchange) || !isUtf8(key)) throw new MalformedError('Malformed UTF-8 in shortstr');
+    const route = this.host.route(exchange.toString('utf8'), key.toString('utf8'));
     // A route that is another for each message is not remembered, so that none of them takes the fast way.
-    if (this.route !== perMessage) this.lastRoutingBytes = bytes.copy(lastRouting, 0, start, start + routingBytes);
+    if (route !== perMessage) routes.keep(bytes, view, start, routingBytes, route);
+    return route;
   }
 
   /** Refuses what is wrong or not built; says whether the message is persistent. */
   private checkContent(bytes: Buffer, start: number, flagsAt: number, end: number): boolean {
     checkProperties(bytes, flagsAt, end);
     this.extraKeys = undefined;
+    this.wantsReplies = false;
     const flags = bytes.readUInt16BE(flagsAt);
     if ((flags & ~passedFlags) !== 0) {
+      this.wantsReplies = shortString(bytes, findProperty(bytes, flagsAt, 'replyTo')) === replyToName;
+      if (this.wantsReplies && (this.replyQueue === undefined || this.replyQueue.isDeleted)) throw noReplyConsumer();
       checkExpiration(shortString(bytes, findProperty(bytes, flagsAt, 'expiration')));
-      if (shortString(bytes, findProperty(bytes, flagsAt, 'replyTo')) === 'amq.rabbitmq.reply-to') {
-        throw new AmqpError(
-          'not-implemented',
-          'direct reply-to (reply_to amq.rabbitmq.reply-to) is not built yet: reply to a queue of your own',
-        );
-      }
       this.extraKeys = extraKeys(bytes, start);
       this.checkUser(shortString(bytes, findProperty(bytes, flagsAt, 'userId')));
     }
@@ -308,14 +306,18 @@ export class Publisher {
   }
 }
 
-/** The delivery mode (0 when absent) of properties that need no other look; -1 for those that do, or that are not sound. */
-function deliveryMode(bytes: Buffer, flagsAt: number, end: number): number {
-  const flags = (bytes[flagsAt]! << 8) | bytes[flagsAt + 1]!;
-  if ((flags & ~passedFlags) !== 0) return -1;
+/**
+ * The delivery mode (0 when absent) of properties that need no other look; -1 for those that do, or that are not sound. What
+ * stands behind the end of the chunk reads as undefined and makes `at` a NaN, which is not the end.
+ */
+function plainDeliveryMode(bytes: Buffer, view: DataView, flagsAt: number, end: number): number {
+  const flags = view.getUint16(flagsAt);
+  if ((flags & ~(passedFlags | propertyFlags.headers)) !== 0) return -1;
   let at = flagsAt + 2;
   let mode = 0;
   if ((flags & propertyFlags.contentType) !== 0) at += 1 + bytes[at]!;
   if ((flags & propertyFlags.contentEncoding) !== 0) at += 1 + bytes[at]!;
+  if ((flags & propertyFlags.headers) !== 0) at = plainHeadersEnd(bytes, view, at, end);
   if ((flags & propertyFlags.deliveryMode) !== 0) mode = bytes[at++]!;
   if ((flags & propertyFlags.priority) !== 0) at++;
   if ((flags & propertyFlags.correlationId) !== 0) at += 1 + bytes[at]!;
@@ -325,6 +327,26 @@ function deliveryMode(bytes: Buffer, flagsAt: number, end: number): number {
   if ((flags & propertyFlags.appId) !== 0) at += 1 + bytes[at]!;
   if ((flags & propertyFlags.clusterId) !== 0) at += 1 + bytes[at]!;
   return at === end ? mode : -1;
+}
+
+const letterC = 0x43;
+
+/** Where a sound table of simple values ends; NaN for one with values inside values, with an end beyond `end`, or with a field CC or BCC. */
+function plainHeadersEnd(bytes: Buffer, view: DataView, start: number, end: number): number {
+  if (!(start + 4 <= end)) return NaN;
+  const tableEnd = start + 4 + view.getUint32(start);
+  if (tableEnd > end) return NaN;
+  let at = start + 4;
+  while (at < tableEnd) {
+    const nameBytes = bytes[at]!;
+    const tagAt = at + 1 + nameBytes;
+    if (tagAt >= tableEnd || (nameBytes <= 3 && bytes[tagAt - 1] === letterC && bytes[tagAt - 2] === letterC)) return NaN;
+    const size = valueBytesByTag[bytes[tagAt]!]!;
+    if (size < nestedValue) at = tagAt + 1 + size;
+    else if (size === longValue && tagAt + 5 <= tableEnd) at = tagAt + 5 + view.getUint32(tagAt + 1);
+    else return NaN;
+  }
+  return at === tableEnd ? tableEnd : NaN;
 }
 
 function shortString(bytes: Buffer, at: number): string | undefined {

@@ -260,9 +260,13 @@ export class Queue {
     if (next > this.nextSequence) this.nextSequence = next;
   }
 
-  /** Everything was replayed: what is left is visible. */
+  /**
+   * Everything was replayed: what is left is visible, and flagged. A delivery leaves before the record of it is safe, so no
+   * record can tell which of them a consumer had when the broker was killed.
+   */
   finishRecovery(): void {
     this.ready.compact();
+    this.redeliveredBelow = this.nextSequence;
     this.visible = this.sealed = this.journaledEnd = this.ready.tail;
   }
 

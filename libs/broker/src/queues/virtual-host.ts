@@ -13,6 +13,7 @@ import type { Gate, GateState } from './gate.js';
 import type { MessageLog, RecordVisitor } from './message-log.js';
 import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
+import { ReplyQueues } from './reply-queues.js';
 import { nowhere, perMessage, type Route, routeTo } from './route.js';
 import { KeyedMessage } from './routed-message.js';
 import { Session, type SessionHost, type SessionSink } from './session.js';
@@ -54,6 +55,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   readonly turn: Turn;
   readonly log: MessageLog | undefined;
   private readonly exchanges: Exchanges;
+  private readonly replyQueues: ReplyQueues;
   private readonly queuesByName = new Map<string, Queue>();
   private readonly queuesById = new Map<number, Queue>();
   private readonly routes = new Map<string, Route>();
@@ -68,6 +70,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     this.arena = parts.arena;
     this.turn = parts.turn;
     this.log = parts.log;
+    this.replyQueues = new ReplyQueues(parts.arena, parts.turn, parts.random);
     this.exchanges = new Exchanges({
       hostName: name,
       types: exchangeTypesWith(parts.exchangeTypes ?? []),
@@ -151,7 +154,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
 
   /** Where this very message goes, by all of its keys and by whatever else exchanges look at. */
   routeMessage(exchangeName: string, message: RoutedMessage): Route {
-    if (exchangeName === '') return routeTo(message.routingKeys.flatMap((key) => this.queuesByName.get(key) ?? []));
+    if (exchangeName === '') return routeTo(message.routingKeys.flatMap((key) => this.findByKey(key) ?? []));
     return routeTo(this.exchanges.walk(this.findOpenExchange(exchangeName), message, false)!);
   }
 
@@ -232,7 +235,17 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     this.exchanges.unbind(this.exchanges.find(source), this.exchanges.find(destination), key, given);
   }
 
+  /** A way back for replies, to one consumer that is added next; it goes with that consumer. */
+  openReplyQueue(): Queue {
+    return this.replyQueues.open();
+  }
+
+  hasReplyQueue(name: string): boolean {
+    return this.replyQueues.find(name) !== undefined;
+  }
+
   consumerLeft(queue: Queue): void {
+    if (this.replyQueues.close(queue)) return void this.epoch++;
     if (queue.settings.autoDelete && queue.hadConsumer && queue.consumerCount === 0 && !queue.isDeleted) this.removeQueue(queue);
   }
 
@@ -343,11 +356,16 @@ export class VirtualHost implements SessionHost, RecordVisitor {
 
   private findRoute(exchangeName: string, key: string): Route {
     if (exchangeName === '') {
-      const queue = this.queuesByName.get(key);
+      const queue = this.findByKey(key);
       return queue === undefined ? nowhere : routeTo([queue]);
     }
     const queues = this.exchanges.walk(this.findOpenExchange(exchangeName), new KeyedMessage(key), true);
     return queues === undefined ? perMessage : routeTo(queues);
+  }
+
+  /** What the default exchange leads to. */
+  private findByKey(key: string): Queue | undefined {
+    return this.queuesByName.get(key) ?? this.replyQueues.find(key);
   }
 
   /** An exchange to which clients may publish. */
