@@ -96,7 +96,8 @@ async function openJournaled(
       committed: () => turn.committed(),
       checkpoint: () => host.appendCheckpoint(),
       full: (reason) => {
-        if (reason !== undefined && !isStarted) fail(new CodedError('disk-full', `The disk of ${data} is full: free some space and start again`));
+        if (reason !== undefined && !isStarted)
+          fail(new CodedError('disk-full', `The disk of ${data} is full: free some space and start again`));
         else if (reason !== undefined) report(`The disk of ${data} is full: publishers are held back until there is space. ${reason}`);
         gate.diskIsFull(reason);
       },

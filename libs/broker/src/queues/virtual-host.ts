@@ -110,6 +110,11 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return this.parts.gate.isDiskFull;
   }
 
+  /** The largest body; whoever publishes sees to it. */
+  get messageBytesMax(): number {
+    return this.parts.limits.messageBytesMax;
+  }
+
   onGateChange(listener: () => void): () => void {
     return this.parts.gate.onChange(listener);
   }
