@@ -7,7 +7,7 @@ import type { BindingRecord, Checkpoint, Definition } from './definitions.js';
 import { type Binding, bindingId, Exchange, type ExchangeSettings, type ExchangeType, exchangeTypes } from './exchange.js';
 import { encodeFieldTable, type FieldTable, fieldTableBytes } from './field-table.js';
 import type { Gate, GateState } from './gate.js';
-import type { MessageLog, RecordVisitor } from './message-log.js';
+import { type MessageLog, type RecordVisitor, targetsMax } from './message-log.js';
 import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
 import { nowhere, type Route, routeTo } from './route.js';
@@ -162,11 +162,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     }
     if (name.startsWith('amq.')) throw new CodedError('reserved-name', `queue name '${name}' contains reserved prefix 'amq.*'`);
     refuseUnbuiltArguments('queue', name, declaration.arguments);
-    if (this.queuesByName.size >= this.parts.limits.queuesMax) {
-      throw new CodedError(
-        'invalid-argument',
-        `cannot declare queue '${name}': the limit of ${this.parts.limits.queuesMax} queues is reached`,
-      );
+    const queuesMax = Math.min(this.parts.limits.queuesMax, targetsMax);
+    if (this.queuesByName.size >= queuesMax) {
+      throw new CodedError('invalid-argument', `cannot declare queue '${name}': the limit of ${queuesMax} queues is reached`);
     }
     const { durable, exclusive, autoDelete } = declaration;
     const settings: QueueSettings = { id: this.nextQueueId++, name: name || this.generateName(), durable, exclusive, autoDelete };
