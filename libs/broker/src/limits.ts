@@ -1,4 +1,7 @@
-/** The bounds of the broker. Each is tested; crossing one answers the caller. Bytes unless the name says otherwise. */
+/**
+ * The bounds of the broker. Each is tested; crossing one answers the caller. Bytes unless the name says otherwise. Names, routing
+ * keys and consumer tags are short strings: their bound is the protocol's 255 bytes.
+ */
 export interface Limits {
   /** A message body; larger ones are refused. */
   readonly messageBytesMax: number;
@@ -13,7 +16,7 @@ export interface Limits {
   readonly channelsMax: number;
   /** The largest AMQP frame, head and end octet included. */
   readonly frameBytesMax: number;
-  /** Names, routing keys and consumer tags are short strings: their bound is the protocol's 255 bytes. */
+  /** Never more than 65,535: so many can be named in the record of one message. */
   readonly queuesMax: number;
 }
 
@@ -25,5 +28,5 @@ export const defaultLimits: Limits = {
   connectionsMax: 10_000,
   channelsMax: 2047,
   frameBytesMax: 131_072,
-  queuesMax: 100_000,
+  queuesMax: 65_535,
 };

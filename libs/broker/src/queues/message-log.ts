@@ -15,6 +15,9 @@ import type { Route } from './route.js';
  */
 export const recordKind = { message: 1, settled: 2, delivered: 3, definition: 4 } as const;
 
+/** A message's record counts its queues in 16 bits. */
+export const targetsMax = 0xffff;
+
 const messageHeadBytes = 3;
 const targetBytes = 10;
 

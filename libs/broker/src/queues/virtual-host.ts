@@ -10,7 +10,7 @@ import { exchangeTypesWith } from './exchange-types/built-in.js';
 import type { ExchangeType, RoutedMessage } from './exchange-type.js';
 import type { FieldTable } from './field-table.js';
 import type { Gate, GateState } from './gate.js';
-import type { MessageLog, RecordVisitor } from './message-log.js';
+import { type MessageLog, type RecordVisitor, targetsMax } from './message-log.js';
 import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
 import { ReplyQueues } from './reply-queues.js';
@@ -117,6 +117,11 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return this.parts.gate.isDiskFull;
   }
 
+  /** The largest body; whoever publishes sees to it. */
+  get messageBytesMax(): number {
+    return this.parts.limits.messageBytesMax;
+  }
+
   onGateChange(listener: () => void): () => void {
     return this.parts.gate.onChange(listener);
   }
@@ -173,11 +178,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     }
     if (name.startsWith('amq.')) throw new CodedError('reserved-name', `queue name '${name}' contains reserved prefix 'amq.*'`);
     refuseUnbuiltArguments('queue', name, declaration.arguments);
-    if (this.queuesByName.size >= this.parts.limits.queuesMax) {
-      throw new CodedError(
-        'invalid-argument',
-        `cannot declare queue '${name}': the limit of ${this.parts.limits.queuesMax} queues is reached`,
-      );
+    const queuesMax = Math.min(this.parts.limits.queuesMax, targetsMax);
+    if (this.queuesByName.size >= queuesMax) {
+      throw new CodedError('invalid-argument', `cannot declare queue '${name}': the limit of ${queuesMax} queues is reached`);
     }
     const { durable, exclusive, autoDelete } = declaration;
     const settings: QueueSettings = { id: this.nextQueueId++, name: name || this.generateName(), durable, exclusive, autoDelete };

@@ -49,6 +49,8 @@ export class World {
   private opening: Promise<void> | undefined;
   private readonly clients: (Connected | undefined)[] = [];
   private hasFailedDisk = false;
+  /** It is being closed, and may say that it could not: a full disk is a reason. */
+  private isClosing = false;
 
   constructor(
     readonly machine: SimulatedGround,
@@ -181,6 +183,7 @@ export class World {
   async restart(): Promise<void> {
     await this.ready();
     const process = this.process!;
+    this.isClosing = true;
     await this.patiently(this.broker!.close().catch(() => undefined));
     if (process.isRunning) process.kill();
     this.endLife();
@@ -239,6 +242,7 @@ export class World {
     const process = this.machine.startProcess();
     this.process = process;
     this.hasFailedDisk = false;
+    this.isClosing = false;
     const ground = watchedGround(process.ground, this.options.sabotage, (operation, error) => this.diskFailed(life, operation, error));
     const { durability } = this.options;
     const limits = { journalFileBytesMax, memoryBytesMax: 64 << 20 };
@@ -273,7 +277,7 @@ export class World {
   }
 
   private ended(life: number, error: CodedError | undefined): void {
-    if (life !== this.ledger.life || error === undefined) return;
+    if (life !== this.ledger.life || error === undefined || this.isClosing) return;
     if (error.code !== 'storage-failed' || !this.hasFailedDisk) this.ledger.breakPromise(`the broker ended by itself: ${error.message}`);
     // The daemon exits with the sentence of the error.
     this.process!.kill();

@@ -78,5 +78,6 @@ function comparable(value: FieldValue): string {
   if (typeof value === 'bigint' || typeof value === 'number') return `n${value}`;
   if (typeof value === 'boolean') return `b${value}`;
   if (value === null) return 'v';
+  if (Object.keys(value).length === 0) return 'o[]'; // an empty table is an empty array there
   return `o${JSON.stringify(value, (_name, inner: unknown) => (typeof inner === 'bigint' ? `n${inner}` : inner))}`;
 }
