@@ -16,7 +16,6 @@ export interface Limits {
   readonly channelsMax: number;
   /** The largest AMQP frame, head and end octet included. */
   readonly frameBytesMax: number;
-  /** Never more than 65,535: so many can be named in the record of one message. */
   readonly queuesMax: number;
 }
 
@@ -28,5 +27,5 @@ export const defaultLimits: Limits = {
   connectionsMax: 10_000,
   channelsMax: 2047,
   frameBytesMax: 131_072,
-  queuesMax: 65_535,
+  queuesMax: 100_000,
 };

@@ -196,6 +196,43 @@ describe('definitions and messages', () => {
   });
 });
 
+describe('the flag of a redelivery', () => {
+  /** Publishes three messages, holds the first without an answer, ends the broker and reads all with their flags. */
+  async function flagsAfter(end: (world: World, broker: Broker) => Promise<void>): Promise<readonly string[]> {
+    const world = new World();
+    const broker = await world.open();
+    const session = broker.session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    for (const body of ['one', 'two', 'three']) await world.drive(session.publish(message(body)));
+    await world.drive(session.consume('q', { prefetch: 1 }, () => undefined));
+    await world.settle();
+    await end(world, broker);
+    const flags: string[] = [];
+    const again = (await world.open()).session();
+    await world.drive(again.consume('q', {}, (delivery) => flags.push(`${delivery.body.toString()} ${String(delivery.isRedelivered)}`)));
+    await world.settle();
+    return flags;
+  }
+
+  it('is set after an orderly close for what a consumer had, and for nothing else', async () => {
+    expect(await flagsAfter((world, broker) => world.drive(broker.close()))).toEqual(['one true', 'two false', 'three false']);
+  });
+
+  it('is set after a kill for everything, because nobody knows who had what', async () => {
+    const killed = await flagsAfter(async (world) => world.restart({ power: false }));
+    expect(killed).toEqual(['one true', 'two true', 'three true']);
+  });
+
+  it('is set for everything when a kill follows an orderly close and nothing was written in between', async () => {
+    const flags = await flagsAfter(async (world, broker) => {
+      await world.drive(broker.close());
+      await world.open();
+      world.restart({ power: false });
+    });
+    expect(flags).toEqual(['one true', 'two true', 'three true']);
+  });
+});
+
 describe('closing', () => {
   it('a session fails what waits in it, and gives back what it held', async () => {
     const world = new World();

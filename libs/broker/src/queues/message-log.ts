@@ -6,7 +6,7 @@ import type { Route } from './route.js';
 /**
  * What the queues write to the journal, and how it reads.
  *
- *   message     | 1 | queues u16 | (queue id u32, sequence u48) … | content image |
+ *   message     | 1 | queues u32 | (queue id u32, sequence u48) … | content image |
  *   settled     | 2 | queue id u32 | first sequence u48 | count u32 |
  *   delivered   | 3 | queue id u32 | below sequence u48 |
  *   definition  | 4 | JSON |
@@ -15,18 +15,13 @@ import type { Route } from './route.js';
  */
 export const recordKind = { message: 1, settled: 2, delivered: 3, definition: 4 } as const;
 
-/** A message's record counts its queues in 16 bits. */
-export const targetsMax = 0xffff;
-
-const messageHeadBytes = 3;
+const messageHeadBytes = 5;
 const targetBytes = 10;
 
 export class MessageLog {
   /** Where the last message was put. */
   chunk: Chunk | undefined;
   offset = 0;
-  /** Somebody holds a message of which nothing says yet that it was delivered: commit in this turn. */
-  isUrgent = false;
   private unrecorded: Queue[] = [];
   private journal: Journal | undefined;
 
@@ -46,8 +41,7 @@ export class MessageLog {
     const { chunk } = journal;
     const { bytes } = chunk;
     bytes[at] = recordKind.message;
-    bytes[at + 1] = durableQueues.length >>> 8;
-    bytes[at + 2] = durableQueues.length;
+    writeUInt32(bytes, at + 1, durableQueues.length);
     at += messageHeadBytes;
     for (let i = 0; i < durableQueues.length; i++) {
       const queue = durableQueues[i]!;
@@ -101,7 +95,6 @@ export class MessageLog {
   recordQueues(): void {
     const queues = this.unrecorded;
     this.unrecorded = [];
-    this.isUrgent = false;
     for (const queue of queues) queue.record(this);
   }
 }
@@ -118,7 +111,7 @@ export function readRecord(chunk: Chunk, offset: number, length: number, visitor
   const { bytes } = chunk;
   switch (bytes[offset]) {
     case recordKind.message: {
-      const targets = bytes.readUInt16BE(offset + 1);
+      const targets = bytes.readUInt32BE(offset + 1);
       const image = offset + messageHeadBytes + targets * targetBytes;
       for (let i = 0; i < targets; i++) {
         const at = offset + messageHeadBytes + i * targetBytes;

@@ -10,7 +10,7 @@ import { exchangeTypesWith } from './exchange-types/built-in.js';
 import type { ExchangeType, RoutedMessage } from './exchange-type.js';
 import type { FieldTable } from './field-table.js';
 import type { Gate, GateState } from './gate.js';
-import { type MessageLog, type RecordVisitor, targetsMax } from './message-log.js';
+import type { MessageLog, RecordVisitor } from './message-log.js';
 import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
 import { ReplyQueues } from './reply-queues.js';
@@ -62,6 +62,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   private routesEpoch = 0;
   private nextQueueId = 1;
   private isReplayed = false;
+  private wasClosed = false;
 
   constructor(
     readonly name: string,
@@ -178,7 +179,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     }
     if (name.startsWith('amq.')) throw new CodedError('reserved-name', `queue name '${name}' contains reserved prefix 'amq.*'`);
     refuseUnbuiltArguments('queue', name, declaration.arguments);
-    const queuesMax = Math.min(this.parts.limits.queuesMax, targetsMax);
+    const { queuesMax } = this.parts.limits;
     if (this.queuesByName.size >= queuesMax) {
       throw new CodedError('invalid-argument', `cannot declare queue '${name}': the limit of ${queuesMax} queues is reached`);
     }
@@ -255,10 +256,12 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   // What the journal brings back after a crash, in its order.
 
   message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number): void {
+    this.wasClosed = false;
     this.queuesById.get(queueId)?.recoverMessage(sequence, chunk.id, offset, length);
   }
 
   settled(queueId: number, first: number, count: number): void {
+    this.wasClosed = false;
     this.queuesById.get(queueId)?.recoverSettled(first, count);
   }
 
@@ -267,11 +270,13 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   definition(json: string): void {
-    this.evolve(JSON.parse(json) as Definition);
+    const definition = JSON.parse(json) as Definition;
+    this.wasClosed = definition.do === 'close';
+    if (definition.do !== 'close') this.evolve(definition);
   }
 
   finishRecovery(): void {
-    for (const queue of this.queuesByName.values()) queue.finishRecovery();
+    for (const queue of this.queuesByName.values()) queue.finishRecovery(this.wasClosed);
   }
 
   /** Everything that is kept, as it is defined now. */
@@ -281,12 +286,21 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       do: 'checkpoint',
       nextQueueId: this.nextQueueId,
       ...this.exchanges.checkpoint(),
-      queues: queues.map((queue) => ({ queue: queue.settings, nextSequence: queue.upcomingSequence, deliveredBelow: queue.deliveredMark })),
+      queues: queues.map((queue) => ({ queue: queue.settings, nextSequence: queue.upcomingSequence })),
     };
   }
 
   appendCheckpoint(): void {
     this.append(this.checkpoint());
+  }
+
+  /** The last words: which messages were ever delivered, for the flags after the next opening. */
+  appendClose(): void {
+    const { log } = this;
+    if (log === undefined) return;
+    log.recordQueues();
+    for (const queue of this.queuesByName.values()) if (queue.log !== undefined) queue.recordDelivered(log);
+    this.append({ do: 'close' });
   }
 
   private append(definition: Definition): void {
@@ -295,7 +309,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     this.turn.definitionWasAppended();
   }
 
-  private evolve(definition: Definition): void {
+  private evolve(definition: Exclude<Definition, { readonly do: 'close' }>): void {
     switch (definition.do) {
       case 'declare-exchange':
         return this.exchanges.recoverDeclared(definition.exchange);
@@ -319,10 +333,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     this.isReplayed = true;
     this.nextQueueId = checkpoint.nextQueueId;
     for (const settings of checkpoint.exchanges) this.exchanges.recoverDeclared(settings);
-    for (const { queue: settings, nextSequence, deliveredBelow } of checkpoint.queues) {
+    for (const { queue: settings, nextSequence } of checkpoint.queues) {
       const queue = this.addQueue(settings, undefined);
       queue.recoverSequence(nextSequence);
-      queue.recoverDelivered(deliveredBelow);
     }
     for (const binding of checkpoint.bindings) this.exchanges.recoverBinding('bind', binding, (id) => this.queuesById.get(id));
   }

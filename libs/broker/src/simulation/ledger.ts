@@ -45,8 +45,8 @@ export type Existence = 'yes' | 'no' | 'unknown';
 export class Ledger {
   readonly broken: string[] = [];
   readonly queues = new Map<string, Existence>();
-  /** Queues that somebody asked to declare, delete or empty, without an answer yet: nobody else may, or the order would not be known. */
-  readonly undecided = new Set<string>();
+  /** What somebody asked for a queue, without an answer yet. */
+  readonly undecided = new Map<string, readonly ('declare' | 'delete' | 'purge')[]>();
   /** Queues whose consumers take without acknowledging: what is in them may be gone at any time. */
   readonly looseQueues = new Set<string>();
   /** The broker's lives so far; it is opened anew after each crash. */
@@ -65,7 +65,7 @@ export class Ledger {
     const id = this.nextId++;
     const order = ++this.order;
     const entries = queues.map((queue): Entry => {
-      const isCertain = this.queues.get(queue) === 'yes' && !this.undecided.has(queue) && !this.looseQueues.has(queue);
+      const isCertain = this.queues.get(queue) === 'yes' && !this.isGoing(queue) && !this.looseQueues.has(queue);
       return {
         ...{ id, queue, publisher, isPersistent, order, isCertain },
         ...{
@@ -164,6 +164,10 @@ export class Ledger {
       if (most < (count ?? 0)) this.breakPromise(`queue ${queue} holds ${count ?? 0} messages after the crash and may hold ${most}`);
     }
     for (const queue of counts.keys()) if (!this.queues.has(queue)) this.breakPromise(`nobody declared the queue ${queue}`);
+  }
+
+  private isGoing(queue: string): boolean {
+    return this.undecided.get(queue)?.some((what) => what !== 'declare') === true;
   }
 
   private prove(entry: Entry): void {

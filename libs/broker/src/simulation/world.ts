@@ -147,8 +147,10 @@ export class World {
   /** Declares, deletes or empties a queue. */
   async define(place: number, connected: Connected, what: 'declare' | 'delete' | 'purge', queue: string): Promise<void> {
     const { queues, undecided, life } = this.ledger;
-    if (undecided.has(queue)) return;
-    undecided.add(queue);
+    const pending = undecided.get(queue) ?? [];
+    // Several may declare a queue at once; anything else waits, or the ledger would not know the order.
+    if (pending.some((other) => other !== 'declare' || what !== 'declare')) return;
+    undecided.set(queue, [...pending, what]);
     const { client } = connected;
     const removed = what === 'declare' ? () => undefined : this.ledger.removeAll(queue);
     if (what !== 'purge' && queues.get(queue) !== (what === 'declare' ? 'yes' : 'no')) queues.set(queue, 'unknown');
@@ -161,7 +163,7 @@ export class World {
     const answered = asked.then(
       () => {
         if (this.ledger.life !== life) return;
-        undecided.delete(queue);
+        undecided.set(queue, undecided.get(queue)!.slice(1));
         if (what === 'purge') return;
         queues.set(queue, what === 'declare' ? 'yes' : 'no');
         removed();
