@@ -213,6 +213,8 @@ export class Publisher {
 
   private publishImage(bytes: Buffer, start: number, length: number, routingBytes: number): void {
     const flags = bytes[start + routingBytes - 1]!;
+    // The other bits are ours, to mark what we wrote ourselves.
+    if (flags > (bits.mandatory | bits.immediate)) bytes[start + routingBytes - 1] = flags & (bits.mandatory | bits.immediate);
     if ((flags & bits.immediate) !== 0) throw new AmqpError('not-implemented', 'immediate=true');
     this.findRoute(bytes, start, routingBytes);
     const isPersistent = this.checkContent(bytes, propertiesStart(bytes, start), propertiesEnd(bytes, start));

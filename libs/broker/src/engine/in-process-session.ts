@@ -141,6 +141,12 @@ export class InProcessSession implements BrokerSession, SessionSink {
     for (const { resolve, outcome } of answered) resolve(outcome);
   }
 
+  rejected(publish: number): void {
+    const refused = this.waiting.shift();
+    this.confirmedCount = publish;
+    refused?.reject(new CodedError('queue-full', 'A queue is full and refused the message: publish again when consumers have caught up'));
+  }
+
   cancelled(consumer: Consumer): void {
     this.handlers.delete(consumer);
     const handle = this.handles.get(consumer);

@@ -1,7 +1,12 @@
 import type { Arena } from '../storage/arena.js';
+import { Bounds } from './bounds.js';
 import type { Consumer } from './consumer.js';
+import { bodyLength } from './content.js';
+import type { DeathReason } from './dead-letter.js';
+import type { Graveyard } from './graveyard.js';
 import type { MessageLog } from './message-log.js';
 import type { Owner } from './owner.js';
+import type { QueuePolicy } from './queue-policy.js';
 import { ReadyRing } from './ready-ring.js';
 import { Returned } from './returned.js';
 import type { Turn } from './turn.js';
@@ -13,6 +18,14 @@ export interface QueueSettings {
   readonly durable: boolean;
   readonly exclusive: boolean;
   readonly autoDelete: boolean;
+  /** The arguments it was declared with, if it had any: see queue-policy.ts. */
+  readonly arguments?: string;
+}
+
+/** What a queue with arguments needs beside a plain one. */
+export interface QueueRules {
+  readonly policy: QueuePolicy;
+  readonly graveyard: Graveyard;
 }
 
 /** Deliveries by one queue before the other queues and the sockets have their turn. */
@@ -35,6 +48,13 @@ export class Queue {
   /** It is in the list of queues that look for a consumer in this turn. */
   isDirty = false;
   unacknowledgedCount = 0;
+  /** undefined for a plain queue, as are the parts that follow where nothing was asked for. */
+  readonly policy: QueuePolicy | undefined;
+  readonly bounds: Bounds | undefined;
+  /** Where what dies here goes; undefined drops it. */
+  private readonly graveyard: Graveyard | undefined;
+  /** There is something to do in a turn although nobody consumes. */
+  private readonly hasChores: boolean;
 
   private readonly ready = new ReadyRing();
   private readonly returned = new Returned();
@@ -69,7 +89,15 @@ export class Queue {
     private readonly turn: Turn,
     /** Where the messages of a durable queue are recorded; undefined for all others. */
     readonly log: MessageLog | undefined,
-  ) {}
+    rules?: QueueRules,
+  ) {
+    const policy = rules?.policy;
+    this.policy = policy;
+    const isBounded = policy !== undefined && (policy.maxLength !== Infinity || policy.maxLengthBytes !== Infinity);
+    this.bounds = isBounded ? new Bounds(policy) : undefined;
+    this.graveyard = policy?.deadLetterExchange === undefined ? undefined : rules?.graveyard;
+    this.hasChores = this.bounds !== undefined;
+  }
 
   get id(): number {
     return this.settings.id;
@@ -82,6 +110,20 @@ export class Queue {
   /** Messages that wait for a consumer, without the unacknowledged. */
   get messageCount(): number {
     return this.visible - this.ready.head + this.returned.length;
+  }
+
+  /** The same with those that no commit has made visible yet. */
+  get waitingCount(): number {
+    return this.ready.length + this.returned.length;
+  }
+
+  /** How many messages the consumers could take now. */
+  get appetite(): number {
+    let appetite = 0;
+    for (const { noAck, prefetch, unacknowledgedCount, session } of this.consumers) {
+      if (session.isWritable) appetite += noAck || prefetch === 0 ? Infinity : Math.max(prefetch - unacknowledgedCount, 0);
+    }
+    return appetite;
   }
 
   get consumerCount(): number {
@@ -98,6 +140,7 @@ export class Queue {
     const holder = this.arena.chunks[chunk]!;
     holder.live++;
     this.ready.push(this.nextSequence++, chunk, offset, length);
+    if (this.bounds !== undefined) this.bounds.bytes += bodyLength(holder.bytes, offset);
     if (holder.isJournaled && this.log !== undefined) this.journaledEnd = this.ready.tail;
     else if (this.visible === this.ready.tail - 1) {
       this.visible++;
@@ -124,13 +167,19 @@ export class Queue {
 
   /** Looks for consumers in this turn, if there is something to deliver. */
   wake(): void {
-    if (this.isDirty || this.consumers.length === 0 || this.messageCount === 0) return;
+    if (this.isDirty || (this.consumers.length === 0 && !this.hasChores) || this.messageCount === 0) return;
     this.isDirty = true;
     this.turn.queueIsDirty(this);
   }
 
   /** Gives messages to consumers that can take them. True when it stopped although both are left. */
   dispatch(): boolean {
+    const isCutShort = this.deliverReady();
+    if (!isCutShort && this.bounds !== undefined) this.dropExcess(this.bounds);
+    return isCutShort;
+  }
+
+  private deliverReady(): boolean {
     for (let left = quantum; left > 0; left--) {
       if (this.messageCount === 0) return false;
       const consumer = this.nextReadyConsumer();
@@ -141,8 +190,18 @@ export class Queue {
     return true;
   }
 
+  /** Does at once what is due anyway, so that what is counted or fetched next is what should be there. */
+  tidy(): void {
+    if (this.hasChores) while (this.dispatch());
+  }
+
   /** Takes the first visible message out, into the `taken` fields; there must be one. The caller holds its chunk from now on. */
   take(): void {
+    this.takeFirst();
+    if (this.bounds !== undefined) this.bounds.bytes -= this.bodyBytes(this.takenChunk, this.takenOffset);
+  }
+
+  private takeFirst(): void {
     if (this.returned.length > 0) {
       const message = this.returned.shift();
       this.takenSequence = message.sequence;
@@ -178,10 +237,17 @@ export class Queue {
     this.arena.drop(holder);
   }
 
+  /** A message that was taken is refused by its consumer, or has no right to stay: it goes where dead letters go. */
+  bury(reason: DeathReason, sequence: number, chunk: number, offset: number): void {
+    if (this.graveyard === undefined || this.isDeleted) this.settle(sequence, chunk);
+    else this.graveyard.bury(this, reason, sequence, chunk, offset);
+  }
+
   /** A message that was taken comes back to its place. */
   putBack(sequence: number, chunk: number, offset: number, length: number): void {
     if (this.isDeleted) return this.arena.drop(this.arena.chunks[chunk]!);
     this.returned.push({ sequence, chunk, offset, length });
+    if (this.bounds !== undefined) this.bounds.bytes += this.bodyBytes(chunk, offset);
     this.wake();
   }
 
@@ -262,12 +328,29 @@ export class Queue {
 
   /** Everything was replayed: what is left is visible. */
   finishRecovery(): void {
-    this.ready.compact();
-    this.visible = this.sealed = this.journaledEnd = this.ready.tail;
+    const { ready, bounds } = this;
+    ready.compact();
+    this.visible = this.sealed = this.journaledEnd = ready.tail;
+    if (bounds === undefined) return;
+    for (let position = ready.head; position < ready.tail; position++) {
+      const slot = ready.slotAt(position);
+      bounds.bytes += this.bodyBytes(ready.chunks[slot]!, ready.offsets[slot]!);
+    }
   }
 
   get deliveredMark(): number {
     return this.recordedBelow;
+  }
+
+  private dropExcess(bounds: Bounds): void {
+    while (bounds.dropsHead && this.messageCount > 0 && bounds.isExceededBy(this.messageCount)) {
+      this.take();
+      this.bury('maxlen', this.takenSequence, this.takenChunk, this.takenOffset);
+    }
+  }
+
+  private bodyBytes(chunk: number, offset: number): number {
+    return bodyLength(this.arena.chunks[chunk]!.bytes, offset);
   }
 
   private nextReadyConsumer(): Consumer | undefined {

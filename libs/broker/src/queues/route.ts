@@ -5,11 +5,18 @@ export interface Route {
   /** Each queue once, however many bindings lead to it. */
   readonly queues: readonly Queue[];
   readonly durableQueues: readonly Queue[];
+  /** One of the queues may refuse a message: ask `admit`. */
+  readonly hasBounds: boolean;
 }
 
-export const nowhere: Route = { queues: [], durableQueues: [] };
+export const nowhere: Route = { queues: [], durableQueues: [], hasBounds: false };
 
 export function routeTo(queues: Iterable<Queue>): Route {
   const unique = [...new Set(queues)];
-  return unique.length === 0 ? nowhere : { queues: unique, durableQueues: unique.filter((queue) => queue.log !== undefined) };
+  if (unique.length === 0) return nowhere;
+  return {
+    queues: unique,
+    durableQueues: unique.filter((queue) => queue.log !== undefined),
+    hasBounds: unique.some(({ bounds }) => bounds !== undefined && !bounds.dropsHead),
+  };
 }

@@ -1,15 +1,18 @@
-import type { Random } from '@dovecote/ground';
+import type { Clock, Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
 import type { Arena, Chunk } from '../storage/arena.js';
 import { notBuilt, refuseUnbuiltArguments } from './arguments.js';
 import type { BindingRecord, Checkpoint, Definition } from './definitions.js';
 import { type Binding, bindingId, Exchange, type ExchangeSettings, type ExchangeType, exchangeTypes } from './exchange.js';
-import { encodeFieldTable, type FieldTable, fieldTableBytes } from './field-table.js';
+import type { FieldTable } from './field-table.js';
 import type { Gate, GateState } from './gate.js';
+import { Graveyard } from './graveyard.js';
+import { Intake } from './intake.js';
 import type { MessageLog, RecordVisitor } from './message-log.js';
 import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
+import { argumentsFrom, argumentsText, checkQueueArguments, checkSameQueueArguments, parseQueuePolicy } from './queue-policy.js';
 import { nowhere, type Route, routeTo } from './route.js';
 import { Session, type SessionHost, type SessionSink } from './session.js';
 import type { Turn } from './turn.js';
@@ -19,6 +22,7 @@ export interface VirtualHostParts {
   readonly turn: Turn;
   readonly gate: Gate;
   readonly random: Random;
+  readonly clock: Clock;
   readonly limits: Limits;
   /** undefined where nothing is kept. */
   readonly log: MessageLog | undefined;
@@ -54,7 +58,10 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   epoch = 1;
   readonly arena: Arena;
   readonly turn: Turn;
-  readonly log: MessageLog | undefined;
+  readonly clock: Clock;
+  readonly intake: Intake;
+  readonly graveyard: Graveyard;
+  private readonly log: MessageLog | undefined;
   private readonly exchanges = new Map<string, Exchange>();
   private readonly queuesByName = new Map<string, Queue>();
   private readonly queuesById = new Map<number, Queue>();
@@ -69,7 +76,10 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   ) {
     this.arena = parts.arena;
     this.turn = parts.turn;
+    this.clock = parts.clock;
     this.log = parts.log;
+    this.intake = new Intake(parts.arena, parts.clock, parts.log);
+    this.graveyard = new Graveyard(this);
     for (const type of exchangeTypes) this.addExchange({ name: `amq.${type}`, type, durable: true, autoDelete: false, internal: false });
   }
 
@@ -142,21 +152,33 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return route;
   }
 
+  /** Where a dead letter goes: internal exchanges take it too, and one that is not there leads nowhere. */
+  routeDeadLetter(exchangeName: string, keys: readonly string[]): Route {
+    const exchange = this.exchanges.get(exchangeName);
+    const queues: Queue[] = [];
+    for (const key of keys) {
+      if (exchangeName !== '') exchange?.match(key, (queue) => queues.push(queue));
+      else if (this.queuesByName.has(key)) queues.push(this.queuesByName.get(key)!);
+    }
+    return routeTo(queues);
+  }
+
   declareQueue(session: Session, givenName: string, declaration: QueueDeclaration): Queue {
     const name = givenName.replace(/[\r\n]/g, '');
     const existing = this.queuesByName.get(name);
-    if (declaration.passive) return this.findQueue(session, name);
+    if (declaration.passive || existing !== undefined) this.findQueue(session, name).tidy();
+    if (declaration.passive) return existing!;
     if (existing !== undefined) {
-      this.findQueue(session, name);
       if (existing.settings.exclusive !== declaration.exclusive) throw this.locked(name);
       this.checkSame('queue', name, existing.settings, {
         durable: declaration.durable,
         auto_delete: declaration.autoDelete,
       });
+      checkSameQueueArguments(name, this.name, argumentsFrom(existing.settings.arguments), declaration.arguments);
       return existing;
     }
     if (name.startsWith('amq.')) throw new CodedError('reserved-name', `queue name '${name}' contains reserved prefix 'amq.*'`);
-    refuseUnbuiltArguments('queue', name, declaration.arguments);
+    checkQueueArguments(name, this.name, declaration.arguments);
     if (this.queuesByName.size >= this.parts.limits.queuesMax) {
       throw new CodedError(
         'invalid-argument',
@@ -164,7 +186,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       );
     }
     const { durable, exclusive, autoDelete } = declaration;
-    const settings: QueueSettings = { id: this.nextQueueId++, name: name || this.generateName(), durable, exclusive, autoDelete };
+    const plain: QueueSettings = { id: this.nextQueueId++, name: name || this.generateName(), durable, exclusive, autoDelete };
+    const hasArguments = Object.keys(declaration.arguments).length > 0;
+    const settings = hasArguments ? { ...plain, arguments: argumentsText(declaration.arguments) } : plain;
     const queue = this.addQueue(settings, exclusive ? session.owner : undefined);
     if (queue.log !== undefined) this.append({ do: 'declare-queue', queue: settings });
     return queue;
@@ -174,6 +198,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   deleteQueue(session: Session, name: string, conditions: { readonly ifUnused: boolean; readonly ifEmpty: boolean }): number {
     if (!this.queuesByName.has(name)) return 0;
     const queue = this.findQueue(session, name);
+    queue.tidy();
     const place = `queue '${name}' in vhost '${this.name}'`;
     if (conditions.ifUnused && queue.consumerCount > 0) throw new CodedError('in-use', `${place} in use`);
     if (conditions.ifEmpty && queue.messageCount > 0) throw new CodedError('not-empty', `${place} not empty`);
@@ -183,7 +208,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   purgeQueue(session: Session, name: string): number {
-    return this.findQueue(session, name).purge();
+    const queue = this.findQueue(session, name);
+    queue.tidy();
+    return queue.purge();
   }
 
   declareExchange(_session: Session, givenName: string, type: string, declaration: ExchangeDeclaration): void {
@@ -352,7 +379,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
 
   private addQueue(settings: QueueSettings, owner: Owner | undefined): Queue {
     const isKept = settings.durable && !settings.exclusive;
-    const queue = new Queue(settings, owner, this.arena, this.turn, isKept ? this.log : undefined);
+    const policy = settings.arguments === undefined ? undefined : parseQueuePolicy(argumentsFrom(settings.arguments));
+    const rules = policy === undefined ? undefined : { policy, graveyard: this.graveyard };
+    const queue = new Queue(settings, owner, this.arena, this.turn, isKept ? this.log : undefined, rules);
     this.queuesByName.set(settings.name, queue);
     this.queuesById.set(settings.id, queue);
     if (settings.id >= this.nextQueueId) this.nextQueueId = settings.id + 1;
@@ -419,7 +448,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   private prepareBinding(session: Session, queueName: string, exchangeName: string, key: string, given: FieldTable) {
     const exchange = this.findExchange(exchangeName);
     const queue = this.findQueue(session, queueName);
-    const text = Object.keys(given).length === 0 ? '' : tableText(given);
+    const text = Object.keys(given).length === 0 ? '' : argumentsText(given);
     return { exchange, record: { exchange: exchangeName, queueId: queue.id, key, arguments: text } };
   }
 
@@ -455,12 +484,6 @@ const unbuiltExchangeTypes = new Set(['headers', 'x-consistent-hash', 'x-delayed
 
 function isExchangeType(type: string): type is ExchangeType {
   return (exchangeTypes as readonly string[]).includes(type);
-}
-
-function tableText(table: FieldTable): string {
-  const bytes = Buffer.alloc(fieldTableBytes(table));
-  encodeFieldTable(table, bytes, 0);
-  return bytes.toString('base64');
 }
 
 /** A binding is kept when both of its ends are. */
