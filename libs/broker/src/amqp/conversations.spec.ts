@@ -184,11 +184,7 @@ const onChannel: readonly Conversation[] = [
     [publish({}, '', { expiration: '99999999999999' })],
     [refused(406, "PRECONDITION_FAILED - invalid expiration '99999999999999': {value_too_large,99999999999999}", 60, 40)],
   ],
-  [
-    'a good expiration (ours)',
-    [publish({}, '', { expiration: '100' })],
-    closed(540, "NOT_IMPLEMENTED - the message property 'expiration' (100 ms) is not built yet: publish without it", 60, 40),
-  ],
+  ['a good expiration', [publish({}, '', { expiration: '100' }), method('basic.qos')], ['basic.qos-ok 1 {}']],
   [
     'a user-id of somebody else',
     [publish({}, '', { userId: 'other' })],

@@ -1,4 +1,5 @@
 import { frameEnd, frameOverheadBytes, propertiesEnd, propertiesStart } from '../queues/content.js';
+import { expirationFault } from '../queues/expiry.js';
 import { findField, MalformedError } from '../queues/field-table.js';
 import { checkProperties, findProperty, propertyFlags } from '../queues/properties.js';
 import { nowhere, type Route } from '../queues/route.js';
@@ -41,9 +42,6 @@ const passedFlags =
 
 /** What is allocated for a body before any of it has come. */
 const firstBodyBytes = 131_072;
-
-/** RabbitMQ's bound: ten years. */
-const expirationMsMax = 315_360_000_000;
 
 const bits = { mandatory: 1, immediate: 2 } as const;
 
@@ -221,7 +219,8 @@ export class Publisher {
     if ((flags & bits.mandatory) !== 0 && this.route.queues.length === 0) {
       this.line.returnMessage(this.channel, bytes, start, length);
     }
-    this.session.publish(this.route, isPersistent, bytes, start, length);
+    const isExpiring = (bytes.readUInt16BE(propertiesStart(bytes, start)) & propertyFlags.expiration) !== 0;
+    this.session.publish(this.route, isPersistent, bytes, start, length, isExpiring);
   }
 
   private findRoute(bytes: Buffer, start: number, routingBytes: number): void {
@@ -310,15 +309,8 @@ function shortString(bytes: Buffer, at: number): string | undefined {
 }
 
 function checkExpiration(text: string | undefined): void {
-  if (text === undefined) return;
-  const digits = /^[+-]?\d+/.exec(text)?.[0];
-  let reason: string | undefined;
-  if (digits === undefined) reason = 'no_integer';
-  else if (digits.length < text.length) reason = `{leftover_string,${JSON.stringify(text.slice(digits.length))}}`;
-  else if (Number(digits) < 0) reason = `{value_negative,${digits}}`;
-  else if (Number(digits) > expirationMsMax) reason = `{value_too_large,${digits}}`;
-  if (reason !== undefined) throw new AmqpError('precondition-failed', `invalid expiration '${text}': ${reason}`);
-  throw new AmqpError('not-implemented', `the message property 'expiration' (${text} ms) is not built yet: publish without it`);
+  const fault = text === undefined ? undefined : expirationFault(text);
+  if (fault !== undefined) throw new AmqpError('precondition-failed', `invalid expiration '${text}': ${fault}`);
 }
 
 function checkHeaders(bytes: Buffer, at: number): void {

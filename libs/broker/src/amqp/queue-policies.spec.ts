@@ -105,10 +105,12 @@ describe('dead letters', () => {
   it('go on with their deaths in the headers, each queue and reason once and the newest first', async () => {
     await say(declareQueue('pa', deadTo('pb')), declareQueue('pb', deadTo('pa')));
     await say(method('queue.bind', { queue: 'pa', exchange: 'amq.direct', routingKey: 'key' }));
-    await say(publish({ exchange: 'amq.direct', routingKey: 'key' }, 'one', { headers: { mine: 1, x: 'y' }, priority: 3 }));
+    await say(
+      publish({ exchange: 'amq.direct', routingKey: 'key' }, 'one', { headers: { mine: 1, x: 'y' }, expiration: '60000', priority: 3 }),
+    );
     await getAndReject('pa');
     const first = await getAndReject('pb');
-    const inA = death('pa', 'rejected', 'amq.direct', 'key');
+    const inA = { 'original-expiration': '60000', ...death('pa', 'rejected', 'amq.direct', 'key') };
     const firstMarks = marks('first', 'amq.direct', 'pa', 'rejected');
     expect(first).toMatchObject({ exchange: '', key: 'pb', redelivered: false, body: 'one' });
     expect(text(first.properties)).toBe(
@@ -321,6 +323,138 @@ describe('a bounded queue', () => {
   });
 });
 
+describe('messages that expire', () => {
+  const pass = async (ms: number): Promise<string[]> => {
+    await world.clock.advance(ms);
+    return say();
+  };
+
+  it('die at the head of their queue when the time of the queue is over, and not before', async () => {
+    await say(declareQueue('pc', deadTo('pd', { 'x-message-ttl': 50 })), declareQueue('pd'), toQueue('pc', 'exp', { headers: { a: 1 } }));
+    await pass(49);
+    expect([await count('pc'), await count('pd')]).toEqual([1, 0]);
+    await pass(1);
+    expect([await count('pc'), await count('pd')]).toEqual([0, 1]);
+    const { properties } = (await get('pd'))!;
+    expect(text(properties.headers)).toBe(
+      text({
+        a: 1,
+        'x-death': [death('pc', 'expired', '', 'pc')],
+        ...marks('first', '', 'pc', 'expired'),
+        ...marks('last', '', 'pc', 'expired'),
+      }),
+    );
+  });
+
+  it('die by the shorter of their own time and that of the queue, which they lose on the way', async () => {
+    await say(declareQueue('pc', deadTo('pd', { 'x-message-ttl': 50 })), declareQueue('pd', { 'x-message-ttl': 1000 }));
+    await say(toQueue('pc', 'one', { expiration: '20' }), toQueue('pc', 'two', { expiration: '2000' }));
+    await pass(20);
+    const one = await get('pd');
+    expect(one).toMatchObject({ body: 'one', properties: { headers: { 'x-death': [{ 'original-expiration': '20' }] } } });
+    expect(one!.properties.expiration).toBeUndefined();
+    await pass(30);
+    expect(await bodiesIn('pd')).toEqual(['two']);
+  });
+
+  it('count behind others that live longer, and are never delivered', async () => {
+    await say(declareQueue('pa'));
+    for (const [body, expiration] of [
+      ['long', '5000'],
+      ['short', '50'],
+    ] as const)
+      await say(toQueue('pa', body, { expiration }));
+    await say(toQueue('pa', 'plain'));
+    await pass(200);
+    expect(await count('pa')).toBe(3);
+    const long = await get('pa');
+    expect(long).toMatchObject({ body: 'long', properties: { expiration: '5000' } });
+    expect(await count('pa')).toBe(1);
+    expect(await get('pa')).toMatchObject({ body: 'plain' });
+    await say(method('basic.nack', { deliveryTag: long!.tag, requeue: true }));
+    expect(await get('pa')).toMatchObject({ body: 'long', redelivered: true });
+  });
+
+  it('keep their deadline when they come back, and expire at once when it is past', async () => {
+    await say(declareQueue('pa', { 'x-message-ttl': 100 }), toQueue('pa', 'a'), toQueue('pa', 'b'));
+    const a = await get('pa');
+    const b = await get('pa');
+    await pass(60);
+    await say(method('basic.nack', { deliveryTag: a!.tag, requeue: true }));
+    expect(await count('pa')).toBe(1);
+    await pass(40);
+    expect(await count('pa')).toBe(0);
+    await say(method('basic.nack', { deliveryTag: b!.tag, requeue: true }));
+    expect(await count('pa')).toBe(0);
+  });
+
+  it('of no time at all go to a consumer that can take them at once, or die', async () => {
+    await say(declareQueue('pa', deadTo('pb', { 'x-message-ttl': 0 })), declareQueue('pb'), toQueue('pa', 'early'));
+    await say(method('basic.qos', { prefetchCount: 1 }), method('basic.consume', { queue: 'pa', consumerTag: 'c' }));
+    const lines = await say(toQueue('pa', 'm0'), toQueue('pa', 'm1'));
+    expect(lines.filter((line) => line.startsWith('body'))).toEqual(['body 1 2 m0']);
+    expect(await count('pa')).toBe(0);
+    expect(await bodiesIn('pb')).toEqual(['early', 'm1']);
+    await say(method('basic.nack', { deliveryTag: 1, requeue: true }));
+    expect(await bodiesIn('pb')).toEqual(['m0']); // it had its chance
+  });
+
+  it('go round as long as somebody rejects them, and no longer', async () => {
+    await say(declareQueue('pc', deadTo('pd', { 'x-message-ttl': 50 })), declareQueue('pd', deadTo('pc')), toQueue('pc', 'x'));
+    for (let round = 1; round <= 3; round++) {
+      await pass(50);
+      const { properties } = await getAndReject('pd');
+      const [newest] = properties.headers!['x-death'] as readonly FieldTable[];
+      expect(newest).toMatchObject({ queue: 'pc', reason: 'expired', count: round });
+    }
+    await say(declareQueue('pe', deadTo('pf', { 'x-message-ttl': 50 })), declareQueue('pf', deadTo('pe', { 'x-message-ttl': 50 })));
+    await say(declareQueue('self', { 'x-dead-letter-exchange': '', 'x-message-ttl': 50 }), toQueue('pe', 'x'), toQueue('self', 'x'));
+    await pass(50);
+    expect([await count('pe'), await count('pf'), await count('self')]).toEqual([0, 1, 0]);
+    await pass(50);
+    expect([await count('pe'), await count('pf')]).toEqual([0, 0]);
+  });
+});
+
+describe('a queue that expires', () => {
+  const isThere = async (): Promise<boolean> => {
+    const client2 = await world.connected(Buffer.concat([handshake, openChannel]));
+    client2.send(method('queue.delete', { queue: 'q', ifUnused: true, ifEmpty: true })); // asks without renewing; the queue is never empty here
+    await world.settle();
+    const lines = client2.take();
+    client2.cut();
+    return !lines.includes('queue.delete-ok 1 {"messageCount":0}');
+  };
+
+  it('goes when nobody has consumed, fetched or declared it for so long, and takes its messages along', async () => {
+    const given = deadTo('dead', { 'x-expires': 100 });
+    await say(declareQueue('q', given), declareQueue('dead'), ...['1', '2', '3'].map((body) => toQueue('q', body)));
+    await world.clock.advance(99);
+    await say(declareQueue('q', given));
+    await world.clock.advance(99);
+    await say(method('queue.declare', { queue: 'q', passive: true }));
+    await world.clock.advance(99);
+    await get('q', true);
+    await world.clock.advance(99);
+    await say(toQueue('q', 'publishing is no use'));
+    expect(await isThere()).toBe(true);
+    await world.clock.advance(1);
+    expect(await isThere()).toBe(false);
+    expect(await count('dead')).toBe(0);
+  });
+
+  it('stays while it has a consumer', async () => {
+    await say(declareQueue('q', { 'x-expires': 100 }), toQueue('q', 'x'), method('basic.consume', { queue: 'q', consumerTag: 'c' }));
+    await world.clock.advance(1000);
+    expect(await isThere()).toBe(true);
+    await say(method('basic.cancel', { consumerTag: 'c' }), method('basic.recover', { requeue: true }));
+    await world.clock.advance(99);
+    expect(await isThere()).toBe(true);
+    await world.clock.advance(1);
+    expect(await isThere()).toBe(false);
+  });
+});
+
 describe('arguments of queues', () => {
   const invalid = (argument: string, reason: string): string => `invalid arg '${argument}' for queue 'q' in vhost '/': ${reason}`;
   const foreign = (argument: string): string => `invalid arg '${argument}' for queue 'q' in vhost '/' of queue type rabbit_classic_queue`;
@@ -333,6 +467,9 @@ describe('arguments of queues', () => {
     [{ 'x-max-length': null }, invalid('x-max-length', '"expected integer, got void"')],
     [{ 'x-max-length-bytes': [1] }, invalid('x-max-length-bytes', '"expected integer, got array"')],
     [{ 'x-max-length-bytes': { a: 1 } }, invalid('x-max-length-bytes', '"expected integer, got table"')],
+    [{ 'x-message-ttl': -10 }, invalid('x-message-ttl', '{value_negative,-10}')],
+    [{ 'x-message-ttl': 315_360_000_001 }, invalid('x-message-ttl', '{value_too_large,315360000001}')],
+    [{ 'x-expires': 0 }, invalid('x-expires', '{value_zero,0}')],
     [{ 'x-overflow': 'bogus' }, invalid('x-overflow', 'invalid_overflow')],
     [{ 'x-overflow': true }, invalid('x-overflow', '{unacceptable_type,bool}')],
     [{ 'x-dead-letter-exchange': 5 }, "invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'"],
@@ -357,6 +494,11 @@ describe('arguments of queues', () => {
   it.each<[FieldTable, FieldTable, string]>([
     [{ 'x-max-length': 5 }, { 'x-max-length': 6 }, inequivalent('x-max-length', "received '6' but current is '5'")],
     [{ 'x-max-length': 5 }, { 'x-max-length': { float: 5 } }, inequivalent('x-max-length', "received '5.0' but current is '5'")],
+    [
+      { 'x-max-length': 5, 'x-message-ttl': 7 },
+      { 'x-max-length': 6, 'x-message-ttl': 8 },
+      inequivalent('x-message-ttl', "received '8' but current is '7'"),
+    ],
     [deadTo('a'), deadTo('b'), inequivalent('x-dead-letter-routing-key', "received 'b' but current is 'a'")],
     [
       { 'x-dead-letter-exchange': 'a' },

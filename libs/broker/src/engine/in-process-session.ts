@@ -9,6 +9,7 @@ import {
   propertiesStart,
   writeContent,
 } from '../queues/content.js';
+import { expirationFault } from '../queues/expiry.js';
 import type { Owner } from '../queues/owner.js';
 import { decodeProperties, type MessageProperties } from '../queues/properties.js';
 import type { Session, SessionSink } from '../queues/session.js';
@@ -156,12 +157,16 @@ export class InProcessSession implements BrokerSession, SessionSink {
 
   private publishNow({ exchange, routingKey, body, properties = {} }: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
     if (this.error !== undefined) return Promise.reject(this.error);
+    const { expiration } = properties;
+    const fault = expiration === undefined ? undefined : expirationFault(expiration);
+    if (fault !== undefined) return Promise.reject(new CodedError('invalid-argument', `invalid expiration '${expiration}': ${fault}`));
     return new Promise((resolve, reject) => {
       const route = this.host.route(exchange, routingKey);
       const image = writeContent(exchange, routingKey, properties, body);
       const outcome = route.queues.length === 0 ? 'unroutable' : 'confirmed';
       this.waiting.push({ resolve, reject, outcome });
-      this.session.publish(route, properties.deliveryMode === persistentMode, image, 0, image.length);
+      const isPersistent = properties.deliveryMode === persistentMode;
+      this.session.publish(route, isPersistent, image, 0, image.length, expiration !== undefined);
     });
   }
 

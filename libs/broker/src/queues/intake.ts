@@ -1,5 +1,6 @@
 import type { Clock } from '@dovecote/ground';
-import type { Arena } from '../storage/arena.js';
+import type { Arena, Chunk } from '../storage/arena.js';
+import { enqueuedAtBytes } from './expiry.js';
 import type { MessageLog } from './message-log.js';
 import type { Route } from './route.js';
 
@@ -22,6 +23,7 @@ export class Intake {
     const { queues } = route;
     if (queues.length === 0) return false;
     const { log, arena } = this;
+    if (isExpiring || route.isTimed) return this.putTimed(route, isPersistent, isExpiring, bytes, start, length);
     if (isPersistent && log !== undefined && route.durableQueues.length > 0) {
       log.appendMessage(route, bytes, start, length);
       const { id } = log.chunk!;
@@ -35,5 +37,30 @@ export class Intake {
     arena.copy(bytes, start, chunk, offset, length);
     for (let i = 0; i < queues.length; i++) queues[i]!.enqueue(id, offset, length);
     return false;
+  }
+
+  /** The same for a message that may expire: the moment at which it came is put in front of its image. */
+  private putTimed(route: Route, isPersistent: boolean, isExpiring: boolean, bytes: Buffer, start: number, length: number): boolean {
+    const { log, arena } = this;
+    const { queues } = route;
+    const now = this.clock.now();
+    const isJournaled = isPersistent && log !== undefined && route.durableQueues.length > 0;
+    let chunk: Chunk;
+    let offset: number;
+    if (isJournaled) {
+      log.appendTimedMessage(route, now, bytes, start, length);
+      chunk = log.chunk!;
+      offset = log.offset;
+    } else {
+      chunk = arena.reserveVolatile(enqueuedAtBytes + length);
+      offset = arena.volatileOffset + enqueuedAtBytes;
+      chunk.bytes.writeUIntBE(now, arena.volatileOffset, enqueuedAtBytes);
+      arena.copy(bytes, start, chunk, offset, length);
+    }
+    for (const queue of queues) {
+      if (isExpiring) queue.beginToExpire();
+      queue.enqueue(chunk.id, offset, length);
+    }
+    return isJournaled;
   }
 }

@@ -81,7 +81,7 @@ const foreign = new Set([
   'x-quorum-initial-group-size',
 ]);
 
-const unbuilt = new Set(['x-consumer-timeout', 'x-message-ttl', 'x-expires', 'x-max-priority', 'x-single-active-consumer']);
+const unbuilt = new Set(['x-consumer-timeout', 'x-max-priority', 'x-single-active-consumer']);
 
 /** Throws for arguments that cannot be, and for those that are not built. */
 export function checkQueueArguments(name: string, virtualHost: string, given: FieldTable): void {

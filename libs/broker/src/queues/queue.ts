@@ -1,9 +1,13 @@
+import type { Clock } from '@dovecote/ground';
 import type { Arena } from '../storage/arena.js';
 import { Bounds } from './bounds.js';
 import type { Consumer } from './consumer.js';
 import { bodyLength } from './content.js';
 import type { DeathReason } from './dead-letter.js';
+import type { Deadlines } from './deadlines.js';
+import { Expiry } from './expiry.js';
 import type { Graveyard } from './graveyard.js';
+import type { Lease } from './lease.js';
 import type { MessageLog } from './message-log.js';
 import type { Owner } from './owner.js';
 import type { QueuePolicy } from './queue-policy.js';
@@ -22,10 +26,11 @@ export interface QueueSettings {
   readonly arguments?: string;
 }
 
-/** What a queue with arguments needs beside a plain one. */
-export interface QueueRules {
-  readonly policy: QueuePolicy;
+/** What a queue needs for its policy, and for messages that expire. */
+export interface QueueWorld {
+  readonly clock: Clock;
   readonly graveyard: Graveyard;
+  readonly deadlines: Deadlines;
 }
 
 /** Deliveries by one queue before the other queues and the sockets have their turn. */
@@ -54,7 +59,10 @@ export class Queue {
   /** Where what dies here goes; undefined drops it. */
   private readonly graveyard: Graveyard | undefined;
   /** There is something to do in a turn although nobody consumes. */
-  private readonly hasChores: boolean;
+  private hasChores: boolean;
+  private expiry: Expiry | undefined;
+  /** Ends the queue when it is not used. */
+  lease: Lease | undefined;
 
   private readonly ready = new ReadyRing();
   private readonly returned = new Returned();
@@ -89,14 +97,15 @@ export class Queue {
     private readonly turn: Turn,
     /** Where the messages of a durable queue are recorded; undefined for all others. */
     readonly log: MessageLog | undefined,
-    rules?: QueueRules,
+    private readonly world: QueueWorld,
+    policy: QueuePolicy | undefined,
   ) {
-    const policy = rules?.policy;
     this.policy = policy;
     const isBounded = policy !== undefined && (policy.maxLength !== Infinity || policy.maxLengthBytes !== Infinity);
     this.bounds = isBounded ? new Bounds(policy) : undefined;
-    this.graveyard = policy?.deadLetterExchange === undefined ? undefined : rules?.graveyard;
+    this.graveyard = policy?.deadLetterExchange === undefined ? undefined : world.graveyard;
     this.hasChores = this.bounds !== undefined;
+    if (policy !== undefined && policy.messageTtlMs !== Infinity) this.beginToExpire();
   }
 
   get id(): number {
@@ -153,6 +162,13 @@ export class Queue {
     }
   }
 
+  /** From now on there are messages here that expire. Must be called before the first of them comes. */
+  beginToExpire(): void {
+    const { clock, deadlines } = this.world;
+    this.expiry ??= new Expiry(this.policy?.messageTtlMs ?? Infinity, clock, deadlines, () => this.wake());
+    this.hasChores = true;
+  }
+
   /** A commit begins with everything that is in the queue now. */
   seal(): void {
     this.isUncommitted = false;
@@ -174,9 +190,12 @@ export class Queue {
 
   /** Gives messages to consumers that can take them. True when it stopped although both are left. */
   dispatch(): boolean {
-    const isCutShort = this.deliverReady();
-    if (!isCutShort && this.bounds !== undefined) this.dropExcess(this.bounds);
-    return isCutShort;
+    if (this.expiry !== undefined) {
+      if (this.deliverUnexpired(this.expiry)) return true;
+    } else if (this.deliverReady()) return true;
+    if (this.bounds !== undefined) this.dropExcess(this.bounds);
+    if (this.expiry !== undefined) this.watchFirst(this.expiry);
+    return false;
   }
 
   private deliverReady(): boolean {
@@ -188,6 +207,11 @@ export class Queue {
       consumer.session.deliver(consumer);
     }
     return true;
+  }
+
+  /** The first message was fetched: another is first. */
+  firstIsGone(): void {
+    if (this.hasChores) this.wake();
   }
 
   /** Does at once what is due anyway, so that what is counted or fetched next is what should be there. */
@@ -264,6 +288,8 @@ export class Queue {
   /** Lets everything go when the queue is deleted; the deletion itself is recorded by the caller. */
   clear(): void {
     this.isDeleted = true;
+    if (this.expiry !== undefined) this.world.deadlines.cancel(this.expiry);
+    if (this.lease !== undefined) this.world.deadlines.cancel(this.lease);
     this.ready.compact(); // during recovery the settled ones are still in there
     this.visible = this.ready.tail;
     this.purge();
@@ -279,6 +305,7 @@ export class Queue {
     const index = this.consumers.indexOf(consumer);
     if (index < 0) return;
     this.consumers.splice(index, 1);
+    if (this.consumers.length === 0) this.lease?.renew();
     if (index < this.turnOfConsumer) this.turnOfConsumer--;
   }
 
@@ -331,6 +358,7 @@ export class Queue {
     const { ready, bounds } = this;
     ready.compact();
     this.visible = this.sealed = this.journaledEnd = ready.tail;
+    this.wake();
     if (bounds === undefined) return;
     for (let position = ready.head; position < ready.tail; position++) {
       const slot = ready.slotAt(position);
@@ -340,6 +368,51 @@ export class Queue {
 
   get deliveredMark(): number {
     return this.recordedBelow;
+  }
+
+  /** The same for a queue in which messages may expire. */
+  private deliverUnexpired(expiry: Expiry): boolean {
+    for (let left = quantum; left > 0; left--) {
+      if (this.messageCount === 0) return false;
+      if (this.isFirstOver(expiry)) {
+        this.take();
+        this.bury('expired', this.takenSequence, this.takenChunk, this.takenOffset);
+        continue;
+      }
+      const consumer = this.nextReadyConsumer();
+      if (consumer !== undefined) {
+        this.take();
+        consumer.session.deliver(consumer);
+        continue;
+      }
+      const below = this.visibleBelow();
+      if (below <= expiry.offeredBelow) return false;
+      expiry.offeredBelow = below; // everything had its chance: look once more at the first
+    }
+    return true;
+  }
+
+  private isFirstOver(expiry: Expiry): boolean {
+    const first = this.returned.first;
+    if (first !== undefined) return expiry.isOver(this.arena.chunks[first.chunk]!.bytes, first.offset, first.sequence);
+    const { ready } = this;
+    const slot = ready.slotAt(ready.head);
+    return expiry.isOver(this.arena.chunks[ready.chunks[slot]!]!.bytes, ready.offsets[slot]!, ready.sequences[slot]!);
+  }
+
+  private watchFirst(expiry: Expiry): void {
+    if (this.messageCount === 0) return;
+    const { ready } = this;
+    const first = this.returned.first;
+    const slot = ready.slotAt(ready.head);
+    const chunk = first === undefined ? ready.chunks[slot]! : first.chunk;
+    expiry.watch(this.arena.chunks[chunk]!.bytes, first === undefined ? ready.offsets[slot]! : first.offset);
+  }
+
+  /** The first sequence that no commit has made visible. */
+  private visibleBelow(): number {
+    const { ready } = this;
+    return this.visible === ready.tail ? this.nextSequence : ready.sequences[ready.slotAt(this.visible)]!;
   }
 
   private dropExcess(bounds: Bounds): void {

@@ -16,6 +16,10 @@ export class Returned {
     return this.heap.length;
   }
 
+  get first(): ReturnedMessage | undefined {
+    return this.heap[0];
+  }
+
   push(message: ReturnedMessage): void {
     const { heap } = this;
     let at = heap.length;

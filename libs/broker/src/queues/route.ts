@@ -7,9 +7,11 @@ export interface Route {
   readonly durableQueues: readonly Queue[];
   /** One of the queues may refuse a message: ask `admit`. */
   readonly hasBounds: boolean;
+  /** One of the queues must know when a message came. */
+  readonly isTimed: boolean;
 }
 
-export const nowhere: Route = { queues: [], durableQueues: [], hasBounds: false };
+export const nowhere: Route = { queues: [], durableQueues: [], hasBounds: false, isTimed: false };
 
 export function routeTo(queues: Iterable<Queue>): Route {
   const unique = [...new Set(queues)];
@@ -18,5 +20,6 @@ export function routeTo(queues: Iterable<Queue>): Route {
     queues: unique,
     durableQueues: unique.filter((queue) => queue.log !== undefined),
     hasBounds: unique.some(({ bounds }) => bounds !== undefined && !bounds.dropsHead),
+    isTimed: unique.some(({ policy }) => policy !== undefined && policy.messageTtlMs !== Infinity),
   };
 }

@@ -83,12 +83,12 @@ export class Session {
 
   /**
    * Publishes the content image `bytes[start .. start + length)`, which is copied before this returns. A persistent message is
-   * written to the journal once for all durable queues of the route.
+   * written to the journal once for all durable queues of the route. `isExpiring` says that it has the property `expiration`.
    */
-  publish(route: Route, isPersistent: boolean, bytes: Buffer, start: number, length: number): void {
+  publish(route: Route, isPersistent: boolean, bytes: Buffer, start: number, length: number, isExpiring = false): void {
     const { host } = this;
     const open = route.hasBounds ? admit(route, host.graveyard, bytes, start) : route;
-    const isJournaled = host.intake.put(open, isPersistent, false, bytes, start, length);
+    const isJournaled = host.intake.put(open, isPersistent, isExpiring, bytes, start, length);
     if (!this.isConfirming) return;
     this.countPublish(isJournaled);
     if (open !== route) this.rejections.push(this.publishedCount);
@@ -119,6 +119,7 @@ export class Session {
 
   /** Fetches one message into `sink.got`; false when the queue is empty. */
   get(queue: Queue, noAck: boolean): boolean {
+    queue.lease?.renew();
     queue.tidy();
     if (queue.messageCount === 0) return false;
     queue.take();
@@ -129,6 +130,7 @@ export class Session {
       this.unacknowledged.push(tag, queue, undefined, takenSequence, takenChunk, takenOffset, takenLength);
       queue.noteOutstanding();
     }
+    queue.firstIsGone();
     this.sink.got(tag, takenWasDelivered, queue.messageCount, bytes, takenOffset, takenLength);
     if (noAck) queue.settle(takenSequence, takenChunk);
     return true;

@@ -3,12 +3,14 @@ import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
 import type { Arena, Chunk } from '../storage/arena.js';
 import { notBuilt, refuseUnbuiltArguments } from './arguments.js';
+import { Deadlines } from './deadlines.js';
 import type { BindingRecord, Checkpoint, Definition } from './definitions.js';
 import { type Binding, bindingId, Exchange, type ExchangeSettings, type ExchangeType, exchangeTypes } from './exchange.js';
 import type { FieldTable } from './field-table.js';
 import type { Gate, GateState } from './gate.js';
 import { Graveyard } from './graveyard.js';
 import { Intake } from './intake.js';
+import { Lease } from './lease.js';
 import type { MessageLog, RecordVisitor } from './message-log.js';
 import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
@@ -61,6 +63,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   readonly clock: Clock;
   readonly intake: Intake;
   readonly graveyard: Graveyard;
+  readonly deadlines: Deadlines;
   private readonly log: MessageLog | undefined;
   private readonly exchanges = new Map<string, Exchange>();
   private readonly queuesByName = new Map<string, Queue>();
@@ -80,6 +83,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     this.log = parts.log;
     this.intake = new Intake(parts.arena, parts.clock, parts.log);
     this.graveyard = new Graveyard(this);
+    this.deadlines = new Deadlines(parts.clock);
     for (const type of exchangeTypes) this.addExchange({ name: `amq.${type}`, type, durable: true, autoDelete: false, internal: false });
   }
 
@@ -166,7 +170,11 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   declareQueue(session: Session, givenName: string, declaration: QueueDeclaration): Queue {
     const name = givenName.replace(/[\r\n]/g, '');
     const existing = this.queuesByName.get(name);
-    if (declaration.passive || existing !== undefined) this.findQueue(session, name).tidy();
+    if (declaration.passive || existing !== undefined) {
+      const found = this.findQueue(session, name);
+      found.lease?.renew();
+      found.tidy();
+    }
     if (declaration.passive) return existing!;
     if (existing !== undefined) {
       if (existing.settings.exclusive !== declaration.exclusive) throw this.locked(name);
@@ -190,6 +198,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     const hasArguments = Object.keys(declaration.arguments).length > 0;
     const settings = hasArguments ? { ...plain, arguments: argumentsText(declaration.arguments) } : plain;
     const queue = this.addQueue(settings, exclusive ? session.owner : undefined);
+    this.startLease(queue);
     if (queue.log !== undefined) this.append({ do: 'declare-queue', queue: settings });
     return queue;
   }
@@ -281,8 +290,10 @@ export class VirtualHost implements SessionHost, RecordVisitor {
 
   // What the journal brings back after a crash, in its order.
 
-  message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number): void {
-    this.queuesById.get(queueId)?.recoverMessage(sequence, chunk.id, offset, length);
+  message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number, isTimed: boolean): void {
+    const queue = this.queuesById.get(queueId);
+    if (isTimed) queue?.beginToExpire();
+    queue?.recoverMessage(sequence, chunk.id, offset, length);
   }
 
   settled(queueId: number, first: number, count: number): void {
@@ -298,7 +309,10 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   finishRecovery(): void {
-    for (const queue of this.queuesByName.values()) queue.finishRecovery();
+    for (const queue of this.queuesByName.values()) {
+      queue.finishRecovery();
+      this.startLease(queue);
+    }
   }
 
   /** Everything that is kept, as it is defined now. */
@@ -378,16 +392,21 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   private addQueue(settings: QueueSettings, owner: Owner | undefined): Queue {
-    const isKept = settings.durable && !settings.exclusive;
+    const log = settings.durable && !settings.exclusive ? this.log : undefined;
     const policy = settings.arguments === undefined ? undefined : parseQueuePolicy(argumentsFrom(settings.arguments));
-    const rules = policy === undefined ? undefined : { policy, graveyard: this.graveyard };
-    const queue = new Queue(settings, owner, this.arena, this.turn, isKept ? this.log : undefined, rules);
+    const queue = new Queue(settings, owner, this.arena, this.turn, log, this, policy);
     this.queuesByName.set(settings.name, queue);
     this.queuesById.set(settings.id, queue);
     if (settings.id >= this.nextQueueId) this.nextQueueId = settings.id + 1;
     owner?.exclusiveQueues.add(queue);
     this.epoch++;
     return queue;
+  }
+
+  private startLease(queue: Queue): void {
+    const expiresMs = queue.policy?.expiresMs ?? Infinity;
+    if (expiresMs === Infinity) return;
+    queue.lease = new Lease(queue, expiresMs, this.clock, this.deadlines, (unused) => this.removeQueue(unused));
   }
 
   private removeQueue(queue: Queue): void {
