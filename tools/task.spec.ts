@@ -90,6 +90,13 @@ onPosix('a program under task.mjs', () => {
     expect(await next(lines, 'SIG')).toBe('SIGTERM');
   });
 
+  it('is asked to stop when npm ends and its shell hands nothing on', async () => {
+    const { task, lines } = start('sh', ['-c', `"${process.execPath}" tools/task.mjs broker; true`], { npm_lifecycle_event: 'start' });
+    await next(lines, 'ready');
+    task.kill('SIGTERM');
+    expect(await next(lines, 'SIG')).toBe('SIGTERM');
+  });
+
   it('leaves the code of the signal it died of', () => {
     expect(runToEnd('broker', 'die').status).toBe(128 + 9);
   });
@@ -105,8 +112,13 @@ function runToEnd(...args: string[]): { readonly stdout: string; readonly stderr
   return spawnSync(process.execPath, ['tools/task.mjs', ...args], { cwd: house, encoding: 'utf8' });
 }
 
-function start(): { readonly task: ChildProcess; readonly lines: Interface; readonly ended: Promise<number | null> } {
-  const task = spawn(process.execPath, ['tools/task.mjs', 'broker'], { cwd: house, stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+function start(
+  command = process.execPath,
+  args = ['tools/task.mjs', 'broker'],
+  environment: Readonly<Record<string, string>> = {},
+): { readonly task: ChildProcess; readonly lines: Interface; readonly ended: Promise<number | null> } {
+  const env = { ...process.env, ...environment };
+  const task = spawn(command, args, { cwd: house, stdio: ['ignore', 'pipe', 'inherit'], detached: true, env });
   const lines = createInterface({ input: task.stdout as NodeJS.ReadableStream });
   return { task, lines, ended: new Promise((resolve) => task.on('exit', resolve)) };
 }

@@ -38,9 +38,11 @@ export class DaemonProcess {
   private readonly child: ChildProcess;
   private heard: () => void = () => undefined;
 
-  /** Starts it with these arguments and in this environment alone. */
-  constructor(args: readonly string[], environment: Readonly<Record<string, string>> = {}) {
-    this.child = spawn(process.execPath, [program, ...args], { env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
+  /** Starts it with these arguments and no environment. `before` is for the shell, in the same process: a limit it must live with. */
+  constructor(args: readonly string[], before?: string) {
+    const command = [process.execPath, program, ...args];
+    const [file, ...rest] = before === undefined ? command : ['/bin/sh', '-c', `${before}; exec "$0" "$@"`, ...command];
+    this.child = spawn(file!, rest, { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });
     running.add(this);
     this.child.stdout!.on('data', (text: Buffer) => this.hear('stdout', text));
     this.child.stderr!.on('data', (text: Buffer) => this.hear('stderr', text));
@@ -52,8 +54,8 @@ export class DaemonProcess {
   }
 
   /** Resolves when clients may come; rejects with what it said when it ended instead. */
-  static async listening(args: readonly string[], environment?: Readonly<Record<string, string>>): Promise<DaemonProcess> {
-    const daemon = new DaemonProcess(args, environment);
+  static async listening(args: readonly string[], before?: string): Promise<DaemonProcess> {
+    const daemon = new DaemonProcess(args, before);
     await daemon.said('stdout', /AMQP listening on .*:\d+\n/);
     return daemon;
   }

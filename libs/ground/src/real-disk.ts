@@ -3,7 +3,7 @@
  * Made once by `realGround`; anyone may call it.
  */
 import { close, fdatasync, fstat, ftruncate, open as openFile, read as readFile, write as writeOne, writev } from 'node:fs';
-import { access, mkdir, open, readdir, rename, rmdir, statfs, unlink } from 'node:fs/promises';
+import { access, mkdir, open, readdir, rename, rmdir, stat, statfs, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setImmediate } from 'node:timers';
 import { type Disk, DiskError, type DiskFile, type DiskLock } from './disk.js';
@@ -23,12 +23,12 @@ export class RealDisk implements Disk {
 
   async makeDirectory(path: string): Promise<void> {
     await attempt(`make the folder ${path}`, async () => {
-      const first = await mkdir(path, { recursive: true });
-      if (first === undefined) return;
-      // A file synced inside is worth nothing while a folder on the way to it may vanish.
-      for (let made = path; ; made = dirname(made)) {
-        await syncFolder(dirname(made));
-        if (made === first || made === dirname(made)) return;
+      const missing: string[] = [];
+      for (let at = path; !(await isFolder(at)); at = dirname(at)) missing.unshift(at);
+      for (const folder of missing) {
+        await makeFolder(folder);
+        // A file synced inside is worth nothing while a folder on the way to it may vanish.
+        await syncFolder(dirname(folder));
       }
     });
   }
@@ -207,6 +207,25 @@ function withoutStart(parts: readonly Uint8Array[], count: number): Uint8Array[]
     skip = Math.max(0, skip - part.length);
   }
   return rest;
+}
+
+/** False where nothing is; a file in the way is the error of whoever makes a folder below it. */
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory() || path === dirname(path);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** One folder, not its parents: Node's own recursion never returns where the system answers ENOENT to every attempt, as /proc does. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST' || !(await isFolder(path))) throw error;
+  }
 }
 
 async function syncFolder(path: string): Promise<void> {

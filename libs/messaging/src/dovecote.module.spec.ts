@@ -692,6 +692,22 @@ describe('the start is refused, with a sentence that says what to do,', () => {
     expect(await withBroker(`embedded:${file}`)).toContain(file);
   });
 
+  it('by the compiler already, when a handler takes something else than its event', () => {
+    class Wrong {
+      // @ts-expect-error An event is no text.
+      @Subscribe(OrderPlaced)
+      handle(_event: string): void {}
+
+      // @ts-expect-error The second argument is the message.
+      @Subscribe(OrderPaid)
+      other(_event: OrderPaid, _message: number): void {}
+    }
+    // @ts-expect-error The key is a text.
+    const decorate = EventMessage('orders.wrong', { key: (event: OrderPlaced) => event.total });
+    expect(Wrong.name).toBe('Wrong');
+    expect(() => decorate(OrderPlaced)).toThrow("OrderPlaced is 'orders.order-placed' already");
+  });
+
   it('when an option makes no sense', async () => {
     expect(await refusal({ options: { service: '' } })).toMatch(/^invalid-options: .* service must be the name/);
     expect(await refusal({ options: { prefetch: 0 } })).toMatch(

@@ -47,10 +47,11 @@ export class MessagingError extends Error {
   }
 }
 
-/** What went wrong, in words, whatever was thrown. */
+/** What went wrong, in words that fit into a sentence of one line, whatever was thrown. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   // A refused connection to a name with several addresses is an AggregateError without a message of its own.
   if (error.message === '' && error instanceof AggregateError) return error.errors.map(reasonOf).join('; ');
-  return error.message === '' ? error.name : error.message;
+  const reason = error.message.replace(/\s+/g, ' ').trim().replace(/\.$/, '');
+  return reason === '' ? error.name : reason;
 }

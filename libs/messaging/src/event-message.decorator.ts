@@ -1,5 +1,5 @@
 import { MessagingError } from './errors.js';
-import { type EventClass, defineEvent } from './event-definition.js';
+import { type EventClass, defineEvent, eventDefinitionOf } from './event-definition.js';
 import { TYPE_BYTES_MAX } from './limits.js';
 
 export interface EventMessageOptions<E extends object> {
@@ -26,6 +26,13 @@ export function EventMessage<E extends object>(type: string, options: EventMessa
       throw new MessagingError(
         'invalid-event',
         `@EventMessage('${type}') on ${eventClass.name}: the type must be words of letters, digits, - and _ with dots between, at most ${TYPE_BYTES_MAX} bytes, such as 'orders.order-placed'.`,
+      );
+    }
+    const known = eventDefinitionOf(eventClass);
+    if (known !== undefined) {
+      throw new MessagingError(
+        'invalid-event',
+        `${eventClass.name} is '${known.type}' already: an event class has one @EventMessage, not also '${type}'.`,
       );
     }
     const version = options.version ?? 1;

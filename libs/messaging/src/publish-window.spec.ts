@@ -208,6 +208,7 @@ describe('envelopes on AMQP', () => {
       'cloudEvents:type': 'paid',
       'cloudEvents:dataversion': '0',
       count: 3,
+      'x-delivery-count': 2,
       isTest: true,
       table: {},
       none: null,

@@ -1,5 +1,6 @@
 /**
- * The page of the notification sample: shows the snapshots that arrive over /api/live, and turns clicks into requests. Keeps nothing: a reload shows the same.
+ * The page of the notification sample: shows the snapshots that arrive over /api/live, and turns clicks into requests. Keeps nothing: a reload
+ * shows the same.
  */
 import { Charts } from './charts.js';
 import { events, format, tell } from './story.js';
@@ -7,8 +8,9 @@ import { Wires } from './wires.js';
 
 const LOADS = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000];
 const FEED_MAX = 40;
-/** More than this many new lines in a quarter of a second cannot be read. */
-const NEW_LINES_MAX = 6;
+/** More than this many new lines in a quarter of a second cannot be read, and movement only blurs them. */
+const NEW_LINES_MAX = 4;
+const MOVING_LINES_MAX = 2;
 const SNAPSHOT_MS = 250;
 const QUEUE_SLOTS = 28;
 /** A notification that comes later than this has waited, and says so. */
@@ -16,12 +18,12 @@ const LATE_MS = 1_500;
 
 const SENDERS = {
   posts: 'PostPublished',
-  groups: 'MemberJoinedGroup',
+  groups: 'MemberJoined',
   likes: 'PostLiked',
   orders: 'OrderPlaced',
   payments: 'PaymentReceived',
 };
-const NOTIFIERS = { 'notifications-1': 'Notification service', 'notifications-2': 'Second notification service' };
+const NOTIFIERS = { 'notifications-1': 'Notification service', 'notifications-2': 'Another one' };
 
 const get = (id) => document.getElementById(id);
 const cards = new Map();
@@ -37,7 +39,8 @@ function build() {
   for (const [name, event] of Object.entries(SENDERS)) addCard(get('senders'), name, title(name), event, 'send');
   addCard(get('middle'), 'broker', 'Broker', 'built in · AMQP 0-9-1 · fsync');
   get('middle').querySelector('.card').insertAdjacentHTML('beforeend', queueMarkup());
-  for (const [name, label] of Object.entries(NOTIFIERS)) addCard(get('notifiers'), name, label, 'reads from the same queue');
+  for (const [name, label] of Object.entries(NOTIFIERS))
+    addCard(get('notifiers'), name, label, name.endsWith('1') ? 'sends what people should hear' : 'start it, and the two share the work');
   for (const name of Object.keys(SENDERS)) wires.add(name, cards.get(name).element, cards.get('broker').element);
   for (const name of Object.keys(NOTIFIERS)) wires.add(name, cards.get('broker').element, cards.get(name).element);
   wires.lay();
@@ -76,7 +79,12 @@ function connect() {
   live.addEventListener('open', () => link('live', 'Live'));
   // EventSource asks again by itself; until somebody answers, what is shown is old.
   live.addEventListener('error', () => link('gone', 'No answer. Is it still running? Start it with npm start.'));
-  live.addEventListener('history', (message) => charts.set(JSON.parse(message.data)));
+  live.addEventListener('past', (message) => {
+    const { points, notifications } = JSON.parse(message.data);
+    charts.set(points);
+    get('feed').replaceChildren();
+    notifications.forEach(addNotification);
+  });
   live.addEventListener('snapshot', (message) => show(JSON.parse(message.data)));
 }
 
@@ -90,8 +98,9 @@ function show(snapshot) {
   showStory(snapshot);
   showQueue(snapshot);
   for (const process of snapshot.processes) showProcess(process, snapshot);
-  cards.get('broker').element.classList.toggle('foreign', !snapshot.isBrokerOurs);
+  if (!snapshot.isBrokerOurs) showForeignBroker();
   showControls(snapshot);
+  get('feed').classList.toggle('still', snapshot.notifications.length > MOVING_LINES_MAX);
   for (const notification of snapshot.notifications.slice(-NEW_LINES_MAX)) addNotification(notification);
   if (snapshot.point) showPoint(snapshot.point);
   last = snapshot;
@@ -103,14 +112,16 @@ function showCounters({ counters }) {
 }
 
 function showStory(snapshot) {
-  const { mood, text, action } = tell(snapshot);
+  const { mood, text, action } = tell(snapshot, isGrowing());
   const story = get('story');
   story.parentElement.dataset.mood = mood;
   if (story.textContent !== text) story.textContent = text;
   const key = action ? `${action.label} ${action.start ?? action.kill}` : '';
   const place = get('action');
-  if (place.dataset.key === key) return;
-  place.dataset.key = key;
+  if (place.dataset.key === mood + key) return;
+  place.dataset.key = mood + key;
+  // Who listens instead of looking hears the sentence when the situation changes, not with every number in it.
+  get('story-heard').textContent = text;
   place.replaceChildren();
   if (!action) return;
   const button = document.createElement('button');
@@ -118,6 +129,12 @@ function showStory(snapshot) {
   button.textContent = action.label;
   button.addEventListener('click', () => ask(action.start ? `processes/${action.start}/start` : `processes/${action.kill}/kill`));
   place.append(button);
+}
+
+/** Compared with two seconds ago. */
+function isGrowing() {
+  const [before, now] = [charts.points.at(-5), charts.points.at(-1)];
+  return before !== undefined && now.depth > before.depth + 20;
 }
 
 function showQueue({ queue }) {
@@ -145,12 +162,19 @@ function showProcess({ name, state, pid, count }, snapshot) {
   card.send.disabled = !isUp;
   const news = card.total === undefined ? 0 : count - card.total;
   card.total = count;
+  if (name === 'notifications-2') card.says.textContent = isUp ? 'the two share the work' : 'start it, and the two share the work';
   if (name === 'broker') return;
   card.count.textContent = format(count);
   card.unit.textContent = name in SENDERS ? 'sent' : 'handled';
   const broker = snapshot.processes.find((process) => process.name === 'broker');
   wires.set(name, isUp && (broker === undefined || broker.state === 'running'));
   if (news > 0) wires.travel(name, news, name in SENDERS ? name : 'notifications', SNAPSHOT_MS);
+}
+
+function showForeignBroker() {
+  const { element, says } = cards.get('broker');
+  element.classList.add('foreign');
+  says.textContent = 'another one, as --broker-url said';
 }
 
 function showControls({ load, pace }) {
@@ -180,11 +204,13 @@ function addNotification({ type, to, text, waitedMs, by }) {
   const kind = type.split('.')[0];
   const line = document.createElement('li');
   line.className = `kind-${kind}`;
-  line.innerHTML = `<svg class="icon" aria-hidden="true"><use href="#icon-${kind}" /></svg><p><b></b> <span></span></p><small></small>`;
+  line.innerHTML = '<svg class="icon" aria-hidden="true"><use /></svg><p><b></b> <span></span></p><small></small>';
+  line.querySelector('use').setAttribute('href', `#icon-${kind}`);
   line.querySelector('b').textContent = to;
   line.querySelector('span').textContent = text;
   const waited = line.querySelector('small');
-  waited.textContent = `${after(waitedMs)}${last?.processes.every(({ name, state }) => name !== 'notifications-2' || state === 'running') ? ` · ${by.slice(-1)}` : ''}`;
+  waited.textContent = after(waitedMs);
+  line.title = `sent by ${by}`;
   waited.classList.toggle('late', waitedMs > LATE_MS);
   get('feed').prepend(line);
   while (get('feed').children.length > FEED_MAX) get('feed').lastElementChild.remove();

@@ -6,8 +6,8 @@ export function events(count) {
   return `${format(count)} ${count === 1 ? 'event' : 'events'}`;
 }
 
-/** `mood` is the colour of the sentence: calm, waiting or bad. `action` is the button that goes with it. */
-export function tell(snapshot) {
+/** `mood` is the colour of the sentence: calm, waiting or bad. `action` is the button that goes with it. `isGrowing` says that the queue is. */
+export function tell(snapshot, isGrowing) {
   const { counters, queue, load } = snapshot;
   const depth = queue?.ready ?? 0;
   const state = Object.fromEntries(snapshot.processes.map((process) => [process.name, process.state]));
@@ -20,9 +20,13 @@ export function tell(snapshot) {
     state.broker !== undefined && state.broker !== 'running' && brokerIsDead(counters),
     working.length === 0 && Object.values(state).includes('starting') && waiting('A notification service is starting.'),
     working.length === 0 && nobodyListens(depth),
-    depth > 200 && load * Math.max(snapshot.pace, 0.2) > 20_000 * working.length && tooSlow(depth, working.length, state),
-    depth > 50 && waiting(`Catching up: ${events(depth)} to go. Nothing was lost while nobody listened.`),
-    dead && waiting(`The ${dead.name} service is down. The others do not notice.`, { start: dead.name, label: 'Start it again' }),
+    depth > 100 && isGrowing && tooSlow(depth, working.length, state),
+    depth > 100 && waiting(`Catching up: ${events(depth)} to go, and none is lost.`),
+    dead &&
+      waiting(`The ${dead.name} service is down. The others do not notice; what it had not had confirmed died with it.`, {
+        start: dead.name,
+        label: 'Start it again',
+      }),
     working.length === 2 && calm('Two notification services share the work: each event goes to one of them. Kill either one.'),
     load === 0 && calm('All quiet. Send an event from one of the services, or start a steady load.'),
   ].find(Boolean);
@@ -49,7 +53,9 @@ function nobodyListens(depth) {
 
 function tooSlow(depth, working, state) {
   if (working === 2)
-    return waiting(`More comes in than two notification services can send: ${events(depth)} wait. Lower the load, or let them wait.`);
+    return waiting(
+      `More comes in than two notification services can send: ${events(depth)} wait. Lower the load, or let a notification take less time.`,
+    );
   const idle = state['notifications-1'] === 'running' ? 'notifications-2' : 'notifications-1';
   return waiting(`More comes in than one notification service can send: ${events(depth)} wait.`, {
     start: idle,

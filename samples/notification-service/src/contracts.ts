@@ -16,8 +16,8 @@ export class PostPublished {
   ) {}
 }
 
-@EventMessage('groups.member-joined', { key: (event: MemberJoinedGroup) => event.groupId })
-export class MemberJoinedGroup {
+@EventMessage('groups.member-joined', { key: (event: MemberJoined) => event.groupId })
+export class MemberJoined {
   constructor(
     readonly groupId: string,
     readonly group: string,

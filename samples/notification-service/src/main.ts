@@ -3,23 +3,36 @@
  * again. Nothing outlives this process, however it ends.
  */
 import { type Page, openPage } from './page/open-page.js';
+import { Refusal } from './refusal.js';
 import { sentence } from './sentence-logger.js';
 import { type Settings, USAGE, readSettings } from './settings.js';
-import { Refusal } from './stage/child.js';
 import { DataFolder } from './stage/data-folder.js';
 import { Stage } from './stage/stage.js';
+
+/** A terminal and npm both hand on the same Ctrl-C. */
+const SAME_KEY_MS = 500;
 
 async function main(): Promise<void> {
   const settings = readSettings(process.argv.slice(2), process.env);
   if (settings === undefined) return console.log(USAGE);
 
   const folder = await DataFolder.claim(settings.data, settings.home, settings.isKept);
-  const stage = new Stage({ ...settings, folder, say: (line) => console.error(line) });
-  const running = { folder, stage, page: undefined as Page | undefined };
-  stopOnSignals(running);
-  await stage.start();
-  running.page = await openPage({ stage, facts: folder.facts, port: settings.port });
-  introduce(settings, running.page, stage, folder);
+  const stage = new Stage({ ...settings, env: process.env, folder, say: (line) => console.error(line) });
+  let page: Page | undefined;
+  const stop = async () => {
+    await Promise.all([page?.close(), stage.stop()]);
+    await folder.release();
+  };
+  stopOnSignals(stage, stop);
+  try {
+    await stage.start();
+    page = await openPage({ stage, facts: folder.facts, port: settings.port });
+  } catch (error) {
+    if (stage.isStopping) return;
+    await stop();
+    throw error;
+  }
+  introduce(settings, page, stage, folder);
 }
 
 function introduce(settings: Settings, page: Page, stage: Stage, folder: DataFolder): void {
@@ -37,21 +50,19 @@ function introduce(settings: Settings, page: Page, stage: Stage, folder: DataFol
 }
 
 /** The first signal stops everything in order, the next one at once. */
-function stopOnSignals(running: { readonly folder: DataFolder; readonly stage: Stage; readonly page: Page | undefined }): void {
-  let isStopping = false;
-  const stop = async () => {
-    if (isStopping) {
-      running.stage.killAll();
+function stopOnSignals(stage: Stage, stop: () => Promise<void>): void {
+  let firstMs = Number.NEGATIVE_INFINITY;
+  const signalled = () => {
+    if (stage.isStopping) {
+      if (performance.now() - firstMs < SAME_KEY_MS) return;
+      stage.killAll();
       process.exit(1);
     }
-    isStopping = true;
+    firstMs = performance.now();
     console.log('Stopping.');
-    await running.page?.close();
-    await running.stage.stop();
-    await running.folder.release();
-    process.exit(0);
+    void stop().then(() => process.exit(0));
   };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop());
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, signalled);
 }
 
 try {

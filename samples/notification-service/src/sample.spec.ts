@@ -220,6 +220,13 @@ describe('the notification sample', () => {
       expect(run.output).toContain(`port ${port} is taken`);
       expect(run.output.trim().split('\n')).toHaveLength(8);
 
+      for (const path of ['', 'page.js', 'page.css', 'uplot/uPlot.iife.min.js']) {
+        expect((await fetch(`http://127.0.0.1:${run.port}/${path}`)).status).toBe(200);
+      }
+      const live = (await fetch(`http://127.0.0.1:${run.port}/api/live`)).body?.getReader();
+      expect(new TextDecoder().decode((await live?.read())?.value)).toContain('event: past');
+      await live?.cancel();
+
       const again = await run.post('processes/notifications-1/start');
       expect({ status: again.status, ...((await again.json()) as object) }).toMatchObject({
         status: 409,

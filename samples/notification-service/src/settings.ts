@@ -1,7 +1,7 @@
 /** What can be said to `npm start`. Read once, checked once; what is wrong is answered with a sentence. */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Refusal } from './stage/child.js';
+import { Refusal } from './refusal.js';
 import { LOAD_MAX } from './stage/stage.js';
 
 export const USAGE = `npm start -- [options]

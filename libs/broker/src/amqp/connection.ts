@@ -17,7 +17,8 @@ import type { ConnectionMethodName, MethodName } from './methods.js';
 import { type BlockPool, Output } from './output.js';
 import { isProtocolHeader, ourProtocolHeader, protocolHeaderBytes, strangerOn } from './protocol-header.js';
 import { publishId } from './publisher.js';
-import { AmqpError, erlangSnippet, replyByBrokerCode, replyCodes, type ReplyName, replyText } from './replies.js';
+import type { RouteCache } from './route-cache.js';
+import { AmqpError, erlangSnippet, logText, replyByBrokerCode, replyCodes, type ReplyName, replyText, shortText } from './replies.js';
 
 /** Replies that a peer does not read: above this its socket is not read either. */
 const unsentBytesMax = 4 * 1024 * 1024;
@@ -38,6 +39,7 @@ export interface ConnectionParts {
   readonly authenticator: Authenticator;
   readonly limits: AmqpLimits;
   readonly pool: BlockPool;
+  readonly routes: RouteCache;
   readonly log: (line: string) => void;
   /** Called once, when the socket is gone. */
   readonly gone: (connection: Connection) => void;
@@ -57,6 +59,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   readonly random: Random;
   readonly deliveries: DeliveryWriter;
   readonly messageBytesMax: number;
+  readonly routes: RouteCache;
   payloadBytesMax = 0;
   private state: 'greeting' | 'handshake' | 'running' | 'closing' | 'closed' = 'greeting';
   private readonly output: Output;
@@ -84,6 +87,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
     this.name = `${socket.remoteAddress}:${socket.remotePort}`;
     this.host = host;
     this.random = parts.random;
+    this.routes = parts.routes;
     this.messageBytesMax = limits.messageBytesMax;
     this.owner = host.createOwner();
     this.output = new Output(socket, host.turn, parts.pool, () => this.becomeSlow());
@@ -138,6 +142,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   close(reply: ReplyName, explanation: string): void {
     if (this.state === 'greeting') this.socket.destroy();
     else this.closeWith(reply, explanation, nothingFails);
+    this.output.flush(); // there may be no further turn
   }
 
   destroy(): void {
@@ -453,7 +458,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
 
   private closeWith(reply: ReplyName, explanation: string, method: FailingMethod): void {
     if (this.state === 'closing' || this.state === 'closed') return;
-    if (reply !== 'connection-forced') this.parts.log(`${this.name}: closed, ${replyText(reply, explanation)}`);
+    if (reply !== 'connection-forced') this.parts.log(logText(`${this.name}: closed, ${replyText(reply, explanation)}`));
     this.state = 'closing';
     this.end();
     this.send('connection.close', closeValues(reply, explanation, method), 0);
@@ -508,7 +513,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   private tellBlocked(): void {
     if (this.host.gate !== 'blocked' || this.isBlockedTold || !this.handshake.isToldOfBlocks) return;
     this.isBlockedTold = true;
-    this.send('connection.blocked', { reason: this.host.gateReason.slice(0, 200) }, 0);
+    this.send('connection.blocked', { reason: shortText(this.host.gateReason) }, 0);
   }
 
   /** The peer reads more slowly than we write: no more deliveries, and in the end nothing more from it either. */

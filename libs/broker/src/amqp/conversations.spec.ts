@@ -165,6 +165,11 @@ const onChannel: readonly Conversation[] = [
     [refused(404, noExchange, 60, 40)],
   ],
   [
+    'a routing key that is not UTF-8',
+    [frame(1, 1, Buffer.concat([bytes(0, 60, 0, 40, 0, 0, 0, 200), Buffer.alloc(200, 0xff), bytes(0)])), header(0)],
+    closed(501, 'FRAME_ERROR - Malformed UTF-8 in shortstr', 60, 40),
+  ],
+  [
     'an expiration that is no number',
     [publish({}, '', { expiration: 'foo' })],
     [refused(406, "PRECONDITION_FAILED - invalid expiration 'foo': no_integer", 60, 40)],

@@ -3,7 +3,7 @@ import { frameBytesMin, type AmqpLimits } from './limits.js';
 import { type Authenticator, mechanisms, readCredentials } from './login.js';
 import type { Arguments } from './method-codec.js';
 import type { ConnectionMethodName, MethodName } from './methods.js';
-import { AmqpError } from './replies.js';
+import { AmqpError, logText } from './replies.js';
 
 /**
  * The first words of a connection, after its protocol header:
@@ -88,7 +88,7 @@ export class Handshake {
     this.readClientProperties(values.clientProperties);
     const { user, password } = readCredentials(values.mechanism, values.response);
     if (!parts.authenticator.login(user, password, parts.remoteAddress)) {
-      parts.log(`login refused: user '${printable(user)}' from ${parts.remoteAddress} (${values.mechanism})`);
+      parts.log(`login refused: user '${logText(user.slice(0, 100))}' from ${parts.remoteAddress} (${values.mechanism})`);
       if (!this.isToldOfRefusal) return 'refused';
       const explanation = `Login was refused using authentication mechanism ${values.mechanism}. For details see the broker logfile.`;
       throw new AmqpError('access-refused', explanation);
@@ -107,7 +107,7 @@ export class Handshake {
     this.isToldOfBlocks = has('connection.blocked');
     this.isToldOfRefusal = has('authentication_failure_close');
     const name = properties['connection_name'];
-    if (typeof name === 'string') this.clientName = printable(name);
+    if (typeof name === 'string') this.clientName = logText(name.slice(0, 100));
   }
 
   private tune(values: Arguments<'connection.tune-ok'>): 'going-on' {
@@ -135,9 +135,4 @@ function checkNegotiated(what: string, value: number, min: number, max: number):
     throw new AmqpError('not-allowed', `negotiated ${what} = ${detail} is higher than the maximum allowed value (${max})`);
   }
   if (value < min) throw new AmqpError('not-allowed', `negotiated ${what} = ${value} is lower than the minimum allowed value (${min})`);
-}
-
-/** A stranger's text, fit for a log line. */
-function printable(text: string): string {
-  return text.slice(0, 100).replace(/[^\x20-\x7e\u00a0-\uffff]/g, '?');
 }

@@ -1,12 +1,14 @@
+import { isUtf8 } from 'node:buffer';
 import { frameEnd, frameOverheadBytes, propertiesEnd, propertiesStart } from '../queues/content.js';
 import { expirationFault } from '../queues/expiry.js';
-import { findField, MalformedError } from '../queues/field-table.js';
+import { findField, longValue, MalformedError, nestedValue, valueBytesByTag } from '../queues/field-table.js';
 import { checkProperties, findProperty, propertyFlags } from '../queues/properties.js';
 import { nowhere, type Route } from '../queues/route.js';
 import type { Session } from '../queues/session.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
-import { sameBytes, viewOf } from '../small-copy.js';
+import { viewOf } from '../small-copy.js';
 import { AmqpError } from './replies.js';
+import type { RouteCache } from './route-cache.js';
 
 /**
  * What a channel publishes: method, header and body become one content image (queues/content.ts) and go to the session.
@@ -14,7 +16,7 @@ import { AmqpError } from './replies.js';
  *   idle → (basic.publish) → header → (content header) → body → (the last body frame) → idle
  *
  * A publish whose frames all lie in one chunk goes through `takeFast`: its bytes are the image, nothing is gathered and nothing is
- * decoded as long as exchange, key and bits are those of the publish before. Any other is gathered, with memory that grows with
+ * decoded as long as exchange, key and bits are those of a publish before. Any other is gathered, with memory that grows with
  * what has come and not with what was announced.
  */
 export const publishId = 0x003c_0028;
@@ -49,6 +51,7 @@ const bits = { mandatory: 1, immediate: 2 } as const;
 export interface PublisherLine {
   readonly user: string;
   readonly messageBytesMax: number;
+  readonly routes: RouteCache;
   /** The most that fits into one frame. */
   readonly payloadBytesMax: number;
   /** Counts memory for unfinished bodies; throws when the connection has too much of it. */
@@ -59,13 +62,6 @@ export interface PublisherLine {
 
 export class Publisher {
   stage: 'idle' | 'header' | 'body' = 'idle';
-  /** Exchange, key and bits of the last publish, as they came, and where it led. */
-  private readonly lastRouting = Buffer.allocUnsafe(routingBytesMax + 4);
-  private readonly lastRoutingView = viewOf(this.lastRouting);
-  private lastRoutingBytes = 0;
-  private route: Route = nowhere;
-  private routeEpoch = 0;
-
   private image = Buffer.alloc(0);
   private imageBytes = 0;
   private wholeBytes = 0;
@@ -87,22 +83,19 @@ export class Publisher {
     if (contentEnd === at) return at;
     const routingBytes = view.getUint32(at + 3) - 6;
     const start = at + 13;
-    if (
-      routingBytes === this.lastRoutingBytes &&
-      this.host.epoch === this.routeEpoch &&
-      sameBytes(this.lastRouting, this.lastRoutingView, 0, bytes, view, start, routingBytes)
-    ) {
+    const route = this.line.routes.find(bytes, view, start, routingBytes);
+    if (route === undefined) {
+      if (3 + bytes[start]! + (bytes[start + 1 + bytes[start]!] ?? 0) !== routingBytes) return at;
+    } else {
       const header = start + routingBytes + 1;
-      const mode = deliveryMode(bytes, header + headerBytesMin - 2, header + 7 + view.getUint32(header + 3));
-      if (mode >= 0 && (this.route !== nowhere || this.lastRouting[routingBytes - 1] === 0)) {
-        this.session.publish(this.route, mode === 2, bytes, start, contentEnd - start);
+      const mode = plainDeliveryMode(bytes, view, header + headerBytesMin - 2, header + 7 + view.getUint32(header + 3));
+      if (mode >= 0 && (route !== nowhere || bytes[start + routingBytes - 1] === 0)) {
+        this.session.publish(route, mode === 2, bytes, start, contentEnd - start);
         return contentEnd;
       }
-    } else if (start + routingBytes > end || 3 + bytes[start]! + (bytes[start + 1 + bytes[start]!] ?? 0) !== routingBytes) {
-      return at;
     }
     this.fastEnd = contentEnd;
-    this.publishImage(bytes, start, contentEnd - start, routingBytes);
+    this.publishImage(bytes, view, start, contentEnd - start, routingBytes);
     return contentEnd;
   }
 
@@ -206,37 +199,35 @@ export class Publisher {
     const { image, imageBytes } = this;
     const routingBytes = 3 + image[0]! + image[1 + image[0]!]!;
     this.reset();
-    this.publishImage(image, 0, imageBytes, routingBytes);
+    this.publishImage(image, viewOf(image), 0, imageBytes, routingBytes);
   }
 
-  private publishImage(bytes: Buffer, start: number, length: number, routingBytes: number): void {
+  private publishImage(bytes: Buffer, view: DataView, start: number, length: number, routingBytes: number): void {
     const flags = bytes[start + routingBytes - 1]!;
     // The other bits are ours, to mark what we wrote ourselves.
     if (flags > (bits.mandatory | bits.immediate)) bytes[start + routingBytes - 1] = flags & (bits.mandatory | bits.immediate);
     if ((flags & bits.immediate) !== 0) throw new AmqpError('not-implemented', 'immediate=true');
-    this.findRoute(bytes, start, routingBytes);
+    const route = this.findRoute(bytes, view, start, routingBytes);
     const isPersistent = this.checkContent(bytes, propertiesStart(bytes, start), propertiesEnd(bytes, start));
-    if ((flags & bits.mandatory) !== 0 && this.route.queues.length === 0) {
+    if ((flags & bits.mandatory) !== 0 && route === nowhere) {
       this.line.returnMessage(this.channel, bytes, start, length);
     }
     const isExpiring = (bytes.readUInt16BE(propertiesStart(bytes, start)) & propertyFlags.expiration) !== 0;
-    this.session.publish(this.route, isPersistent, bytes, start, length, isExpiring);
+    this.session.publish(route, isPersistent, bytes, start, length, isExpiring);
   }
 
-  private findRoute(bytes: Buffer, start: number, routingBytes: number): void {
-    const { host, lastRouting } = this;
-    if (
-      routingBytes === this.lastRoutingBytes &&
-      host.epoch === this.routeEpoch &&
-      bytes.compare(lastRouting, 0, routingBytes, start, start + routingBytes) === 0
-    ) {
-      return;
-    }
+  private findRoute(bytes: Buffer, view: DataView, start: number, routingBytes: number): Route {
+    const { routes } = this.line;
+    const known = routes.find(bytes, view, start, routingBytes);
+    if (known !== undefined) return known;
     const keyAt = start + 1 + bytes[start]!;
-    this.lastRoutingBytes = 0;
-    this.route = host.route(bytes.toString('utf8', start + 1, keyAt), bytes.toString('utf8', keyAt + 1, start + routingBytes - 1));
-    this.routeEpoch = host.epoch;
-    this.lastRoutingBytes = bytes.copy(lastRouting, 0, start, start + routingBytes);
+    const exchange = bytes.subarray(start + 1, keyAt);
+    const key = bytes.subarray(keyAt + 1, start + routingBytes - 1);
+    // What is not UTF-8 would not come out as it went in: it grows when it is written again.
+    if (!isUtf8(exchange) || !isUtf8(key)) throw new MalformedError('Malformed UTF-8 in shortstr');
+    const route = this.host.route(exchange.toString('utf8'), key.toString('utf8'));
+    routes.keep(bytes, view, start, routingBytes, route);
+    return route;
   }
 
   /** Refuses what is wrong or not built; says whether the message is persistent. */
@@ -285,14 +276,18 @@ export class Publisher {
   }
 }
 
-/** The delivery mode (0 when absent) of properties that need no other look; -1 for those that do, or that are not sound. */
-function deliveryMode(bytes: Buffer, flagsAt: number, end: number): number {
-  const flags = (bytes[flagsAt]! << 8) | bytes[flagsAt + 1]!;
-  if ((flags & ~passedFlags) !== 0) return -1;
+/**
+ * The delivery mode (0 when absent) of properties that need no other look; -1 for those that do, or that are not sound. What
+ * stands behind the end of the chunk reads as undefined and makes `at` a NaN, which is not the end.
+ */
+function plainDeliveryMode(bytes: Buffer, view: DataView, flagsAt: number, end: number): number {
+  const flags = view.getUint16(flagsAt);
+  if ((flags & ~(passedFlags | propertyFlags.headers)) !== 0) return -1;
   let at = flagsAt + 2;
   let mode = 0;
   if ((flags & propertyFlags.contentType) !== 0) at += 1 + bytes[at]!;
   if ((flags & propertyFlags.contentEncoding) !== 0) at += 1 + bytes[at]!;
+  if ((flags & propertyFlags.headers) !== 0) at = plainHeadersEnd(bytes, view, at, end);
   if ((flags & propertyFlags.deliveryMode) !== 0) mode = bytes[at++]!;
   if ((flags & propertyFlags.priority) !== 0) at++;
   if ((flags & propertyFlags.correlationId) !== 0) at += 1 + bytes[at]!;
@@ -302,6 +297,26 @@ function deliveryMode(bytes: Buffer, flagsAt: number, end: number): number {
   if ((flags & propertyFlags.appId) !== 0) at += 1 + bytes[at]!;
   if ((flags & propertyFlags.clusterId) !== 0) at += 1 + bytes[at]!;
   return at === end ? mode : -1;
+}
+
+const letterC = 0x43;
+
+/** Where a sound table of simple values ends; NaN for one with values inside values, with an end beyond `end`, or with a field CC or BCC. */
+function plainHeadersEnd(bytes: Buffer, view: DataView, start: number, end: number): number {
+  if (!(start + 4 <= end)) return NaN;
+  const tableEnd = start + 4 + view.getUint32(start);
+  if (tableEnd > end) return NaN;
+  let at = start + 4;
+  while (at < tableEnd) {
+    const nameBytes = bytes[at]!;
+    const tagAt = at + 1 + nameBytes;
+    if (tagAt >= tableEnd || (nameBytes <= 3 && bytes[tagAt - 1] === letterC && bytes[tagAt - 2] === letterC)) return NaN;
+    const size = valueBytesByTag[bytes[tagAt]!]!;
+    if (size < nestedValue) at = tagAt + 1 + size;
+    else if (size === longValue && tagAt + 5 <= tableEnd) at = tagAt + 5 + view.getUint32(tagAt + 1);
+    else return NaN;
+  }
+  return at === tableEnd ? tableEnd : NaN;
 }
 
 function shortString(bytes: Buffer, at: number): string | undefined {

@@ -72,12 +72,21 @@ export class AmqpError extends Error {
 
 /** `NOT_FOUND - no queue 'q' in vhost '/'`, cut to the 255 bytes that fit. */
 export function replyText(reply: ReplyName, explanation: string): string {
-  const text = `${reply.replaceAll('-', '_').toUpperCase()} - ${explanation}`;
+  return shortText(`${reply.replaceAll('-', '_').toUpperCase()} - ${explanation}`);
+}
+
+/** As much of a text as fits into a shortstr. */
+export function shortText(text: string): string {
   if (Buffer.byteLength(text) <= 255) return text;
   let length = 255;
   const bytes = Buffer.from(text);
   while ((bytes[length]! & 0xc0) === 0x80) length--; // not in the middle of a character
   return bytes.toString('utf8', 0, length);
+}
+
+/** A text with words of a stranger in it, fit for one line of a log. */
+export function logText(text: string): string {
+  return text.slice(0, 300).replace(/[^\x20-\x7e\u00a0-\uffff]/g, '?');
 }
 
 /** The first bytes of a payload as Erlang prints a binary, because that is what RabbitMQ's texts show. */

@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { Clock } from '@dovecote/ground';
 import { SeededRandom } from '@dovecote/ground/testing';
+import type { FieldTable } from '../queues/field-table.js';
+import type { MessageProperties } from '../queues/properties.js';
 import { AmqpWorld } from './amqp-world.js';
 import { Heartbeat } from './heartbeat.js';
 import { frame, handshake, header, method, openChannel, publish, type ScriptedClient, startOk, tuneOk } from './scripted-client.js';
@@ -79,6 +81,103 @@ describe('a long session', () => {
     }
     expect(differing).toEqual([]);
     expect(await converse([...longSession].map((byte) => Buffer.from([byte])))).toEqual(whole);
+  });
+});
+
+describe('the fast lane', () => {
+  const tables: readonly FieldTable[] = [
+    {},
+    { a: 1, b: 'text', c: true },
+    { nested: { d: [1] } },
+    { CC: 'x' },
+    { aCC: 1, BCC: 2 },
+    { xCC: null },
+  ];
+
+  /** A publish with random properties, some of them broken by a changed byte, and a plain one that goes the same way. */
+  function randomPublish(random: SeededRandom): { message: Buffer; plain: Buffer } {
+    const maybe = <Value>(value: Value): Value | undefined => (random.below(3) === 0 ? value : undefined);
+    const properties: MessageProperties = {
+      contentType: maybe('text/plain'),
+      contentEncoding: maybe(''),
+      headers: maybe(tables[random.below(tables.length)]!),
+      deliveryMode: maybe(random.below(2) === 0 ? 1 : 2),
+      priority: maybe(5),
+      correlationId: maybe('correlation'),
+      replyTo: maybe(['queue', 'amq.rabbitmq.reply-to'][random.below(2)]!),
+      expiration: random.below(20) === 0 ? '5' : undefined,
+      messageId: maybe('id'),
+      timestamp: maybe(9),
+      type: maybe('type'),
+      userId: maybe(random.below(8) === 0 ? 'other' : 'guest'),
+      appId: maybe('app'),
+      clusterId: maybe('cluster'),
+    };
+    const to = {
+      exchange: ['', 'x'][random.below(2)]!,
+      routingKey: ['q', 'a.b', 'none'][random.below(3)]!,
+      mandatory: random.below(4) === 0,
+    };
+    const bytes = publish(to, 'b'.repeat(random.below(4) * 30), properties);
+    const end = method('basic.publish', to).length + 20 + random.below(40);
+    if (random.below(4) === 0 && end < bytes.length) bytes[end]! ^= 1 << random.below(8);
+    return { message: bytes, plain: publish(to, '') };
+  }
+
+  it('takes and refuses exactly what the slow one does', async () => {
+    const random = new SeededRandom('lanes');
+    const begin = Buffer.concat([
+      onChannel,
+      method('exchange.declare', { exchange: 'x', type: 'topic' }),
+      declare,
+      method('queue.bind', { queue: 'q', exchange: 'x', routingKey: '#' }),
+    ]);
+    const end = Buffer.concat([method('basic.get'), method('basic.qos')]);
+    const linesOfBegin = (await converse([begin]))['1']!.length;
+    const outcomes = new Map<string, number>();
+    for (let round = 0; round < 700; round++) {
+      const { message, plain } = randomPublish(random);
+      const whole = await converse([begin, message, end]);
+      const split = await converse([begin, ...[...message].map((byte) => Buffer.from([byte])), end]);
+      expect(split).toEqual(whole);
+      // Once more where the route is known, so that nothing is looked at that need not be.
+      const before = Buffer.concat([begin, plain, method('queue.purge', { queue: 'q', noWait: true })]);
+      const known = await converse([before, message, end]);
+      expect(known['0']).toEqual(whole['0']);
+      const linesBefore = (await converse([before]))['1']!.length;
+      expect(known['1']!.slice(linesBefore)).toEqual(whole['1']!.slice(linesOfBegin));
+      const outcome = /"replyCode":\d+|basic\.get-\w+/.exec(`${whole['0']!.join()} ${whole['1']!.join()}`)?.[0] ?? 'none';
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+    }
+    // Every way to end was met, so that the two were compared on each.
+    for (const outcome of ['basic.get-ok', 'basic.get-empty', '"replyCode":312', '"replyCode":406', '"replyCode":501', '"replyCode":540']) {
+      expect([outcome, (outcomes.get(outcome) ?? 0) > 3]).toEqual([outcome, true]);
+    }
+  });
+
+  it('follows the bindings as they are, whatever it remembers', async () => {
+    const world = await openWorld();
+    const client = await world.connected(
+      Buffer.concat([onChannel, method('exchange.declare', { exchange: 'x', type: 'direct' }), declare]),
+    );
+    const random = new SeededRandom('routes');
+    const bound = new Set<string>();
+    let expected = 0;
+    for (let round = 0; round < 6_000; round++) {
+      const routingKey = `${'long'.repeat(random.below(2) * 30)}key-${random.below(60) ** 2}`;
+      const isBinding = random.below(30);
+      if (isBinding === 0) bound.add(routingKey);
+      if (isBinding === 1) bound.delete(routingKey);
+      const binding = { queue: 'q', exchange: 'x', routingKey };
+      if (isBinding === 0) client.send(method('queue.bind', binding));
+      else if (isBinding === 1) client.send(method('queue.unbind', binding));
+      else client.send(publish({ exchange: 'x', routingKey }, 'm'));
+      if (isBinding > 1 && bound.has(routingKey)) expected++;
+    }
+    client.send(method('queue.declare', { queue: 'q', passive: true }));
+    await world.settle();
+    expect(expected).toBeGreaterThan(500);
+    expect(client.take().at(-1)).toContain(`"messageCount":${expected},`);
   });
 });
 

@@ -6,6 +6,7 @@ import { Connection } from './connection.js';
 import { type AmqpLimits, amqpLimitsWith } from './limits.js';
 import type { Authenticator } from './login.js';
 import { BlockPool } from './output.js';
+import { RouteCache } from './route-cache.js';
 
 export interface AmqpServerOptions {
   readonly network: Network;
@@ -37,6 +38,7 @@ export interface ConnectionSnapshot {
 export class AmqpServer {
   private readonly open = new Set<Connection>();
   private readonly pool = new BlockPool();
+  private readonly routes: RouteCache;
   private readonly limits: AmqpLimits;
   private readonly stopWatchingGate: () => void;
   private listener: Listener | undefined;
@@ -44,6 +46,7 @@ export class AmqpServer {
 
   private constructor(private readonly options: AmqpServerOptions) {
     this.limits = 'heartbeatS' in options.limits ? options.limits : amqpLimitsWith(options.limits);
+    this.routes = new RouteCache(options.host);
     this.stopWatchingGate = options.host.onGateChange(() => {
       for (const connection of this.open) connection.gateChanged();
     });
@@ -102,10 +105,11 @@ export class AmqpServer {
       return;
     }
     const { clock, random, host, authenticator, log } = this.options;
+    const { limits, pool, routes } = this;
     const gone = (connection: Connection): void => {
       this.open.delete(connection);
       if (this.open.size === 0) this.allGone?.();
     };
-    this.open.add(new Connection(socket, { clock, random, host, authenticator, limits: this.limits, pool: this.pool, log, gone }));
+    this.open.add(new Connection(socket, { clock, random, host, authenticator, limits, pool, routes, log, gone }));
   }
 }

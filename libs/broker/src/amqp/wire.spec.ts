@@ -200,34 +200,37 @@ describe('deliveries', () => {
     expect(client.takeBytes().equals(method('basic.ack', { deliveryTag: 2 ** 33 + 1, multiple: true }, 700))).toBe(true);
   });
 
-  it('cut a body to the frames of that connection, also across the blocks of the output', async () => {
-    const { output, client, writer } = await outputTo();
-    writer.payloadBytesMax = 4088;
-    const body = new SeededRandom(1).bytes(200_000);
-    const image = writeContent('', 'q', {}, body);
-    for (let round = 1; round <= 3; round++) writer.deliver(1, Buffer.from('\x01t'), round, false, image, 0, image.length);
-    writer.got(1, 4, false, 9, image, 0, image.length);
-    writer.returnUnroutable(1, image, 0, image.length);
-    output.flush();
-    const received = client.takeBytes();
-    const bodies: Buffer[] = [];
-    const heads: string[] = [];
-    for (let at = 0; at < received.length;) {
-      const end = at + 8 + received.readUInt32BE(at + 3);
-      expect(end - at).toBeLessThanOrEqual(4096);
-      if (received[at] === 3) bodies.push(received.subarray(at + 7, end - 1));
-      else heads.push(describeFrame(received.subarray(at, end)).split(' ')[0]!);
-      at = end;
-    }
-    expect(heads.filter((head) => head !== 'header')).toEqual([
-      'basic.deliver',
-      'basic.deliver',
-      'basic.deliver',
-      'basic.get-ok',
-      'basic.return',
-    ]);
-    expect(Buffer.concat(bodies).equals(Buffer.concat([body, body, body, body, body]))).toBe(true);
-  });
+  it.each([200_000, 5_000])(
+    'cut a body of %i bytes to the frames of that connection, also across the blocks of the output',
+    async (size) => {
+      const { output, client, writer } = await outputTo();
+      writer.payloadBytesMax = 4088;
+      const body = new SeededRandom(1).bytes(size);
+      const image = writeContent('', 'q', {}, body);
+      for (let round = 1; round <= 3; round++) writer.deliver(1, Buffer.from('\x01t'), round, false, image, 0, image.length);
+      writer.got(1, 4, false, 9, image, 0, image.length);
+      writer.returnUnroutable(1, image, 0, image.length);
+      output.flush();
+      const received = client.takeBytes();
+      const bodies: Buffer[] = [];
+      const heads: string[] = [];
+      for (let at = 0; at < received.length;) {
+        const end = at + 8 + received.readUInt32BE(at + 3);
+        expect(end - at).toBeLessThanOrEqual(4096);
+        if (received[at] === 3) bodies.push(received.subarray(at + 7, end - 1));
+        else heads.push(describeFrame(received.subarray(at, end)).split(' ')[0]!);
+        at = end;
+      }
+      expect(heads.filter((head) => head !== 'header')).toEqual([
+        'basic.deliver',
+        'basic.deliver',
+        'basic.deliver',
+        'basic.get-ok',
+        'basic.return',
+      ]);
+      expect(Buffer.concat(bodies).equals(Buffer.concat([body, body, body, body, body]))).toBe(true);
+    },
+  );
 
   it('give every block back once the socket has taken it', async () => {
     const { output, client, writer } = await outputTo();

@@ -70,6 +70,7 @@ async function openJournaled(
   const progress = reportProgress(ground, report);
   const start = await recover({
     disk,
+    random,
     arena,
     directory,
     durability,
@@ -77,7 +78,7 @@ async function openJournaled(
     replay: (chunk, offset, length) => readRecord(chunk, offset, length, host),
   });
   host.finishRecovery();
-  const journal = new Journal({ disk, clock, arena, directory, durability, fileBytesMax: limits.journalFileBytesMax }, start);
+  const journal = new Journal({ disk, clock, random, arena, directory, durability, fileBytesMax: limits.journalFileBytesMax }, start);
   log.useJournal(journal);
   turn.useJournal(journal, log);
   arena.onChange = () => turn.schedule();
@@ -86,6 +87,7 @@ async function openJournaled(
     gate.journalIsBehind(journal.uncommittedBytes > limits.uncommittedBytesMax);
   };
   let fail: (error: CodedError) => void = () => undefined;
+  let isStarted = false;
   const started = new Promise<void>((resolve, reject) => {
     fail = reject;
     journal.start({
@@ -94,12 +96,17 @@ async function openJournaled(
       committed: () => turn.committed(),
       checkpoint: () => host.appendCheckpoint(),
       full: (reason) => {
-        if (reason !== undefined) report(`The disk of ${data} is full: publishers are held back until there is space. ${reason}`);
+        if (reason !== undefined && !isStarted)
+          fail(new CodedError('disk-full', `The disk of ${data} is full: free some space and start again`));
+        else if (reason !== undefined) report(`The disk of ${data} is full: publishers are held back until there is space. ${reason}`);
         gate.diskIsFull(reason);
       },
       failed: (error) => fail(error),
     });
-    turn.afterCommit(resolve);
+    turn.afterCommit(() => {
+      isStarted = true;
+      resolve();
+    });
   });
   try {
     await started;

@@ -127,8 +127,13 @@ function enclosedEnd(bytes: Buffer, offset: number, end: number): number {
 
 const code = (letter: string): number => letter.charCodeAt(0);
 
-/** Fixed sizes of values by tag; 255 marks a tag that carries a length, 254 one that holds fields, 253 one that nobody knows. */
-const sizeByTag = new Uint8Array(256).fill(253);
+/** Bytes of a value by its tag, where they are always as many; one of the three below for the others. */
+export const valueBytesByTag = new Uint8Array(256).fill(253);
+/** It holds other values. */
+export const nestedValue = 252;
+const unknownValue = 253;
+/** Its first four bytes say how many follow. */
+export const longValue = 254;
 for (const [letters, size] of [
   ['V', 0],
   ['tbB', 1],
@@ -136,19 +141,19 @@ for (const [letters, size] of [
   ['Iif', 4],
   ['D', 5],
   ['lLdT', 8],
-  ['Sx', 255],
-  ['AF', 254],
+  ['Sx', longValue],
+  ['AF', nestedValue],
 ] as const) {
-  for (const letter of letters) sizeByTag[code(letter)] = size;
+  for (const letter of letters) valueBytesByTag[code(letter)] = size;
 }
 
 /** Checks the value whose tag stands at `tagAt` and returns where it ends. */
 function skipValue(bytes: Buffer, tagAt: number, end: number, depth: number): number {
   const at = within(tagAt + 1, end);
-  const size = sizeByTag[bytes[tagAt]!]!;
-  if (size < 253) return within(at + size, end);
-  if (size === 255) return enclosedEnd(bytes, at, end);
-  if (size === 253) throw new MalformedError(`a field has the unknown type tag ${bytes[tagAt]!}`);
+  const size = valueBytesByTag[bytes[tagAt]!]!;
+  if (size < nestedValue) return within(at + size, end);
+  if (size === longValue) return enclosedEnd(bytes, at, end);
+  if (size === unknownValue) throw new MalformedError(`a field has the unknown type tag ${bytes[tagAt]!}`);
   if (bytes[tagAt] === code('F')) return checkFieldTable(bytes, at, end, depth + 1);
   if (depth >= tableDepthMax) throw new MalformedError(`an array is nested deeper than ${tableDepthMax} levels`);
   const arrayEnd = enclosedEnd(bytes, at, end);

@@ -353,10 +353,14 @@ export class Queue {
     if (next > this.nextSequence) this.nextSequence = next;
   }
 
-  /** Everything was replayed: what is left is visible. */
+  /**
+   * Everything was replayed: what is left is visible, and flagged. A delivery leaves before the record of it is safe, so no
+   * record can tell which of them a consumer had when the broker was killed.
+   */
   finishRecovery(): void {
     const { ready, bounds } = this;
     ready.compact();
+    this.redeliveredBelow = this.nextSequence;
     this.visible = this.sealed = this.journaledEnd = ready.tail;
     this.wake();
     if (bounds === undefined) return;

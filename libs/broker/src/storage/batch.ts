@@ -6,10 +6,10 @@ import { crc32 } from '@dovecote/ground';
  *   batch   | magic u32 | length u32 | crc u32 | oldest file u32 | sequence f64 | durable f64 | record … |
  *   record  | length u32 | bytes |
  *
- * `length` counts the whole batch; `crc` is the CRC-32 of everything behind it. `sequence` grows by one from batch to batch
- * through all files. `durable` is the last sequence that was known to be synced when this batch was sealed: a bad batch at or
- * before it is damage, one behind it is the torn tail of a crash. Files below `oldest file` are not needed any more.
- * All numbers are big-endian.
+ * `length` counts the whole batch; `crc` is the CRC-32 of everything behind it, begun with the salt of the file: so bytes that a
+ * publisher sends are never taken for a batch, whatever they look like. `sequence` grows by one from batch to batch through all
+ * files. `durable` is the last sequence that was known to be synced when this batch was sealed: a bad batch at or before it is
+ * damage, one behind it is the torn tail of a crash. Files below `oldest file` are not needed any more. All numbers are big-endian.
  */
 export const batchHeadBytes = 32;
 export const recordHeadBytes = 4;
@@ -23,13 +23,13 @@ export interface BatchHead {
 }
 
 /** Writes the head of the batch that fills `bytes[start..end)`; the records must be in place. */
-export function sealBatch(bytes: Buffer, start: number, end: number, head: Omit<BatchHead, 'length'>): void {
+export function sealBatch(bytes: Buffer, start: number, end: number, head: Omit<BatchHead, 'length'>, salt: number): void {
   bytes.writeUInt32BE(batchMagic, start);
   bytes.writeUInt32BE(end - start, start + 4);
   bytes.writeUInt32BE(head.oldestFile, start + 12);
   bytes.writeDoubleBE(head.sequence, start + 16);
   bytes.writeDoubleBE(head.durable, start + 24);
-  bytes.writeUInt32BE(crc32(bytes.subarray(start + 12, end)), start + 8);
+  bytes.writeUInt32BE(crc32(bytes.subarray(start + 12, end), salt), start + 8);
 }
 
 /** The length that a batch at `start` claims to have, or 0 where none begins. Needs 8 bytes. */
@@ -39,9 +39,9 @@ export function claimedLength(bytes: Buffer, start: number): number {
   return length < batchHeadBytes ? 0 : length;
 }
 
-/** The head of the whole batch at `start`, or undefined where its bytes are not what was sealed. */
-export function readBatch(bytes: Buffer, start: number, length: number): BatchHead | undefined {
-  if (crc32(bytes.subarray(start + 12, start + length)) !== bytes.readUInt32BE(start + 8)) return undefined;
+/** The head of the whole batch at `start`, or undefined where its bytes are not what was sealed for the file with this salt. */
+export function readBatch(bytes: Buffer, start: number, length: number, salt: number): BatchHead | undefined {
+  if (crc32(bytes.subarray(start + 12, start + length), salt) !== bytes.readUInt32BE(start + 8)) return undefined;
   return {
     length,
     oldestFile: bytes.readUInt32BE(start + 12),

@@ -3,50 +3,58 @@ import { crc32, type Disk, type DiskFile } from '@dovecote/ground';
 /**
  * One file of the journal: a head, then batches.
  *
- *   | "DOVECOTE" | version u32 | number u32 | first sequence f64 | flags u32 | crc u32 | batch | batch | …
+ *   | "DOVECOTE" | version u32 | number u32 | flags u32 | salt u32 | crc u32 | batch | batch | …
  *
- * `first sequence` also limits the file before: batches there with this sequence or a later one are void, because they were
- * written again here. Flag 1: the first batch is a checkpoint, so the files before are needed only for their messages; without it
- * they are also needed to understand this one. Version 1.
+ * The head and the name are synced before anything else is written, so a file without a head is one whose creation was cut short.
+ * `salt` is drawn for each file; the sums of its batches begin with it. Flag 1: the first batch is a checkpoint, so the files
+ * before are needed only for their messages; without it they are also needed to understand this one. Version 1.
  */
-export const fileHeadBytes = 32;
+export const fileHeadBytes = 28;
 const checkpointFlag = 1;
 const magic = Buffer.from('DOVECOTE', 'latin1');
 const version = 1;
 
+export interface FileHead {
+  readonly number: number;
+  readonly beginsWithCheckpoint: boolean;
+  readonly salt: number;
+}
+
 export class JournalFile {
-  /** Where the next batch goes; 0 while even the head is missing. */
-  end = 0;
-  /** Chunks of memory that hold messages of this file. The file is dead when it is sealed and this is 0. */
+  /** Where the next batch goes. */
+  end = fileHeadBytes;
+  /** Chunks of memory that hold messages of this file. While there are some, neither it nor a younger file may go. */
   chunks = 0;
-  /** The last sequence written to it, for the day it is synced as a whole. */
-  lastSequence = 0;
+  /** Its batches were written again in a younger file: nothing in here is read any more. */
+  isVoid = false;
+  /** Nothing is going to be written to it, and nothing is under way. */
+  isComplete = false;
+  /** It is complete and on the disk as a whole. */
+  isSynced = false;
   /** Set by the journal: a chunk of this file was let go. */
   released: (() => void) | undefined;
+  private isClosed = false;
 
   constructor(
     readonly path: string,
-    readonly number: number,
+    readonly head: FileHead,
     readonly handle: DiskFile,
-    readonly beginsWithCheckpoint: boolean,
   ) {}
+
+  get number(): number {
+    return this.head.number;
+  }
+
+  /** Whether everything that is defined can be made again from this file on, without the ones before it. */
+  get canBeOldest(): boolean {
+    return this.head.beginsWithCheckpoint && !this.isVoid;
+  }
 
   /** A chunk of memory that stood for this file was let go. */
   dropChunk(): void {
-    if (this.heir !== undefined) return this.heir.dropChunk();
     this.chunks--;
     this.released?.();
   }
-
-  /** Everything in this file was written again in `heir`: what keeps it from being removed keeps that one. */
-  leaveTo(heir: JournalFile): void {
-    this.heir = heir;
-    heir.chunks += this.chunks;
-    this.chunks = 0;
-  }
-
-  private isClosed = false;
-  private heir: JournalFile | undefined;
 
   async close(): Promise<void> {
     if (this.isClosed) return;
@@ -64,40 +72,41 @@ export function journalFileNumber(name: string): number | undefined {
   return /^\d{16}\.log$/.test(name) ? Number(name.slice(0, 16)) : undefined;
 }
 
-export function encodeFileHead(number: number, firstSequence: number, beginsWithCheckpoint: boolean): Buffer {
-  const head = Buffer.alloc(fileHeadBytes);
-  magic.copy(head);
-  head.writeUInt32BE(version, 8);
-  head.writeUInt32BE(number, 12);
-  head.writeDoubleBE(firstSequence, 16);
-  head.writeUInt32BE(beginsWithCheckpoint ? checkpointFlag : 0, 24);
-  head.writeUInt32BE(crc32(head.subarray(0, 28)), 28);
-  return head;
+export function encodeFileHead({ number, beginsWithCheckpoint, salt }: FileHead): Buffer {
+  const bytes = Buffer.alloc(fileHeadBytes);
+  magic.copy(bytes);
+  bytes.writeUInt32BE(version, 8);
+  bytes.writeUInt32BE(number, 12);
+  bytes.writeUInt32BE(beginsWithCheckpoint ? checkpointFlag : 0, 16);
+  bytes.writeUInt32BE(salt, 20);
+  bytes.writeUInt32BE(crc32(bytes.subarray(0, 24)), 24);
+  return bytes;
 }
 
-export interface FileHead {
-  readonly firstSequence: number;
-  readonly beginsWithCheckpoint: boolean;
+/** undefined when the head is not whole. */
+export function decodeFileHead(bytes: Buffer, number: number): FileHead | 'newer-version' | undefined {
+  if (bytes.length < fileHeadBytes || bytes.compare(magic, 0, 8, 0, 8) !== 0) return undefined;
+  if (bytes.readUInt32BE(24) !== crc32(bytes.subarray(0, 24))) return undefined;
+  if (bytes.readUInt32BE(8) > version) return 'newer-version';
+  if (bytes.readUInt32BE(12) !== number) return undefined;
+  return { number, beginsWithCheckpoint: (bytes.readUInt32BE(16) & checkpointFlag) !== 0, salt: bytes.readUInt32BE(20) };
 }
 
-/** The head of a file; undefined when it is not whole, which is what a crash before its first commit leaves. */
-export function decodeFileHead(head: Buffer, number: number): FileHead | 'newer-version' | undefined {
-  if (head.length < fileHeadBytes || head.compare(magic, 0, 8, 0, 8) !== 0) return undefined;
-  if (head.readUInt32BE(28) !== crc32(head.subarray(0, 28))) return undefined;
-  if (head.readUInt32BE(8) > version) return 'newer-version';
-  if (head.readUInt32BE(12) !== number) return undefined;
-  return { firstSequence: head.readDoubleBE(16), beginsWithCheckpoint: (head.readUInt32BE(24) & checkpointFlag) !== 0 };
-}
-
-/**
- * Makes an empty file to go on with, whose first batch will be a checkpoint; its head is written together with its first batch, because only then its first sequence is
- * known. The name survives the loss of power, so what is later synced in the file does too.
- */
-export async function createJournalFile(disk: Disk, directory: string, number: number): Promise<JournalFile> {
+/** Makes a file with nothing but a head, which survives the loss of power as its name does. Its first batch will be a checkpoint. */
+export async function createJournalFile(disk: Disk, directory: string, number: number, salt: number): Promise<JournalFile> {
   const path = `${directory}/${journalFileName(number)}`;
+  const head: FileHead = { number, beginsWithCheckpoint: true, salt };
   const handle = await disk.open(path, 'create');
-  await disk.syncDirectory(directory);
-  return new JournalFile(path, number, handle, true);
+  try {
+    await write(handle, encodeFileHead(head), 0);
+    await Promise.all([sync(handle), disk.syncDirectory(directory)]);
+  } catch (error) {
+    // On a full disk this is tried again, under the same name.
+    await handle.close();
+    await disk.remove(path);
+    throw error;
+  }
+  return new JournalFile(path, head, handle);
 }
 
 export function write(file: DiskFile, bytes: Uint8Array, position: number): Promise<void> {

@@ -1,8 +1,8 @@
-import { type Clock, type Disk, DiskError } from '@dovecote/ground';
+import { type Clock, type Disk, DiskError, type Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Arena, Chunk } from './arena.js';
 import { batchHeadBytes, recordHeadBytes, sealBatch } from './batch.js';
-import { createJournalFile, encodeFileHead, type JournalFile, journalFileName, sync } from './journal-file.js';
+import { createJournalFile, type JournalFile, journalFileName, sync } from './journal-file.js';
 
 /** `memory` has no journal at all. */
 export type JournalDurability = 'os' | 'fsync';
@@ -38,6 +38,7 @@ export interface JournalEvents {
 export interface JournalOptions {
   readonly disk: Disk;
   readonly clock: Clock;
+  readonly random: Random;
   readonly arena: Arena;
   readonly directory: string;
   readonly durability: JournalDurability;
@@ -49,6 +50,8 @@ export interface JournalOptions {
 export interface JournalStart {
   /** Oldest first; the last one is new and empty. */
   readonly files: JournalFile[];
+  /** Files that are older than the oldest in `files`. */
+  readonly unneeded: readonly JournalFile[];
   readonly lastSequence: number;
   /** The last sequence known to be synced. */
   readonly durableSequence: number;
@@ -79,17 +82,21 @@ export class Journal {
   private isFull = false;
   private state: 'open' | 'closing' | 'ended' = 'open';
   private events: JournalEvents | undefined;
-  private becameIdle: (() => void) | undefined;
+  private commitEnded: (() => void) | undefined;
   private sequence: number;
+  private committedSequence: number;
   private durableSequence: number;
+  /** The oldest file that is needed, as the last seal found it. */
+  private oldestFile: number;
   /** Files that are needed, oldest first; the last one is being written. */
   private readonly files: JournalFile[];
   private nextFile: JournalFile | undefined;
   private isCreatingFile = false;
   /** Files nobody needs, to be removed once a commit has said so. */
-  private readonly condemned: { readonly file: JournalFile; readonly after: number }[] = [];
-  /** Work on old files that is under way. */
+  private condemned: { readonly file: JournalFile; readonly after: number }[] = [];
+  /** Work on old files that is under way, one thing after the other. */
   private housekeeping: Promise<void> = Promise.resolve();
+  private failure: CodedError | undefined;
 
   constructor(
     private readonly options: JournalOptions,
@@ -97,7 +104,10 @@ export class Journal {
   ) {
     this.files = start.files;
     this.sequence = start.lastSequence;
+    this.committedSequence = start.lastSequence;
     this.durableSequence = start.durableSequence;
+    this.oldestFile = start.files[0]!.number;
+    for (const file of start.unneeded) this.condemned.push({ file, after: Infinity });
     for (const file of this.files) file.released = () => this.condemnDeadFiles();
     this.chunk = this.openChunk(0);
   }
@@ -112,11 +122,6 @@ export class Journal {
   /** Something was appended that no commit has taken yet. */
   get hasPending(): boolean {
     return this.batchStart >= 0 || this.sealedParts.length > 0;
-  }
-
-  /** Whether everything that was ever appended is committed. */
-  get isIdle(): boolean {
-    return !this.isWriting && !this.hasPending;
   }
 
   /** Makes room for a record of `length` bytes and returns where in `chunk.bytes` it begins; fill it before anything else is called. */
@@ -139,10 +144,13 @@ export class Journal {
     if (this.isWriting || this.state === 'ended') return;
     this.events?.sealing();
     if (!this.hasPending) return;
+    // Only the last batch of a commit says which files may go: it is believed only if the whole commit is there.
+    this.oldestFile = this.files[0]!.number;
     this.closeBatch();
+    if (this.condemned.length > 0)
+      this.condemned = this.condemned.map(({ file, after }) => ({ file, after: Math.min(after, this.sequence) }));
     const file = this.activeFile;
     const parts = this.sealedParts;
-    if (file.end === 0) parts.unshift(encodeFileHead(file.number, this.sequence - parts.length + 1, file.beginsWithCheckpoint));
     const commit = { file, chunks: this.sealedChunks, parts, bytes: this.uncommittedBytes, lastSequence: this.sequence };
     this.sealedChunks = [];
     this.sealedParts = [];
@@ -154,21 +162,22 @@ export class Journal {
 
   /** Commits and syncs what is left and lets the files go. Nothing may be appended any more. Rejects when that fails. */
   async close(): Promise<void> {
-    if (this.state !== 'open') return this.abandon();
-    this.state = 'closing';
-    this.seal();
-    while (!this.isIdle && this.isUsable) await new Promise<void>((resolve) => (this.becameIdle = resolve));
-    await this.housekeeping;
-    if (this.isUsable) await sync(this.activeFile.handle);
+    if (this.state === 'open') {
+      this.state = 'closing';
+      for (this.seal(); this.isWriting && this.isUsable; this.seal()) await new Promise<void>((resolve) => (this.commitEnded = resolve));
+      if (this.options.durability === 'os') this.inBackground('Syncing the journal failed', () => this.syncFiles());
+    }
     await this.abandon();
+    if (this.failure !== undefined) throw this.failure;
   }
 
   /** Lets the files go as they are. */
   async abandon(): Promise<void> {
-    this.state = 'ended';
+    if (this.state === 'open') this.state = 'ended';
     await this.housekeeping;
+    this.state = 'ended';
+    this.commitEnded?.();
     const open = [...this.files, ...this.condemned.map(({ file }) => file), ...(this.nextFile === undefined ? [] : [this.nextFile])];
-    this.files.length = 0;
     for (const file of open) await file.close();
   }
 
@@ -202,11 +211,8 @@ export class Journal {
   private closeBatch(): void {
     if (this.batchStart < 0) return;
     const { chunk, batchStart, cursor } = this;
-    sealBatch(chunk.bytes, batchStart, cursor, {
-      oldestFile: this.files[0]!.number,
-      sequence: ++this.sequence,
-      durable: this.durableSequence,
-    });
+    const head = { oldestFile: this.oldestFile, sequence: ++this.sequence, durable: this.durableSequence };
+    sealBatch(chunk.bytes, batchStart, cursor, head, this.activeFile.head.salt);
     chunk.pins++;
     this.sealedChunks.push(chunk);
     this.sealedParts.push(chunk.bytes.subarray(batchStart, cursor));
@@ -220,7 +226,6 @@ export class Journal {
       if (error?.code === 'full' && this.state === 'open') return this.waitForSpace(commit, error);
       if (error) return this.fail(`Writing to ${file.path} failed`, error);
       for (const part of commit.parts) file.end += part.length;
-      file.lastSequence = commit.lastSequence;
       if (this.options.durability === 'os') return this.finish(commit);
       file.handle.sync((syncError) => {
         if (!this.isUsable) return;
@@ -241,6 +246,7 @@ export class Journal {
 
   private finish(commit: Commit): void {
     this.isWriting = false;
+    this.committedSequence = commit.lastSequence;
     this.uncommittedBytes -= commit.bytes;
     if (this.isFull) {
       this.isFull = false;
@@ -249,9 +255,9 @@ export class Journal {
     for (const chunk of commit.chunks) this.options.arena.unpin(chunk);
     this.events?.committed();
     if (commit.file !== this.activeFile) this.retire(commit.file);
-    this.removeCondemned(commit.lastSequence);
+    this.removeCondemned();
     if (this.hasPending) this.seal();
-    if (this.isIdle) this.becameIdle?.();
+    this.commitEnded?.();
   }
 
   /** Called right behind a seal: the commit under way goes to the old file, everything later to the new one. */
@@ -271,32 +277,39 @@ export class Journal {
   private prepareNextFile(): void {
     if (this.nextFile !== undefined || this.isCreatingFile || this.state !== 'open') return;
     this.isCreatingFile = true;
-    const { disk, directory } = this.options;
+    const { disk, random, directory } = this.options;
     const number = this.activeFile.number + 1;
-    this.inBackground(
-      `Creating ${directory}/${journalFileName(number)} failed`,
-      createJournalFile(disk, directory, number).then(
-        (file) => {
-          this.nextFile = file;
-          this.isCreatingFile = false;
-        },
-        (error: unknown) => {
-          this.isCreatingFile = false;
-          // A full disk: the old file goes on growing as far as it can, and a later commit tries again.
-          if (!(error instanceof DiskError && error.code === 'full')) throw error;
-        },
-      ),
-    );
+    this.inBackground(`Creating ${directory}/${journalFileName(number)} failed`, async () => {
+      try {
+        this.nextFile = await createJournalFile(disk, directory, number, random.below(2 ** 32));
+      } catch (error) {
+        // A full disk: the old file goes on growing as far as it can, and a later commit tries again.
+        if (!(error instanceof DiskError && error.code === 'full')) throw error;
+      } finally {
+        this.isCreatingFile = false;
+      }
+    });
   }
 
-  /** Nothing is written to `file` any more: under `os` this is the moment at which it is synced. */
+  /** Nothing is written to `file` any more. Under `os` this is the moment at which it is synced. */
   private retire(file: JournalFile): void {
-    if (this.options.durability === 'fsync') return;
-    const last = file.lastSequence;
-    const synced = sync(file.handle).then(() => {
-      this.durableSequence = Math.max(this.durableSequence, last);
-    });
-    this.inBackground(`Syncing ${file.path} failed`, synced);
+    file.isComplete = true;
+    if (this.options.durability === 'fsync') file.isSynced = true;
+    this.inBackground(`Syncing ${file.path} failed`, () => (file.isSynced ? file.close() : this.syncFiles()));
+  }
+
+  /** Everything that is committed by now is on the disk, in every file that is needed. Only `os` asks for this. */
+  private async syncFiles(): Promise<void> {
+    const sequence = this.committedSequence;
+    for (const file of [...this.files]) {
+      if (file.isSynced) continue;
+      const isComplete = file.isComplete;
+      await sync(file.handle);
+      if (!isComplete) continue;
+      file.isSynced = true;
+      await file.close();
+    }
+    this.durableSequence = Math.max(this.durableSequence, sequence);
   }
 
   /**
@@ -305,35 +318,43 @@ export class Journal {
    */
   private condemnDeadFiles(): void {
     while (this.isUsable) {
-      const next = this.files.findIndex((file, index) => index > 0 && file.beginsWithCheckpoint);
+      const next = this.files.findIndex((file, index) => index > 0 && file.canBeOldest);
       if (next < 0 || this.files.slice(0, next).some((file) => file.chunks > 0)) return;
-      for (const file of this.files.splice(0, next)) this.condemned.push({ file, after: this.sequence + 1 });
+      for (const file of this.files.splice(0, next)) this.condemned.push({ file, after: Infinity });
     }
   }
 
-  /** Every batch names the oldest file that is needed: only when such a batch is committed may the files before it go. */
-  private removeCondemned(committed: number): void {
-    while (this.condemned.length > 0 && this.condemned[0]!.after <= committed) {
-      const { file } = this.condemned.shift()!;
-      const removed = this.housekeeping.then(async () => {
+  /**
+   * Every commit names the oldest file that is needed: only when that is on the disk may the files before it go. Under `os` they
+   * stay until it is, or the loss of power could leave the files without the word that they are not needed.
+   */
+  private removeCondemned(): void {
+    const dead = this.condemned.filter(({ after }) => after <= this.committedSequence);
+    if (dead.length === 0) return;
+    this.condemned = this.condemned.filter(({ after }) => after > this.committedSequence);
+    this.inBackground(`Removing ${dead[0]!.file.path} failed`, async () => {
+      if (this.options.durability === 'os') await this.syncFiles();
+      for (const { file } of dead) {
         await file.close();
         await this.options.disk.remove(file.path);
-      });
-      this.inBackground(`Removing ${file.path} failed`, removed);
-    }
+      }
+    });
   }
 
-  private inBackground(what: string, work: Promise<void>): void {
-    const watched = work.catch((error: unknown) => this.fail(what, error));
-    this.housekeeping = this.housekeeping.then(() => watched);
+  private inBackground(what: string, work: () => Promise<void>): void {
+    this.housekeeping = this.housekeeping.then(async () => {
+      if (!this.isUsable) return;
+      await work().catch((error: unknown) => this.fail(what, error));
+    });
   }
 
   private fail(what: string, error: unknown): void {
-    if (this.state === 'ended') return;
+    if (this.failure !== undefined || this.state === 'ended') return;
     this.state = 'ended';
-    this.becameIdle?.();
     const reason = error instanceof Error ? error.message : String(error);
     const advice = 'What was not confirmed by then may be lost. Check the disk, then start the broker again';
-    this.events?.failed(new CodedError('storage-failed', `${what}: ${reason}. ${advice}`, { cause: error }));
+    this.failure = new CodedError('storage-failed', `${what}: ${reason}. ${advice}`, { cause: error });
+    this.commitEnded?.();
+    this.events?.failed(this.failure);
   }
 }

@@ -1,7 +1,7 @@
-import { type Disk, DiskError, type DiskFile } from '@dovecote/ground';
+import { type Disk, DiskError, type Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Arena, Chunk } from './arena.js';
-import { batchHeadBytes, batchMagic, type BatchHead, claimedLength, forEachRecord, readBatch } from './batch.js';
+import { batchHeadBytes, batchMagic, type BatchHead, claimedLength, forEachRecord, readBatch, sealBatch } from './batch.js';
 import type { JournalDurability, JournalStart } from './journal.js';
 import {
   createJournalFile,
@@ -19,8 +19,9 @@ import {
 /**
  * Reads a journal back after the end of its last owner, whatever the end was.
  *
- * Batches are believed in the order of their sequence up to the first that is missing or torn. If a later batch proves that the
- * bad one had been synced, the disk has lost something that was promised: that is damage, and the broker must not open over it.
+ * Batches are believed in the order of their sequence up to the first that is missing or torn. If another batch, anywhere, proves
+ * that the bad one had been synced, the disk has lost something that was promised: that is damage, and the broker must not open
+ * over it. Behind a tear nothing is deleted: what is written next has the same sequences in a younger file, which makes it void.
  *
  * What was written behind the last known sync may be in the page cache only, and after a failed sync Linux calls such pages
  * clean although they are not on the disk. So under `fsync` that tail is copied to a new file, and the copy is synced, before
@@ -28,12 +29,20 @@ import {
  */
 export interface RecoveryOptions {
   readonly disk: Disk;
+  readonly random: Random;
   readonly arena: Arena;
   readonly directory: string;
   readonly durability: JournalDurability;
   /** Takes every record, in the order in which it was decided. The bytes stay in the chunk as long as somebody holds it. */
   readonly replay: (chunk: Chunk, offset: number, length: number) => void;
   readonly progress?: (bytesRead: number, bytesTotal: number) => void;
+}
+
+interface FoundFile {
+  readonly file: JournalFile;
+  readonly size: number;
+  /** The sequence of its first batch, undefined where that is not whole: then nothing in the file is believed. */
+  readonly firstSequence: number | undefined;
 }
 
 interface Place {
@@ -51,215 +60,249 @@ export async function recover(options: RecoveryOptions): Promise<JournalStart> {
 }
 
 class Recovery {
+  /** The highest sequence that some batch says was synced. */
   private durable = 0;
-  private oldestFile = 0;
   /** The sequence of the next batch. */
   private expected = 1;
   private bytesRead = 0;
   private bytesTotal = 0;
   /** Batches behind the last known sync. */
   private tail: Place[] = [];
+  private readonly opened: JournalFile[] = [];
 
   constructor(private readonly options: RecoveryOptions) {}
 
   async run(): Promise<JournalStart> {
-    const { disk, directory, durability } = this.options;
+    try {
+      return await this.recover();
+    } catch (error) {
+      for (const file of this.opened) await file.close();
+      throw error;
+    }
+  }
+
+  private async recover(): Promise<JournalStart> {
+    const { disk, random, directory, durability } = this.options;
     await disk.makeDirectory(directory);
     const found = await this.openFiles();
-    const headless = await this.checkSeries(found);
-    const whole = found.filter((entry) => entry.head !== undefined);
-    for (let i = 0; i < whole.length; i++) {
-      const isTorn = await this.replayFile(whole[i]!, whole[i + 1], whole.slice(i + 1));
-      if (isTorn) await this.removeAll(found, whole.splice(i + 1));
-    }
-    if (headless.length > 0 && this.expected <= this.durable) throw damaged(headless[0]!.file.path, 0);
-    await this.removeAll(found, headless);
-    const kept = found.map(({ file }) => file);
-    if (durability === 'fsync' && this.tail.length > 0) kept.push(await this.rewriteTail(whole, (kept.at(-1)?.number ?? 0) + 1));
-    kept.push(await createJournalFile(disk, directory, (kept.at(-1)?.number ?? 0) + 1));
+    const oldest = await this.findOldest(found);
+    const unneeded = found.filter(({ file }) => file.number < oldest);
+    const files = found.slice(unneeded.length);
+    this.checkSeries(files, oldest);
+    await this.replayFiles(files);
+    const kept = files.map(({ file }) => file);
+    let number = kept.at(-1)?.number ?? oldest - 1;
+    if (durability === 'fsync' && this.tail.length > 0) kept.push(await this.rewriteTail(files, ++number));
+    for (const file of kept) file.isSynced = durability === 'fsync' || !this.tail.some((place) => place.file === file);
+    for (const file of kept) if (file.isSynced) await file.close();
+    kept.push(await createJournalFile(disk, directory, number + 1, random.below(2 ** 32)));
     const lastSequence = this.expected - 1;
-    return { files: kept, lastSequence, durableSequence: durability === 'fsync' ? lastSequence : this.durable };
+    return {
+      files: kept,
+      unneeded: unneeded.map(({ file }) => file),
+      lastSequence,
+      durableSequence: durability === 'fsync' ? lastSequence : this.durable,
+    };
   }
 
   private async openFiles(): Promise<FoundFile[]> {
     const { disk, directory } = this.options;
     const found: FoundFile[] = [];
     for (const name of await disk.list(directory)) {
-      if (name.endsWith('.log.new')) await disk.remove(`${directory}/${name}`);
+      const path = `${directory}/${name}`;
+      if (name.endsWith('.log.new')) await disk.remove(path);
       const number = journalFileNumber(name);
       if (number === undefined) continue;
-      const path = `${directory}/${name}`;
-      const handle = await disk.open(path, 'read');
+      const handle = await disk.open(path, 'edit');
       const size = await handle.size();
       const bytes = Buffer.alloc(fileHeadBytes);
       const head = decodeFileHead(bytes.subarray(0, await handle.read(bytes, 0)), number);
       if (head === 'newer-version') {
         throw new CodedError('data-folder-unusable', `${path} was written by a newer version of Dovecote: open it with that version`);
       }
-      const file = new JournalFile(path, number, handle, head?.beginsWithCheckpoint ?? false);
-      file.end = size;
-      found.push({ file, size, head });
+      const file = new JournalFile(path, head ?? { number, beginsWithCheckpoint: false, salt: 0 }, handle);
+      this.opened.push(file);
+      file.isComplete = true;
+      // The head is synced before anything is written behind it.
+      if (head === undefined && size > fileHeadBytes) throw damaged(path, 0);
+      found.push({ file, size, firstSequence: (await this.readBatchAt(file, fileHeadBytes, size))?.sequence });
       this.bytesTotal += size;
+    }
+    // A file without any batch is created anew: nobody knows whether its head was synced.
+    while (found.length > 0 && found.at(-1)!.size <= fileHeadBytes) {
+      const { file } = found.pop()!;
+      await file.close();
+      await disk.remove(file.path);
     }
     return found;
   }
 
-  /**
-   * Removes what an interrupted trimming left at the front; what is missing is damage. Returns the files at the back that never
-   * got a head. One without a head in the middle was written again in the next: the sequences will show that nothing is missing.
-   */
-  private async checkSeries(found: FoundFile[]): Promise<FoundFile[]> {
-    const lastWhole = found.findLastIndex((entry) => entry.head !== undefined);
-    const headless = found.slice(lastWhole + 1);
-    for (const { file } of headless) await this.findProof(file, 0);
-    const last = found[lastWhole];
-    if (last === undefined) return headless;
-    await this.findProof(last.file, fileHeadBytes);
-    await this.removeAll(
-      found,
-      found.filter(({ file }) => file.number < this.oldestFile),
-    );
-    const oldest = this.oldestFile > 0 ? this.oldestFile : found[0]!.file.number;
-    for (const [i, { file }] of found.entries()) {
-      if (file.number !== oldest + i) throw missing(`${this.options.directory}/${journalFileName(oldest + i)}`);
-    }
-    const first = found.find((entry) => entry.head !== undefined);
-    this.expected = first?.head?.firstSequence ?? 1;
-    if (found[0]?.head === undefined && this.expected !== 1) throw damaged(found[0]!.file.path, 0);
-    return headless;
+  private async readBatchAt(file: JournalFile, position: number, size: number): Promise<BatchHead | undefined> {
+    const bytes = await this.readBytes(file, position, Math.max(Math.min(8, size - position), 0));
+    const length = bytes.length < 8 ? 0 : claimedLength(bytes, 0);
+    if (length === 0 || length > size - position || length > batchBytesMax) return undefined;
+    return readBatch(await this.readBytes(file, position, length), 0, length, file.head.salt);
   }
 
-  private async removeAll(found: FoundFile[], unneeded: readonly FoundFile[]): Promise<void> {
-    for (const entry of unneeded) {
-      await this.remove(entry.file);
-      found.splice(found.indexOf(entry), 1);
-    }
-  }
-
-  private async remove(file: JournalFile): Promise<void> {
-    await file.close();
-    await this.options.disk.remove(file.path);
+  private async readBytes(file: JournalFile, position: number, length: number): Promise<Buffer> {
+    const bytes = Buffer.allocUnsafeSlow(length);
+    return bytes.subarray(0, await file.handle.read(bytes, position));
   }
 
   /**
-   * Looks at every whole batch from `position` on, wherever one begins, for what it proves about synced sequences and needed
-   * files.
+   * The oldest file that is needed, as the last batch says that stands in the youngest file with nothing missing before it.
+   * Everything before the file that it names may be gone, wholly or in part, by a trimming that was interrupted.
    */
+  private async findOldest(found: readonly FoundFile[]): Promise<number> {
+    const youngest = found.findLast(({ firstSequence }) => firstSequence !== undefined);
+    let oldest = 1;
+    if (youngest === undefined) return oldest;
+    const reader: WindowReader = { take: (_at, head) => (oldest = head.oldestFile), end: () => undefined };
+    await this.scan(youngest, youngest.firstSequence!, Infinity, () => reader);
+    return oldest;
+  }
+
+  private checkSeries(files: readonly FoundFile[], oldest: number): void {
+    const { directory } = this.options;
+    for (const [i, { file }] of files.entries()) {
+      if (file.number !== oldest + i) throw missing(`${directory}/${journalFileName(oldest + i)}`);
+    }
+    const first = files[0];
+    if (first === undefined) {
+      if (oldest > 1) throw missing(`${directory}/${journalFileName(oldest)}`);
+      return;
+    }
+    if (!first.file.head.beginsWithCheckpoint) throw damaged(first.file.path, 0);
+    if (first.firstSequence === undefined && oldest > 1) throw damaged(first.file.path, fileHeadBytes);
+    this.expected = first.firstSequence ?? 1;
+  }
+
+  private async replayFiles(files: readonly FoundFile[]): Promise<void> {
+    // What is written again in a younger file is void in the older ones.
+    const limits: number[] = [];
+    let limit = Infinity;
+    for (const { firstSequence } of files.toReversed()) {
+      limits.unshift(limit);
+      limit = Math.min(limit, firstSequence ?? Infinity);
+    }
+    for (const [i, entry] of files.entries()) {
+      const { file, firstSequence } = entry;
+      const before = this.expected;
+      file.isVoid = firstSequence !== undefined && firstSequence >= limits[i]!;
+      if (file.isVoid) continue;
+      const tornAt = await this.replayFile(entry, limits[i]!);
+      file.isVoid = this.expected === before;
+      if (tornAt < 0 || this.expected === limits[i]) continue;
+      const later = files.slice(i + 1);
+      await this.findProof(file, tornAt);
+      for (const { file: other } of later) await this.findProof(other, fileHeadBytes);
+      if (this.expected <= this.durable) throw damaged(file.path, tornAt);
+      for (const { file: other } of later) other.isVoid = true;
+      break;
+    }
+    this.tail = this.tail.filter((place) => place.sequence > this.durable);
+  }
+
+  /** Looks at every whole batch from `position` on, wherever one begins, for what it proves about synced sequences. */
   private async findProof(file: JournalFile, position: number): Promise<void> {
-    const size = await file.handle.size();
-    const bytes = Buffer.allocUnsafeSlow(Math.max(size - position, 0));
-    await file.handle.read(bytes, position);
+    const bytes = await this.readBytes(file, position, Math.max((await file.handle.size()) - position, 0));
     const mark = Buffer.alloc(4);
     mark.writeUInt32BE(batchMagic);
     for (let at = bytes.indexOf(mark); at >= 0 && at + batchHeadBytes <= bytes.length;) {
       const length = claimedLength(bytes, at);
-      const head = length > 0 && at + length <= bytes.length ? readBatch(bytes, at, length) : undefined;
-      if (head !== undefined) this.note(head);
+      const head = length > 0 && at + length <= bytes.length ? readBatch(bytes, at, length, file.head.salt) : undefined;
+      if (head !== undefined && head.durable > this.durable) this.durable = head.durable;
       at = bytes.indexOf(mark, head === undefined ? at + 1 : at + length);
     }
   }
 
-  private note(head: BatchHead): void {
-    if (head.durable > this.durable) this.durable = head.durable;
-    if (head.oldestFile > this.oldestFile) this.oldestFile = head.oldestFile;
+  /** Where the file stops being believed before it reaches `limit`, or -1. */
+  private async replayFile(entry: FoundFile, limit: number): Promise<number> {
+    const { arena, replay } = this.options;
+    const { file } = entry;
+    const { position, isWhole } = await this.scan(entry, this.expected, limit, (bytes, start) => {
+      file.chunks++;
+      const chunk = arena.adopt(bytes, true, () => file.dropChunk());
+      return {
+        take: (at, head) => {
+          if (head.durable > this.durable) this.durable = head.durable;
+          forEachRecord(bytes, at, head.length, (offset, length) => replay(chunk, offset, length));
+          this.tail.push({ file, position: start + at, length: head.length, sequence: head.sequence });
+          this.expected = head.sequence + 1;
+        },
+        end: (used) => {
+          arena.unpin(chunk);
+          this.bytesRead += used;
+          this.options.progress?.(this.bytesRead, this.bytesTotal);
+        },
+      };
+    });
+    this.tail = this.tail.filter((place) => place.sequence > this.durable);
+    return isWhole && (this.expected === limit || limit === Infinity) ? -1 : position;
   }
 
-  /** True when the file ends in a torn tail, behind which nothing is believed. */
-  private async replayFile({ file, size }: FoundFile, next: FoundFile | undefined, later: readonly FoundFile[]): Promise<boolean> {
-    const limit = next?.head?.firstSequence ?? Infinity;
+  /** Reads the batches from `next` up to `limit` in windows of memory. `isWhole` is false where a bad one stopped it. */
+  private async scan({ file, size }: FoundFile, next: number, limit: number, begin: (bytes: Buffer, position: number) => WindowReader) {
     let position = fileHeadBytes;
     let wanted = windowBytes;
-    while (position < size && this.expected < limit) {
-      const bytes = Buffer.allocUnsafeSlow(Math.min(wanted, size - position));
-      const got = await file.handle.read(bytes, position);
-      const used = this.replayWindow(file, bytes.subarray(0, got), position, limit);
-      this.bytesRead += used.bytes;
-      this.options.progress?.(this.bytesRead, this.bytesTotal);
-      position += used.bytes;
-      if (used.outcome === 'void') break;
-      if (used.outcome === 'need-more' && used.wanted <= size - position) wanted = Math.max(windowBytes, used.wanted);
-      else if (used.outcome === 'need-more' || used.outcome === 'bad') return this.judgeTear(file, position, limit, later);
-      else wanted = windowBytes;
+    while (position < size && next < limit) {
+      const bytes = await this.readBytes(file, position, Math.min(wanted, size - position));
+      const reader = begin(bytes, position);
+      let at = 0;
+      let needed = 0;
+      while (at < bytes.length && next < limit) {
+        const length = at + batchHeadBytes > bytes.length ? batchHeadBytes : claimedLength(bytes, at);
+        needed = length === 0 || length > batchBytesMax ? Infinity : at + length > bytes.length ? length : 0;
+        if (needed > 0) break;
+        const head = readBatch(bytes, at, length, file.head.salt);
+        needed = head?.sequence === next ? 0 : Infinity;
+        if (head === undefined || needed > 0) break;
+        reader.take(at, head);
+        next++;
+        at += length;
+      }
+      reader.end(at);
+      position += at;
+      if (needed > size - position) return { position, isWhole: false };
+      wanted = Math.max(windowBytes, needed);
     }
-    if (next !== undefined && limit !== this.expected) return this.judgeTear(file, position, limit, later);
-    file.lastSequence = this.expected - 1;
-    this.tail = this.tail.filter((place) => place.sequence > this.durable);
-    return false;
-  }
-
-  private async judgeTear(file: JournalFile, position: number, limit: number, later: readonly FoundFile[]): Promise<boolean> {
-    if (limit === this.expected) return false;
-    await this.findProof(file, position);
-    for (const entry of later) await this.findProof(entry.file, fileHeadBytes);
-    if (this.expected <= this.durable) throw damaged(file.path, position);
-    this.tail = this.tail.filter((place) => place.sequence > this.durable);
-    return true;
-  }
-
-  private replayWindow(file: JournalFile, bytes: Buffer, position: number, limit: number): WindowUse {
-    const { arena, replay } = this.options;
-    file.chunks++;
-    const chunk = arena.adopt(bytes, true, () => file.dropChunk());
-    let at = 0;
-    const done = (outcome: WindowUse['outcome'], wanted = 0): WindowUse => {
-      arena.unpin(chunk);
-      return { bytes: at, outcome, wanted };
-    };
-    while (at < bytes.length) {
-      if (at + batchHeadBytes > bytes.length) return done('need-more', batchHeadBytes);
-      const length = claimedLength(bytes, at);
-      if (length === 0 || length > batchBytesMax) return done('bad');
-      if (at + length > bytes.length) return done('need-more', length);
-      const head = readBatch(bytes, at, length);
-      if (head === undefined || head.sequence !== this.expected) return done('bad');
-      if (this.expected >= limit) return done('void');
-      this.note(head);
-      forEachRecord(bytes, at, length, (offset, recordLength) => replay(chunk, offset, recordLength));
-      this.tail.push({ file, position: position + at, length, sequence: this.expected });
-      this.expected++;
-      at += length;
-    }
-    return done('all');
+    return { position, isWhole: true };
   }
 
   /** Copies what lies behind the last known sync to a new file and syncs it there. */
-  private async rewriteTail(whole: readonly FoundFile[], number: number): Promise<JournalFile> {
-    const { disk, directory } = this.options;
+  private async rewriteTail(files: readonly FoundFile[], number: number): Promise<JournalFile> {
+    const { disk, random, directory } = this.options;
     const first = this.tail[0]!;
-    const beginsWithCheckpoint = first.file.beginsWithCheckpoint && first.position === fileHeadBytes;
     const path = `${directory}/${journalFileName(number)}`;
+    const beginsWithCheckpoint = first.file.head.beginsWithCheckpoint && first.position === fileHeadBytes;
+    const head: FileHead = { number, beginsWithCheckpoint, salt: random.below(2 ** 32) };
     const handle = await disk.open(`${path}.new`, 'create');
-    await write(handle, encodeFileHead(number, first.sequence, beginsWithCheckpoint), 0);
-    let end = fileHeadBytes;
+    const copy = new JournalFile(path, head, handle);
+    this.opened.push(copy);
+    await write(handle, encodeFileHead(head), 0);
     for (const { file, position, length } of this.tail) {
-      const bytes = Buffer.allocUnsafeSlow(length);
-      await file.handle.read(bytes, position);
-      await write(handle, bytes, end);
-      end += length;
+      const bytes = await this.readBytes(file, position, length);
+      // What the disk gave a moment ago it need not give again.
+      const batch = bytes.length === length ? readBatch(bytes, 0, length, file.head.salt) : undefined;
+      if (batch === undefined) throw damaged(file.path, position);
+      sealBatch(bytes, 0, length, batch, head.salt);
+      await write(handle, bytes, copy.end);
+      copy.end += length;
     }
     await sync(handle);
     await disk.rename(`${path}.new`, path);
     await disk.syncDirectory(directory);
-    const file = new JournalFile(path, number, handle, beginsWithCheckpoint);
-    file.end = end;
-    file.lastSequence = this.expected - 1;
-    for (const entry of whole) if (entry.head!.firstSequence >= first.sequence) entry.file.leaveTo(file);
-    return file;
+    copy.isComplete = true;
+    for (const { file, firstSequence } of files) if ((firstSequence ?? Infinity) >= first.sequence) file.isVoid = true;
+    return copy;
   }
 }
 
-interface FoundFile {
-  readonly file: JournalFile;
-  readonly size: number;
-  readonly head: FileHead | undefined;
-}
-
-interface WindowUse {
-  readonly bytes: number;
-  /** `void`: the batches from here on were written again in the next file. */
-  readonly outcome: 'all' | 'need-more' | 'bad' | 'void';
-  /** How long the next window must be, where more is needed. */
-  readonly wanted: number;
+/** Takes the batches of one window, by where they stand in it. */
+interface WindowReader {
+  take(at: number, head: BatchHead): void;
+  /** Of the window `used` bytes were batches that were taken. */
+  end(used: number): void;
 }
 
 function damaged(path: string, position: number): CodedError {

@@ -6,6 +6,7 @@
  * Publishing and consuming have a link each: a broker short of memory stops reading from connections that publish, and must still see the
  * acknowledgements that free it.
  */
+import { EventEmitter } from 'node:events';
 import type { ChannelModel } from 'amqplib';
 import type { Clock, Timer } from '@dovecote/ground';
 import type { Backoff } from '../backoff.js';
@@ -38,15 +39,16 @@ export interface LinkTenant {
   lost(): void;
 }
 
-/** Past this a connection attempt, or a farewell, counts as unanswered. */
+/** Past this a connection attempt, or a farewell, counts as unanswered; the last attempt before the deadline gets the shorter time at least. */
 const ANSWER_MS_MAX = 10_000;
+const ANSWER_MS_MIN = 2_000;
 const FAREWELL_MS_MAX = 2_000;
 
 export class AmqpLink {
   #connection: ChannelModel | undefined;
   #isClosed = false;
   #wake: (() => void) | undefined;
-  #lastError: unknown;
+  #movingIn: Arrival | undefined;
 
   constructor(
     private readonly settings: LinkSettings,
@@ -59,7 +61,7 @@ export class AmqpLink {
     const deadlineMs = connectTimeoutMs === undefined ? Number.POSITIVE_INFINITY : clock.monotonicMs() + connectTimeoutMs;
     for (let failures = 1; ; failures += 1) {
       try {
-        await this.#connect();
+        await this.#connect(deadlineMs - clock.monotonicMs());
         return;
       } catch (error) {
         if (this.#isClosed) throw closedError();
@@ -68,23 +70,23 @@ export class AmqpLink {
         if (clock.monotonicMs() >= deadlineMs) {
           throw new MessagingError(
             'broker-unreachable',
-            `No connection to the broker at ${address.shown} within ${connectTimeoutMs} ms (${reasonOf(error)}). Start the broker, or correct the URL.`,
+            `No connection to the broker at ${address.shown} within ${connectTimeoutMs} ms (${failureOf(error)}). Start the broker, or correct the URL.`,
             { cause: error },
           );
         }
         await this.#pause(failures, deadlineMs - clock.monotonicMs(), (delayMs) => {
-          return `Cannot reach the broker at ${address.shown} (${reasonOf(error)}). Is it running? Trying again in ${delayMs} ms.`;
+          return `Cannot reach the broker at ${address.shown} (${failureOf(error)}). Is it running? Trying again in ${delayMs} ms.`;
         });
       }
     }
   }
 
-  /** Gives up this connection for a new one: one of its channels can no longer be used. */
-  drop(reason: unknown): void {
-    const connection = this.#connection;
-    if (connection === undefined) return;
-    this.#lastError ??= reason;
+  /** Gives up this connection for a new one: one of its channels can no longer be used. Nothing for a connection that was given up before. */
+  drop(connection: ChannelModel, reason: unknown): void {
+    if (connection === this.#movingIn?.connection) this.#movingIn.end(reason);
+    if (connection !== this.#connection) return;
     void this.#farewell(connection);
+    this.#lost(connection, reason);
   }
 
   async close(): Promise<void> {
@@ -97,24 +99,31 @@ export class AmqpLink {
     await this.#farewell(connection);
   }
 
-  async #connect(): Promise<void> {
-    const { address, name, connect } = this.settings;
-    const connection = await connect(address.url, { noDelay: true, timeout: ANSWER_MS_MAX, clientProperties: { connection_name: name } });
-    let isOpen = true;
-    this.#lastError = undefined;
-    connection.on('error', (error) => (this.#lastError ??= error));
+  async #connect(limitMs = ANSWER_MS_MAX): Promise<void> {
+    const { address, name, connect, log } = this.settings;
+    const timeout = Math.max(ANSWER_MS_MIN, Math.ceil(Math.min(limitMs, ANSWER_MS_MAX)));
+    const connection = await connect(address.url, { noDelay: true, timeout, clientProperties: { connection_name: name } });
+    const arrival = new Arrival(connection);
+    this.#movingIn = arrival;
+    let lastError: unknown;
+    connection.on('error', (error) => (lastError ??= error));
     connection.on('close', (error) => {
-      isOpen = false;
-      this.#lost(connection, this.#lastError ?? error);
+      const reason = lastError ?? error ?? new Error('the broker closed the connection');
+      arrival.end(reason);
+      this.#lost(connection, reason);
     });
+    connection.on('blocked', (reason) =>
+      log.warn(`${name}: the broker takes nothing for now (${reason}). What is published waits for it.`),
+    );
+    connection.on('unblocked', () => log.info(`${name}: the broker takes messages again.`));
     try {
       await this.tenant.moveIn(connection);
-      // A connection lost in the middle can leave the last answer standing.
-      if (!isOpen) throw this.#lastError ?? new Error('the connection was closed');
+      // What ended in the same turn as the last answer came has rejected nothing.
+      if (arrival.endedBecause !== undefined) throw arrival.endedBecause;
       if (this.#isClosed) throw closedError();
     } catch (error) {
-      await this.#farewell(connection);
       this.tenant.lost();
+      await this.#farewell(connection);
       throw error;
     }
     this.#connection = connection;
@@ -124,7 +133,7 @@ export class AmqpLink {
     if (this.#connection !== connection) return;
     this.#connection = undefined;
     this.tenant.lost();
-    if (!this.#isClosed) void this.#reconnect(error ?? new Error('the broker closed the connection'));
+    if (!this.#isClosed) void this.#reconnect(error);
   }
 
   async #reconnect(lostBecause: unknown): Promise<void> {
@@ -133,7 +142,7 @@ export class AmqpLink {
     for (let failures = 1; !this.#isClosed; failures += 1) {
       const what = failures === 1 ? 'Lost the connection to' : 'Still no connection to';
       await this.#pause(failures, Number.POSITIVE_INFINITY, (delayMs) => {
-        return `${name}: ${what} the broker at ${address.shown} (${reasonOf(error)}). Trying again in ${delayMs} ms; nothing is lost meanwhile.`;
+        return `${name}: ${what} the broker at ${address.shown} (${failureOf(error)}). Trying again in ${delayMs} ms; nothing is lost meanwhile.`;
       });
       if (this.#isClosed) return;
       try {
@@ -164,22 +173,38 @@ export class AmqpLink {
   }
 
   /** A broker that does not answer must not hold up the shutdown. */
-  async #farewell(connection: ChannelModel): Promise<void> {
-    const closed = new Promise<void>((resolve) => {
-      const timer = this.settings.clock.after(FAREWELL_MS_MAX, resolve);
-      connection.once('close', () => {
-        timer.cancel();
+  #farewell(connection: ChannelModel): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.settings.clock.after(FAREWELL_MS_MAX, () => {
+        destroy(connection);
         resolve();
       });
+      const ended = (): void => {
+        timer.cancel();
+        resolve();
+      };
+      connection.once('close', ended);
+      // Rejects when it is closed already.
+      connection.close().then(ended, ended);
     });
-    try {
-      // Closed already, or closing: either way the event above is all there is to wait for.
-      connection.close().catch(nothing);
-    } catch {
-      return;
-    }
-    await closed;
   }
+}
+
+/** Ends the connection without a word. The client has no verb for that, so its socket is taken. */
+function destroy({ connection }: ChannelModel): void {
+  if ('stream' in connection && connection.stream instanceof EventEmitter && 'destroy' in connection.stream) {
+    (connection.stream as EventEmitter & { destroy(): void }).destroy();
+  }
+}
+
+/** What the client says about bytes it did not expect helps nobody who only mistyped a port. */
+function failureOf(error: unknown): string {
+  const reason = reasonOf(error);
+  if (/wrong version number|packet length too long/i.test(reason))
+    return 'there is no TLS at this port: write amqp: instead of amqps:, or another port';
+  if (/^(?:Frame size|Invalid frame|Expected ConnectionStart)/i.test(reason))
+    return 'what answers there is no AMQP broker: write another port';
+  return reason;
 }
 
 /** What the broker refuses today it refuses tomorrow: the sentence says what to change. Nothing for what may pass. */
@@ -204,4 +229,13 @@ function closedError(): MessagingError {
   return new MessagingError('closed', 'The service was shut down before it had reached the broker.');
 }
 
-function nothing(): void {}
+/** A connection whose tenant is moving in. */
+class Arrival {
+  endedBecause: unknown;
+
+  constructor(readonly connection: ChannelModel) {}
+
+  end(reason: unknown): void {
+    this.endedBecause ??= reason;
+  }
+}

@@ -20,7 +20,7 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
     private readonly request: SubscriptionRequest,
     private readonly queueType: 'classic' | 'quorum' | undefined,
     private readonly onMessage: (incoming: Incoming) => void,
-    private readonly drop: (reason: unknown) => void,
+    private readonly drop: (connection: ChannelModel, reason: unknown) => void,
   ) {}
 
   async moveIn(connection: ChannelModel): Promise<void> {
@@ -33,14 +33,15 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
     channel.on('error', (error) => (refusal = error));
     channel.on('close', () => {
       consumer.isTakenBack = true;
-      this.drop(refusal ?? new Error('the broker closed the channel'));
+      this.drop(connection, refusal ?? new Error('the broker closed the channel'));
     });
     await channel.assertExchange(EVENTS_EXCHANGE, 'topic', { durable: true });
     await channel.assertQueue(queue, { durable: true, arguments: this.#queueArguments() });
     for (const type of types) await channel.bindQueue(queue, EVENTS_EXCHANGE, type);
     await channel.prefetch(prefetch);
     const onDelivery = (message: ConsumeMessage | null): void => {
-      if (message === null) this.drop(new Error(`the queue ${queue} was deleted; it is declared again, and what it held is gone`));
+      if (message === null)
+        this.drop(connection, new Error(`the queue ${queue} was deleted; it is declared again, and what it held is gone`));
       else this.onMessage(new AmqpIncoming(consumer, message));
     };
     const { consumerTag } = await channel.consume(queue, onDelivery);

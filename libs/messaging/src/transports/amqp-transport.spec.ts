@@ -238,6 +238,29 @@ describe('at the start', () => {
     expect(lines).toEqual([]);
   });
 
+  it('says when what answers is no AMQP broker, or speaks no TLS', async () => {
+    const listener = await new RealNetwork().listen({ host: '127.0.0.1', port: 0 }, (socket) => {
+      socket.start({
+        onData: () => void socket.write(Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n')),
+        onDrain: () => undefined,
+        onClose: () => undefined,
+      });
+    });
+    for (const [scheme, answer] of [
+      ['amqp', 'no AMQP broker'],
+      ['amqps', 'no TLS at this port'],
+    ] as const) {
+      lines.length = 0;
+      const transport = chooseTransport(checkOptions({ service: 'shop', broker: `${scheme}://127.0.0.1:${listener.port}` }), log);
+      const ended = errorOf(transport.open());
+      await until(() => lines.length > 0);
+      expect(lines[0]).toMatch(new RegExp(`^Cannot reach the broker at ${scheme}://.*${answer}.*Trying again in \\d+ ms\\.$`));
+      await transport.close();
+      expect((await ended).code).toBe('closed');
+    }
+    await listener.close();
+  });
+
   it('says when a queue of that name is another kind', async () => {
     const subject = await open();
     await subject.administer((channel) => channel.assertQueue(queueOf('readers'), { durable: false }));

@@ -74,7 +74,9 @@ export class AmqpTransport implements Transport {
   async subscribe(request: SubscriptionRequest, onMessage: (incoming: Incoming) => void): Promise<TransportSubscription> {
     if (this.#isClosed) throw closedError();
     const connect = await this.settings.loadClient();
-    const subscription = new AmqpSubscription(request, this.settings.queueType, onMessage, (reason) => this.#consuming?.drop(reason));
+    const subscription = new AmqpSubscription(request, this.settings.queueType, onMessage, (connection, reason) =>
+      this.#consuming?.drop(connection, reason),
+    );
     this.#subscription = subscription;
     this.#consuming = new AmqpLink(this.#link('consuming', connect), subscription);
     await this.#consuming.open();
@@ -95,7 +97,7 @@ export class AmqpTransport implements Transport {
     const channel = await connection.createConfirmChannel();
     // Without a listener Node would end the process; the answer to whoever is waiting comes with `refused`.
     channel.on('error', (error) => this.#refused(channel, error));
-    channel.on('close', () => this.#publishing?.drop(new Error('the broker closed the channel')));
+    channel.on('close', () => this.#publishing?.drop(connection, new Error('the broker closed the channel')));
     await channel.assertExchange(EVENTS_EXCHANGE, 'topic', { durable: true });
     this.#channel = channel;
     this.#forgetExpired();

@@ -9,6 +9,8 @@ import type { UnreadableEnvelope } from '../transport.js';
 
 const SPEC_VERSION = '1.0';
 const PERSISTENT = 2;
+/** Written by brokers on the way; each writes others, and a handler should not depend on which it is. */
+const OF_THE_BROKER = /^x-(?:death|first-death-|last-death-|delivery-count$|acquired-count$|stream-offset$)/;
 const DEFAULT_CONTENT_TYPE = 'application/json';
 
 /** What a client hands over: the names are those of AMQP, the values whatever a stranger put there. */
@@ -78,9 +80,9 @@ function attribute(table: Table, name: string): string | undefined {
 function ownHeaders(table: Table): MessageHeaders {
   let headers: Record<string, string> | undefined;
   for (const name in table) {
-    if (name.startsWith('cloudEvents')) continue;
+    if (name.startsWith('cloudEvents') || OF_THE_BROKER.test(name)) continue;
     const value = text(table[name]);
-    // Tables and lists, such as a broker's x-death, have no meaning for a handler.
+    // Tables and lists have no meaning for a handler.
     if (value !== undefined) (headers ??= Object.create(null) as Record<string, string>)[name] = value;
   }
   return headers ?? noHeaders;

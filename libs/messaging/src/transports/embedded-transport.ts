@@ -56,7 +56,7 @@ export class EmbeddedTransport implements Transport {
     } catch (error) {
       await this.close();
       if (error instanceof MessagingError) throw error;
-      throw new MessagingError('broker-unusable', `The embedded broker did not start: ${reasonOf(error)}`, { cause: error });
+      throw new MessagingError('broker-unusable', `The embedded broker did not start: ${reasonOf(error)}.`, { cause: error });
     }
   }
 
@@ -73,7 +73,7 @@ export class EmbeddedTransport implements Transport {
     try {
       await this.#consumption.start();
     } catch (error) {
-      throw new MessagingError('broker-refused', `The embedded broker refused the queue of '${request.group}': ${reasonOf(error)}`, {
+      throw new MessagingError('broker-refused', `The embedded broker refused the queue of '${request.group}': ${reasonOf(error)}.`, {
         cause: error,
       });
     }
@@ -179,7 +179,7 @@ function closedError(): MessagingError {
 function refusedBecause(error: unknown): never {
   // The broker's own errors say whether the same call may succeed later.
   const retryable = error instanceof Error && 'retryable' in error && error.retryable === true;
-  throw new MessagingError('publish-refused', `The embedded broker did not take the event: ${reasonOf(error)}`, {
+  throw new MessagingError('publish-refused', `The embedded broker did not take the event: ${reasonOf(error)}.`, {
     cause: error,
     retryable,
   });

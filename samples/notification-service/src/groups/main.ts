@@ -6,7 +6,7 @@
  */
 import { Injectable, Module } from '@nestjs/common';
 import { DovecoteModule } from '@dovecote/messaging';
-import { MemberJoinedGroup } from '../contracts.js';
+import { MemberJoined } from '../contracts.js';
 import { FactFile } from '../facts/fact-file.js';
 import { OutgoingEvents } from '../sender/outgoing-events.js';
 import { type Activity, runSender } from '../sender/run-sender.js';
@@ -22,7 +22,7 @@ class Groups implements Activity {
   async happen(): Promise<void> {
     const member = somebody();
     const group = someGroup();
-    await this.events.send(new MemberJoinedGroup(group.id, group.name, member, somebodyElse(member)));
+    await this.events.send(new MemberJoined(group.id, group.name, member, somebodyElse(member)));
   }
 }
 

@@ -5,7 +5,7 @@
  */
 import { Injectable } from '@nestjs/common';
 import { type Message, Subscribe } from '@dovecote/messaging';
-import { MemberJoinedGroup, OrderPlaced, PaymentReceived, PostLiked, PostPublished } from '../contracts.js';
+import { MemberJoined, OrderPlaced, PaymentReceived, PostLiked, PostPublished } from '../contracts.js';
 import { Letterbox } from './letterbox.js';
 
 @Injectable()
@@ -17,8 +17,8 @@ export class Notifications {
     await this.letterbox.post(message, event.follower, `${event.author} published “${event.title}”.`);
   }
 
-  @Subscribe(MemberJoinedGroup)
-  async memberJoined(event: MemberJoinedGroup, message: Message): Promise<void> {
+  @Subscribe(MemberJoined)
+  async memberJoined(event: MemberJoined, message: Message): Promise<void> {
     await this.letterbox.post(message, event.owner, `${event.member} joined your group ${event.group}.`);
   }
 

@@ -12,7 +12,7 @@ import { QueueWatch } from './queue-watch.js';
 import { Tally } from './tally.js';
 
 const LOOK_MS = 250;
-const RECENT_MAX = 30;
+const LATEST_MAX = 30;
 
 export interface Counters {
   readonly sent: number;
@@ -34,6 +34,12 @@ export interface ProcessView {
   readonly count: number;
 }
 
+export interface SentNotification extends Notification {
+  readonly id: string;
+  /** The notification service that sent it. */
+  readonly by: string;
+}
+
 export interface Snapshot {
   readonly counters: Counters;
   readonly processes: readonly ProcessView[];
@@ -42,7 +48,7 @@ export interface Snapshot {
   readonly pace: number;
   readonly isBrokerOurs: boolean;
   /** Since the snapshot before, newest last; the oldest are left out where there are many. */
-  readonly notifications: readonly (Notification & { readonly id: string; readonly by: string })[];
+  readonly notifications: readonly SentNotification[];
   readonly point: Point | undefined;
 }
 
@@ -53,7 +59,9 @@ export class Observer {
   private readonly tail: FactTail;
   private readonly queue: QueueWatch;
   private readonly counts = new Map<string, number>();
-  private recent: { readonly id: string; readonly by: string; readonly detail: string }[] = [];
+  /** The last notifications, oldest first, and how many of them no snapshot has had yet. */
+  private readonly latest: { readonly id: string; readonly by: string; readonly detail: string }[] = [];
+  private fresh = 0;
   private depth: QueueDepth | undefined;
   private timer: NodeJS.Timeout | undefined;
   private isClosed = false;
@@ -81,6 +89,12 @@ export class Observer {
     return this.stage.children.map(({ name, state, pid }) => ({ name, state, pid, count: this.counts.get(name) ?? 0 }));
   }
 
+  /** The last `count` notifications, newest last; never more than a page can show. */
+  notifications(count = LATEST_MAX): SentNotification[] {
+    if (count === 0) return [];
+    return this.latest.slice(-count).map(({ id, by, detail }) => ({ id, by, ...(JSON.parse(detail) as Notification) }));
+  }
+
   close(): void {
     this.isClosed = true;
     clearTimeout(this.timer);
@@ -101,8 +115,8 @@ export class Observer {
 
   private snapshot(): Snapshot {
     const counters = this.counters();
-    const notifications = this.recent.map(({ id, by, detail }) => ({ id, by, ...(JSON.parse(detail) as Notification) }));
-    this.recent = [];
+    const notifications = this.notifications(this.fresh);
+    this.fresh = 0;
     return {
       counters,
       processes: this.processes(),
@@ -120,8 +134,9 @@ export class Observer {
     if (fact === 'confirmed') return;
     this.counts.set(source, (this.counts.get(source) ?? 0) + 1);
     if (fact !== 'handled') return;
-    this.recent.push({ id, by: source, detail: detail.toString() });
-    if (this.recent.length > RECENT_MAX) this.recent.shift();
+    this.latest.push({ id, by: source, detail: detail.toString() });
+    if (this.latest.length > LATEST_MAX) this.latest.shift();
+    this.fresh = Math.min(this.fresh + 1, LATEST_MAX);
   }
 
   private changed(child: Child): void {

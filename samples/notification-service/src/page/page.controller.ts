@@ -24,11 +24,12 @@ export class PageController {
     return this.live.observer.processes();
   }
 
-  /** Server-sent events: first the last two minutes, then a snapshot four times a second. */
+  /** Server-sent events: first the past (two minutes of the charts, the last notifications), then a snapshot four times a second. */
   @Sse('live')
   watch(): Observable<{ type: string; data: object }> {
-    const history = of({ type: 'history', data: this.live.observer.history.points });
-    return concat(history, this.live.snapshots.pipe(map((data) => ({ type: 'snapshot', data }))));
+    const { observer } = this.live;
+    const past = of({ type: 'past', data: { points: observer.history.points, notifications: observer.notifications() } });
+    return concat(past, this.live.snapshots.pipe(map((data) => ({ type: 'snapshot', data }))));
   }
 
   @Post('senders/:name/happen')
@@ -39,14 +40,14 @@ export class PageController {
 
   @Post('load')
   @HttpCode(204)
-  setLoad(@Body() body: { perSecond: number }): void {
-    this.stage.setLoad(body.perSecond);
+  setLoad(@Body() body?: { perSecond?: unknown }): void {
+    this.stage.setLoad(body?.perSecond);
   }
 
   @Post('pace')
   @HttpCode(204)
-  setPace(@Body() body: { ms: number }): void {
-    this.stage.setPace(body.ms);
+  setPace(@Body() body?: { ms?: unknown }): void {
+    this.stage.setPace(body?.ms);
   }
 
   @Post('processes/:name/kill')

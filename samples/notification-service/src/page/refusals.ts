@@ -7,7 +7,7 @@ import {
   type ExecutionContext,
   ForbiddenException,
 } from '@nestjs/common';
-import { Refusal } from '../stage/child.js';
+import { Refusal } from '../refusal.js';
 
 /** What is used of Express here; its types are not installed. */
 interface Response {

@@ -8,10 +8,10 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { Refusal } from '../refusal.js';
 import { type Command, isReady } from './commands.js';
 
-const START_MS_MAX = 30_000;
-const STOP_MS_MAX = 4_000;
+const START_MS_MAX = 60_000;
 const LEASH = new URL('leash.js', import.meta.url).href;
 
 export type ChildState = 'stopped' | 'starting' | 'running' | 'stopping' | 'killed' | 'failed';
@@ -19,7 +19,8 @@ export type ChildState = 'stopped' | 'starting' | 'running' | 'stopping' | 'kill
 export interface Program {
   readonly file: string;
   readonly args?: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
+  /** Its whole environment; ours when not given. */
+  readonly env?: NodeJS.ProcessEnv;
   /** A program that takes no commands says in this line of its output that it is up; what it captures is what `start` resolves to. */
   readonly readyLine?: RegExp;
 }
@@ -30,11 +31,6 @@ export interface Watcher {
   /** What a process says on its output: worth reading only where nothing else explains it. */
   murmur(line: string): void;
   changed(child: Child): void;
-}
-
-/** Something that cannot be done as things stand. The message says why, and what to do instead. */
-export class Refusal extends Error {
-  override readonly name = 'Refusal';
 }
 
 export class Child {
@@ -56,41 +52,27 @@ export class Child {
     return this.process?.pid;
   }
 
-  /** Resolves when the process is ready; rejects with a sentence when it is not within half a minute, or ends. */
+  /** Resolves when the process is ready; rejects with a sentence when it ends before, or takes more than a minute. */
   async start(): Promise<string> {
     if (this.process !== undefined) throw new Refusal(`${this.name} is running already.`);
-    const { file, args = [], env = {}, readyLine } = this.program();
+    const { file, args = [], env, readyLine } = this.program();
     const child = fork(file, args, {
       execArgv: ['--enable-source-maps', '--disable-warning=ExperimentalWarning', '--import', LEASH],
-      env: { ...process.env, ...env },
+      ...(env && { env }),
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       detached: process.platform !== 'win32',
     });
     this.process = child;
     this.change('starting');
-    let lastWords = '';
-    const listen = (stream: Readable | null, hear: (line: string) => void) => stream && createInterface({ input: stream }).on('line', hear);
-    listen(child.stderr, (line) => {
-      lastWords = line;
-      if (this.current !== 'stopping') this.watcher.say(`${this.name}: ${line}`);
-    });
-    const ready = new Promise<string>((resolve, reject) => {
-      child.on('message', (message) => isReady(message) && resolve(''));
-      listen(child.stdout, (line) => {
-        const found = readyLine?.exec(line);
-        if (found) resolve(found[1] ?? '');
-        else if (this.current !== 'stopping') this.watcher.murmur(`${this.name}: ${line}`);
-      });
-      child.once('error', reject);
-      child.once('exit', (code, signal) => {
-        this.ended(child, signal ?? `code ${code}`);
-        reject(new Refusal(`${this.name} ended before it was ready (${signal ?? `code ${code}`})${lastWords && `: ${lastWords}`}`));
-      });
-      setTimeout(() => reject(new Refusal(`${this.name} was not ready after ${START_MS_MAX / 1000} s.`)), START_MS_MAX).unref();
-    });
-    const captured = await ready;
-    this.change('running');
-    return captured;
+    const ready = this.readiness(child, readyLine);
+    const patience = setTimeout(() => child.kill('SIGKILL'), START_MS_MAX);
+    try {
+      const captured = await ready;
+      this.change('running');
+      return captured;
+    } finally {
+      clearTimeout(patience);
+    }
   }
 
   /** Whoever is not running does not hear it. */
@@ -108,14 +90,32 @@ export class Child {
   }
 
   /** Asks the process to finish what it has in hand; one that does not is killed. Resolves when it is gone. */
-  async stop(): Promise<void> {
+  async stop(patienceMs: number): Promise<void> {
     const child = this.process;
     if (child === undefined) return;
     this.change('stopping');
     child.kill('SIGTERM');
-    const patience = setTimeout(() => child.kill('SIGKILL'), STOP_MS_MAX);
+    const patience = setTimeout(() => child.kill('SIGKILL'), patienceMs);
     await gone(child);
     clearTimeout(patience);
+  }
+
+  /** Follows what the process says from its first word to its last. */
+  private readiness(child: ChildProcess, readyLine: RegExp | undefined): Promise<string> {
+    listen(child.stderr, (line) => this.current !== 'stopping' && this.watcher.say(`${this.name}: ${line}`));
+    return new Promise<string>((resolve, reject) => {
+      child.on('message', (message) => isReady(message) && resolve(''));
+      listen(child.stdout, (line) => {
+        const found = readyLine?.exec(line);
+        if (found) resolve(found[1] ?? '');
+        else if (this.current !== 'stopping') this.watcher.murmur(`${this.name}: ${line}`);
+      });
+      child.once('error', reject);
+      child.once('exit', (code, signal) => {
+        this.ended(child, signal ?? `code ${code}`);
+        reject(new Refusal(`${this.name} ended before it was ready (${signal ?? `code ${code}`}). The console may say why.`));
+      });
+    });
   }
 
   private ended(child: ChildProcess, how: string): void {
@@ -134,4 +134,8 @@ export class Child {
 
 async function gone(child: ChildProcess): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+}
+
+function listen(stream: Readable | null, hear: (line: string) => void): void {
+  if (stream !== null) createInterface({ input: stream }).on('line', hear);
 }

@@ -11,7 +11,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DiskError, type DiskLock, realGround } from '@dovecote/ground';
-import { Refusal } from './child.js';
+import { Refusal } from '../refusal.js';
 
 const RUNS_MAX = 20;
 

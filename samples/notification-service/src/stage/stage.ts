@@ -5,16 +5,17 @@
  * It is no part of the architecture: the services find each other through the broker, and would do so without it.
  */
 import { fileURLToPath } from 'node:url';
+import { Refusal } from '../refusal.js';
 import { BrokerDaemon } from './broker-daemon.js';
-import { Child, Refusal, type Watcher } from './child.js';
+import { Child, type Watcher } from './child.js';
 import type { DataFolder } from './data-folder.js';
 
 export const SENDERS = ['posts', 'groups', 'likes', 'orders', 'payments'] as const;
-export type Sender = (typeof SENDERS)[number];
 export const NOTIFIERS = ['notifications-1', 'notifications-2'] as const;
 
 export const LOAD_MAX = 2_000;
 export const PACE_MS_MAX = 1_000;
+const PATIENCE_MS = 4_000;
 
 export interface StageSettings {
   readonly folder: DataFolder;
@@ -24,6 +25,8 @@ export interface StageSettings {
   readonly brokerProgram: string | undefined;
   /** Events per second, over all senders, to begin with. */
   readonly load: number;
+  /** The environment of the services, to which is added what they must be told. */
+  readonly env: NodeJS.ProcessEnv;
   /** Takes what the person at the console should read. */
   readonly say: (line: string) => void;
 }
@@ -100,23 +103,29 @@ export class Stage {
   }
 
   /** Events per second over all senders, evenly; 0 stops. */
-  setLoad(perSecond: number): void {
+  setLoad(perSecond: unknown): void {
     this.load = checked('The load', perSecond, LOAD_MAX);
     for (const sender of this.senders) this.brief(sender);
   }
 
   /** Milliseconds the notification service takes over each notification, on top of its real work. */
-  setPace(ms: number): void {
+  setPace(ms: unknown): void {
     this.pace = checked('The pace', ms, PACE_MS_MAX);
     for (const notifier of this.notifiers) this.brief(notifier);
+  }
+
+  get isStopping(): boolean {
+    return this.stopping !== undefined;
   }
 
   /** Resolves when no process is left. Calling it again while it runs waits for the same end. */
   stop(): Promise<void> {
     this.stopping ??= (async () => {
-      await Promise.all(this.senders.map((child) => child.stop()));
-      await Promise.all(this.notifiers.map((child) => child.stop()));
-      await this.broker?.stop();
+      // Without a broker there is nothing that a service could bring to an end.
+      const patienceMs = this.broker !== undefined && this.broker.state !== 'running' ? 0 : PATIENCE_MS;
+      await Promise.all(this.senders.map((child) => child.stop(patienceMs)));
+      await Promise.all(this.notifiers.map((child) => child.stop(patienceMs)));
+      await this.broker?.stop(PATIENCE_MS);
     })();
     return this.stopping;
   }
@@ -140,19 +149,18 @@ export class Stage {
   private program(name: string, entry: string) {
     return {
       file: fileURLToPath(new URL(`../${entry}/main.js`, import.meta.url)),
-      env: { BROKER_URL: this.brokerUrl, FACT_FILE: this.settings.folder.newFactFile(name) },
+      env: { ...this.settings.env, BROKER_URL: this.brokerUrl, FACT_FILE: this.settings.folder.newFactFile(name) },
     };
   }
 
   private find(name: string): Child {
     const child = this.children.find((one) => one.name === name);
-    if (child === undefined)
-      throw new Refusal(`There is no process called ${name}. There are: ${this.children.map((one) => one.name).join(', ')}.`);
-    return child;
+    if (child !== undefined) return child;
+    throw new Refusal(`There is no process called ${name}. There are: ${this.children.map((one) => one.name).join(', ')}.`);
   }
 
   private refuseWhenStopping(): void {
-    if (this.stopping !== undefined) throw new Refusal('Everything is being stopped.');
+    if (this.isStopping) throw new Refusal('Everything is being stopped.');
   }
 }
 

@@ -1,0 +1,59 @@
+import type { Broker } from '../broker.js';
+import type { BrokerConsumer } from '../engine/in-process.js';
+
+/**
+ * Somebody who publishes and consumes in a simulated world: from within the broker's process, or over a socket (amqp-client.ts).
+ * Every promise here is the broker's own: it settles when the broker answers, and never where the broker is gone.
+ */
+export interface Client {
+  /** A durable queue, bound to a durable direct exchange by its own name. */
+  declareQueue(queue: string, exchange: string): Promise<void>;
+  deleteQueue(queue: string): Promise<void>;
+  purgeQueue(queue: string): Promise<void>;
+  /** Resolves when the message is confirmed. */
+  publish(message: Publication): Promise<void>;
+  consume(
+    queue: string,
+    options: { readonly prefetch: number; readonly autoAck: boolean },
+    take: (delivery: Received) => void,
+  ): Promise<void>;
+  cancelAll(): void;
+  /** Goes away without a word. */
+  leave(): void;
+}
+
+export interface Publication {
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly body: Buffer;
+  readonly isPersistent: boolean;
+}
+
+export interface Received {
+  readonly body: Buffer;
+  readonly isRedelivered: boolean;
+  acknowledge(): void;
+  reject(options: { readonly requeue: boolean }): void;
+}
+
+export function inProcessClient(broker: Broker): Client {
+  const session = broker.session();
+  const consumers: BrokerConsumer[] = [];
+  return {
+    declareQueue: async (queue, exchange) => {
+      await session.declareQueue(queue, { durable: true });
+      await session.declareExchange(exchange, 'direct', { durable: true });
+      await session.bindQueue(queue, exchange, queue);
+    },
+    deleteQueue: async (queue) => void (await session.deleteQueue(queue)),
+    purgeQueue: async (queue) => void (await session.purgeQueue(queue)),
+    publish: async ({ exchange, routingKey, body, isPersistent }) => {
+      await session.publish({ exchange, routingKey, body, properties: { deliveryMode: isPersistent ? 2 : 1 } });
+    },
+    consume: async (queue, options, take) => void consumers.push(await session.consume(queue, options, take)),
+    cancelAll: () => {
+      for (const consumer of consumers.splice(0)) void consumer.cancel();
+    },
+    leave: () => void session.close(),
+  };
+}

@@ -1,0 +1,176 @@
+/**
+ * What the broker was asked, what it promised and what it did, written down outside of it: the simple model that a run is checked against.
+ *
+ * An entry is one message in one queue. What may have happened is never held against the broker, only what it said or showed: a message
+ * that was published and not confirmed may be there or not; one that was acknowledged may come back until something that was published
+ * later by the same client is confirmed. Lives and dies with its run.
+ */
+export class BrokenPromise extends Error {
+  override readonly name = 'BrokenPromise';
+}
+
+/** A client as the ledger knows it. */
+export interface Party {
+  readonly name: string;
+  /** In which life of the broker it connected. */
+  readonly life: number;
+  readonly isInProcess: boolean;
+  /** What the confirmation of a later message will prove. */
+  readonly unproven: { readonly order: number; prove(): void }[];
+}
+
+export interface Entry {
+  readonly id: number;
+  readonly queue: string;
+  readonly publisher: Party;
+  readonly isPersistent: boolean;
+  readonly order: number;
+  isConfirmed: boolean;
+  /** Whether the queue was there for certain when it was published. */
+  isCertain: boolean;
+  /** `asked`: it may be gone; `proven`: it must never be seen again. */
+  removal: 'none' | 'asked' | 'proven';
+  deliveredCount: number;
+  /** The life in which it was last delivered without the flag. */
+  firstGivenInLife: number;
+  provenInLife: number;
+  /** The broker has committed that it was delivered, and must say so the next time. */
+  mustBeFlagged: boolean;
+  holder: Party | undefined;
+}
+
+/** What is known of a queue that comes and goes. */
+export type Existence = 'yes' | 'no' | 'unknown';
+
+export class Ledger {
+  readonly broken: string[] = [];
+  readonly queues = new Map<string, Existence>();
+  /** Queues that somebody asked to declare, delete or empty, without an answer yet: nobody else may, or the order would not be known. */
+  readonly undecided = new Set<string>();
+  /** Queues whose consumers take without acknowledging: what is in them may be gone at any time. */
+  readonly looseQueues = new Set<string>();
+  /** The broker's lives so far; it is opened anew after each crash. */
+  life = 0;
+  confirmedCount = 0;
+  deliveredCount = 0;
+  private order = 0;
+  private nextId = 1;
+  private readonly entries = new Map<string, Entry>();
+
+  breakPromise(what: string): void {
+    this.broken.push(what);
+  }
+
+  publish(publisher: Party, queues: readonly string[], isPersistent: boolean): { readonly id: number; readonly entries: readonly Entry[] } {
+    const id = this.nextId++;
+    const order = ++this.order;
+    const entries = queues.map((queue): Entry => {
+      const isCertain = this.queues.get(queue) === 'yes' && !this.undecided.has(queue) && !this.looseQueues.has(queue);
+      return {
+        ...{ id, queue, publisher, isPersistent, order, isCertain },
+        ...{
+          isConfirmed: false,
+          removal: 'none',
+          deliveredCount: 0,
+          firstGivenInLife: 0,
+          provenInLife: 0,
+          mustBeFlagged: false,
+          holder: undefined,
+        },
+      };
+    });
+    for (const entry of entries) this.entries.set(`${entry.queue} ${id}`, entry);
+    return { id, entries };
+  }
+
+  /** Everything that the publisher did before it published these is behind the broker now, and on its disk. */
+  confirm(entries: readonly Entry[]): void {
+    this.confirmedCount++;
+    for (const entry of entries) entry.isConfirmed = true;
+    const first = entries[0];
+    if (first === undefined || !first.isPersistent || !first.isCertain) return;
+    const { unproven } = first.publisher;
+    while (unproven.length > 0 && unproven[0]!.order < first.order) unproven.shift()!.prove();
+  }
+
+  /** A delivery reached a consumer; `last` are the highest orders that it was given first, by publisher. */
+  deliver(to: Party, queue: string, id: number, isRedelivered: boolean, last: Map<Party, number>): Entry | undefined {
+    this.deliveredCount++;
+    const entry = this.entries.get(`${queue} ${id}`);
+    const what = `message ${id} in ${queue}`;
+    if (entry === undefined) {
+      this.breakPromise(`${what} was delivered and never published`);
+      return undefined;
+    }
+    const isLate = !to.isInProcess && entry.provenInLife === this.life; // it may have been in the socket for long
+    if (entry.removal === 'proven' && !isLate) this.breakPromise(`${what} came back after it was settled and the settlement was committed`);
+    if (!entry.isPersistent && entry.publisher.life !== this.life) this.breakPromise(`${what} is transient and survived the broker's end`);
+    if (!isRedelivered) {
+      if (entry.mustBeFlagged) this.breakPromise(`${what} was delivered before the crash, which was committed, and is not flagged`);
+      if (entry.firstGivenInLife === this.life) this.breakPromise(`${what} was delivered a second time without the flag`);
+      entry.firstGivenInLife = this.life;
+      const before = last.get(entry.publisher) ?? 0;
+      if (before > entry.order) this.breakPromise(`${what} was delivered behind a later one of the same publisher`);
+      last.set(entry.publisher, Math.max(before, entry.order));
+    }
+    const isHeld = to.isInProcess && entry.holder?.isInProcess === true && entry.holder.life === this.life;
+    if (isHeld) this.breakPromise(`${what} was given to a second consumer while the first one had it`);
+    entry.deliveredCount++;
+    entry.holder = to;
+    to.unproven.push({ order: ++this.order, prove: () => (entry.mustBeFlagged = true) });
+    return entry;
+  }
+
+  settle(by: Party, entry: Entry, how: 'gone' | 'requeued'): void {
+    entry.holder = undefined;
+    if (how === 'requeued') return;
+    if (entry.removal === 'none') entry.removal = 'asked';
+    by.unproven.push({ order: ++this.order, prove: () => this.prove(entry) });
+  }
+
+  /** Somebody asks for a queue to be emptied or deleted. Returns what is to be said when that was answered. */
+  removeAll(queue: string): () => void {
+    const concerned = this.of(queue);
+    for (const entry of concerned) {
+      entry.isCertain = false;
+      if (entry.removal === 'none') entry.removal = 'asked';
+    }
+    const settled = concerned.filter((entry) => entry.isConfirmed);
+    return () => {
+      for (const entry of settled) this.prove(entry);
+    };
+  }
+
+  leave(party: Party): void {
+    for (const entry of this.entries.values()) if (entry.holder === party) entry.holder = undefined;
+  }
+
+  /** What a queue must hold after a crash. */
+  mustHold(queue: string): Entry[] {
+    return this.of(queue).filter((entry) => entry.isPersistent && entry.isConfirmed && entry.isCertain && entry.removal === 'none');
+  }
+
+  /** Compares what is there after a crash with what must be there and with what may. */
+  checkAfterCrash(counts: ReadonlyMap<string, number>): void {
+    for (const [queue, existence] of this.queues) {
+      const count = counts.get(queue);
+      if (existence === 'yes' && count === undefined) this.breakPromise(`queue ${queue} was declared, which was answered, and is gone`);
+      if (existence === 'no' && count !== undefined) this.breakPromise(`queue ${queue} was deleted, which was answered, and is back`);
+      if (existence !== 'yes') this.queues.set(queue, count === undefined ? 'no' : 'unknown');
+      const least = this.mustHold(queue).length;
+      const most = this.of(queue).filter((entry) => entry.isPersistent && entry.removal !== 'proven').length;
+      if (least > (count ?? 0)) this.breakPromise(`queue ${queue} holds ${count ?? 0} messages after the crash and must hold ${least}`);
+      if (most < (count ?? 0)) this.breakPromise(`queue ${queue} holds ${count ?? 0} messages after the crash and may hold ${most}`);
+    }
+    for (const queue of counts.keys()) if (!this.queues.has(queue)) this.breakPromise(`nobody declared the queue ${queue}`);
+  }
+
+  private prove(entry: Entry): void {
+    entry.removal = 'proven';
+    entry.provenInLife = this.life;
+  }
+
+  private of(queue: string): Entry[] {
+    return [...this.entries.values()].filter((entry) => entry.queue === queue);
+  }
+}

@@ -1,0 +1,299 @@
+import type { SimulatedGround, SimulatedProcess } from '@dovecote/ground/testing';
+import { Broker } from '../broker.js';
+import type { Durability } from '../engine/options.js';
+import { CodedError } from '../errors.js';
+import { amqpClient } from './amqp-client.js';
+import { type Client, inProcessClient, type Received } from './client.js';
+import { type Sabotage, watchedGround } from './faulty-ground.js';
+import { BrokenPromise, type Entry, Ledger, type Party } from './ledger.js';
+
+/**
+ * A broker on a simulated machine, its clients, and the ledger in which everything is written down.
+ *
+ * When the broker's process ends, by a crash or by itself, the next one is started as soon as somebody needs it. Its data folder is all that
+ * goes from one life to the next.
+ */
+export interface WorldOptions {
+  readonly durability: Durability;
+  readonly sabotage: Sabotage;
+}
+
+/** What a connected client holds. */
+interface Connected {
+  readonly party: Party;
+  readonly client: Client;
+  /** Deliveries that are neither acknowledged nor rejected. */
+  readonly held: { readonly entry: Entry; readonly delivery: Received }[];
+}
+
+/** Queues that are there from the start; one of them is for consumers that take without acknowledging. */
+export const steadyQueues = ['red', 'green', 'blue'] as const;
+export const looseQueue = 'loose';
+export const passingQueues = ['passing-1', 'passing-2'] as const;
+/** `everywhere` leads to all steady queues, `chosen` to the queue that the key names. */
+export const exchanges = { everywhere: 'everywhere', chosen: 'chosen' } as const;
+
+/** Small, so that files are begun and trimmed within a run. */
+const journalFileBytesMax = 24 * 1024;
+const amqpPort = 5672;
+/** How long an answer is waited for before the run goes on without it. */
+const patienceMs = 1500;
+/** A broker whose sync failed must have ended by then. */
+const endingMs = 5000;
+const attemptsMax = 8;
+
+export class World {
+  readonly ledger = new Ledger();
+  private process: SimulatedProcess | undefined;
+  private broker: Broker | undefined;
+  private opening: Promise<void> | undefined;
+  private readonly clients: (Connected | undefined)[] = [];
+  private hasFailedDisk = false;
+
+  constructor(
+    readonly machine: SimulatedGround,
+    private readonly options: WorldOptions,
+  ) {}
+
+  /** The first opening, and what is there from the start. */
+  async begin(): Promise<void> {
+    await this.ready();
+    const session = this.broker!.session();
+    await session.declareExchange(exchanges.everywhere, 'fanout', { durable: true });
+    await session.declareExchange(exchanges.chosen, 'direct', { durable: true });
+    for (const queue of [...steadyQueues, looseQueue]) {
+      await session.declareQueue(queue, { durable: true });
+      await session.bindQueue(queue, exchanges.chosen, queue);
+      if (queue !== looseQueue) await session.bindQueue(queue, exchanges.everywhere, '');
+      this.ledger.queues.set(queue, 'yes');
+    }
+    this.ledger.looseQueues.add(looseQueue);
+    for (const queue of passingQueues) this.ledger.queues.set(queue, 'no');
+    await session.close();
+  }
+
+  throwBroken(): void {
+    if (this.ledger.broken.length > 0) throw new BrokenPromise(this.ledger.broken[0]);
+  }
+
+  /** Whoever stands in this place, connected now if nobody does; undefined where the connection does not come about. */
+  async client(place: number, isInProcess: boolean): Promise<Connected | undefined> {
+    await this.ready();
+    const there = this.clients[place];
+    if (there !== undefined) return there;
+    const { life } = this.ledger;
+    const client = await this.patiently(this.connect(isInProcess));
+    if (client === undefined) return undefined;
+    if (this.ledger.life !== life || this.clients[place] !== undefined) {
+      client.leave();
+      return this.clients[place];
+    }
+    const connected: Connected = { party: { name: `client ${place}`, life, isInProcess, unproven: [] }, client, held: [] };
+    this.clients[place] = connected;
+    return connected;
+  }
+
+  private async connect(isInProcess: boolean): Promise<Client> {
+    return isInProcess ? inProcessClient(this.broker!) : amqpClient(this.machine.network, amqpPort);
+  }
+
+  publish(place: number, connected: Connected, exchange: keyof typeof exchanges, queue: string, size: number, isPersistent: boolean): void {
+    const { party, client } = connected;
+    const queues = exchange === 'everywhere' ? steadyQueues : [queue];
+    const { id, entries } = this.ledger.publish(party, queues, isPersistent);
+    const body = Buffer.alloc(4 + size, id);
+    body.writeUInt32BE(id);
+    client.publish({ exchange: exchanges[exchange], routingKey: queue, body, isPersistent }).then(
+      () => {
+        // What the memory of a killed process still says does not count.
+        if (party.life === this.ledger.life) this.ledger.confirm(entries);
+      },
+      () => this.leave(place, connected),
+    );
+  }
+
+  async consume(place: number, connected: Connected, queue: string, prefetch: number, keeps: boolean): Promise<void> {
+    const { party, client, held } = connected;
+    const last = new Map<Party, number>();
+    const autoAck = queue === looseQueue;
+    const take = (delivery: Received): void => {
+      if (party.life !== this.ledger.life) return;
+      const entry = this.ledger.deliver(party, queue, delivery.body.readUInt32BE(0), delivery.isRedelivered, last);
+      if (entry === undefined) return;
+      if (!autoAck && keeps) return void held.push({ entry, delivery });
+      this.ledger.settle(party, entry, 'gone');
+      if (!autoAck) delivery.acknowledge();
+    };
+    await this.patiently(client.consume(queue, { prefetch, autoAck }, take).catch(() => this.leave(place, connected)));
+  }
+
+  settle(connected: Connected, how: 'acknowledge' | 'requeue' | 'drop', count: number): void {
+    for (const { entry, delivery } of connected.held.splice(0, count)) {
+      this.ledger.settle(connected.party, entry, how === 'requeue' ? 'requeued' : 'gone');
+      if (how === 'acknowledge') delivery.acknowledge();
+      else delivery.reject({ requeue: how === 'requeue' });
+    }
+  }
+
+  leave(place: number, connected: Connected): void {
+    if (this.clients[place] !== connected) return;
+    this.clients[place] = undefined;
+    this.ledger.leave(connected.party);
+    connected.client.leave();
+  }
+
+  /** Declares, deletes or empties a queue. */
+  async define(place: number, connected: Connected, what: 'declare' | 'delete' | 'purge', queue: string): Promise<void> {
+    const { queues, undecided, life } = this.ledger;
+    if (undecided.has(queue)) return;
+    undecided.add(queue);
+    const { client } = connected;
+    const removed = what === 'declare' ? () => undefined : this.ledger.removeAll(queue);
+    if (what !== 'purge' && queues.get(queue) !== (what === 'declare' ? 'yes' : 'no')) queues.set(queue, 'unknown');
+    const asked =
+      what === 'declare'
+        ? client.declareQueue(queue, exchanges.chosen)
+        : what === 'delete'
+          ? client.deleteQueue(queue)
+          : client.purgeQueue(queue);
+    const answered = asked.then(
+      () => {
+        if (this.ledger.life !== life) return;
+        undecided.delete(queue);
+        if (what === 'purge') return;
+        queues.set(queue, what === 'declare' ? 'yes' : 'no');
+        removed();
+      },
+      () => this.leave(place, connected), // and the queue stays undecided: what was asked for may still be under way
+    );
+    await this.patiently(answered);
+  }
+
+  /** The process dies, or the machine loses its power. The next process starts at once. */
+  crash(how: { readonly power: boolean }): void {
+    this.machine.crash(how);
+    this.endLife();
+    this.opening = this.open();
+    this.opening.catch(() => undefined); // whoever needs the broker hears of it
+  }
+
+  /** A proper end: everything that was accepted is committed. */
+  async restart(): Promise<void> {
+    await this.ready();
+    const process = this.process!;
+    await this.patiently(this.broker!.close().catch(() => undefined));
+    if (process.isRunning) process.kill();
+    this.endLife();
+  }
+
+  /** What is in the queues now, with nothing under way. */
+  counts(): ReadonlyMap<string, number> {
+    return new Map(this.broker!.inspect().queues.map(({ name, messageCount }) => [name, messageCount]));
+  }
+
+  /** Everything is well again; every message that must be there is taken out, and what was settled stays away. */
+  async drain(): Promise<void> {
+    const { machine, ledger } = this;
+    const { clock, faults, network } = machine;
+    faults.clear();
+    network.flow();
+    await clock.pause(2 * patienceMs);
+    await this.ready();
+    for (const [place, connected] of this.clients.entries()) if (connected !== undefined) this.leave(place, connected);
+    await clock.pause(patienceMs);
+    await this.ready();
+    const place = this.clients.length;
+    const connected = (await this.client(place, true))!;
+    const wanted = [...ledger.queues.keys()].flatMap((queue) => ledger.mustHold(queue));
+    for (const queue of this.counts().keys()) await this.consume(place, connected, queue, 7, false);
+    for (let before = -1; before !== ledger.deliveredCount;) {
+      before = ledger.deliveredCount;
+      await clock.pause(200);
+    }
+    for (const entry of wanted) {
+      if (entry.removal === 'none') ledger.breakPromise(`message ${entry.id} in ${entry.queue} was confirmed and is lost`);
+    }
+    await this.restart();
+    await this.ready();
+    for (const [queue, count] of this.counts()) {
+      if (count > 0)
+        ledger.breakPromise(`queue ${queue} holds ${count} messages again that were acknowledged before the broker was closed`);
+    }
+    this.throwBroken();
+  }
+
+  /** A broker that is open. */
+  private async ready(): Promise<void> {
+    for (let attempt = 0; this.broker === undefined; attempt++) {
+      if (attempt === attemptsMax) throw new BrokenPromise('the broker does not open');
+      if (attempt > 1) this.machine.faults.clear();
+      this.opening ??= this.open();
+      const { opening } = this;
+      await opening.catch(() => undefined);
+      if (this.opening === opening) this.opening = undefined;
+    }
+  }
+
+  private async open(): Promise<void> {
+    const life = ++this.ledger.life;
+    const process = this.machine.startProcess();
+    this.process = process;
+    this.hasFailedDisk = false;
+    const ground = watchedGround(process.ground, this.options.sabotage, (operation, error) => this.diskFailed(life, operation, error));
+    const { durability } = this.options;
+    const limits = { journalFileBytesMax, memoryBytesMax: 64 << 20 };
+    const opening = Broker.open({ data: '/data', durability, ground, limits, amqp: { port: amqpPort } });
+    const broker = await opening.catch((error: unknown) => {
+      process.kill();
+      this.judgeRefusal(error);
+      throw error;
+    });
+    if (life !== this.ledger.life) return;
+    this.broker = broker;
+    this.ledger.undecided.clear();
+    void broker.ended.then((error) => this.ended(life, error));
+    this.ledger.checkAfterCrash(this.counts());
+  }
+
+  /** A disk that is full or fails is a reason not to open; that it is damaged never is, because this one keeps what it promised. */
+  private judgeRefusal(error: unknown): void {
+    const code = error instanceof CodedError ? error.code : undefined;
+    if (code === 'disk-full' && this.machine.faults.bytesLeft !== Infinity) return this.machine.faults.freeUp();
+    if ((code === 'storage-failed' || code === 'data-folder-unusable') && this.hasFailedDisk) return;
+    this.ledger.breakPromise(`the broker does not open: ${error instanceof Error ? error.message : String(error)}`);
+  }
+
+  private diskFailed(life: number, operation: string, error: Error): void {
+    if (life !== this.ledger.life) return;
+    this.hasFailedDisk = true;
+    this.machine.clock.after(endingMs, () => {
+      if (life === this.ledger.life && this.broker !== undefined)
+        this.ledger.breakPromise(`a ${operation} failed (${error.message}) and the broker goes on`);
+    });
+  }
+
+  private ended(life: number, error: CodedError | undefined): void {
+    if (life !== this.ledger.life || error === undefined) return;
+    if (error.code !== 'storage-failed' || !this.hasFailedDisk) this.ledger.breakPromise(`the broker ended by itself: ${error.message}`);
+    // The daemon exits with the sentence of the error.
+    this.process!.kill();
+    this.endLife();
+  }
+
+  private endLife(): void {
+    this.broker = undefined;
+    this.opening = undefined;
+    for (const [place, connected] of this.clients.entries()) {
+      if (connected === undefined) continue;
+      this.clients[place] = undefined;
+      this.ledger.leave(connected.party);
+      if (!connected.party.isInProcess) connected.client.leave();
+    }
+    // Whoever is still in the memory of the old process belongs to no life.
+    this.ledger.life++;
+  }
+
+  private async patiently<Answer>(answer: Promise<Answer>): Promise<Answer | undefined> {
+    return Promise.race([answer.catch(() => undefined), this.machine.clock.pause(patienceMs).then(() => undefined)]);
+  }
+}
