@@ -3,12 +3,11 @@ import type { FieldTable } from './field-table.js';
 
 /**
  * Arguments that change what an object does and are not built yet. They are refused, because an exchange without the alternate
- * that was asked for would be a silent lesser guarantee. Arguments that nobody knows are ignored, as RabbitMQ does. What a queue
- * takes is in queue-policy.ts.
+ * that was asked for would be a silent lesser guarantee. Arguments that nobody knows are ignored, as RabbitMQ does. What queues
+ * and consumers take is in queue-policy.ts.
  */
 const unbuilt = {
   exchange: new Set(['alternate-exchange', 'x-delayed-type', 'hash-header', 'hash-property']),
-  consumer: new Set(['x-priority', 'x-stream-offset', 'x-stream-filter', 'x-consumer-timeout']),
 } as const;
 
 /** Throws for an argument that is not built. */

@@ -81,8 +81,6 @@ const foreign = new Set([
   'x-quorum-initial-group-size',
 ]);
 
-const unbuilt = new Set(['x-consumer-timeout', 'x-max-priority', 'x-single-active-consumer']);
-
 /** Throws for arguments that cannot be, and for those that are not built. */
 export function checkQueueArguments(name: string, virtualHost: string, given: FieldTable): void {
   const place = `queue '${name}' in vhost '${virtualHost}'`;
@@ -102,7 +100,7 @@ export function checkQueueArguments(name: string, virtualHost: string, given: Fi
     if (foreign.has(argument)) {
       throw new CodedError('invalid-argument', `invalid arg '${argument}' for ${place} of queue type rabbit_classic_queue`);
     }
-    if (unbuilt.has(argument)) throw notBuilt(`the argument '${argument}' of queue '${name}'`);
+    if (argument === 'x-consumer-timeout') throw notBuilt(`the argument '${argument}' of queue '${name}'`);
   }
 }
 
@@ -155,15 +153,19 @@ export function parseQueuePolicy(given: FieldTable): QueuePolicy | undefined {
   return isPlain ? undefined : policy;
 }
 
-/** Throws unless the consumer's `x-priority` is a whole number; 0 where there is none. */
-export function consumerPriority(queue: string, virtualHost: string, given: FieldTable): number {
-  const value = given['x-priority'];
-  if (value === undefined) return 0;
-  if (typeof value === 'bigint' || Number.isInteger(value)) return Number(value);
-  throw new CodedError(
-    'invalid-argument',
-    `invalid arg 'x-priority' for queue '${queue}' in vhost '${virtualHost}': "expected integer, got ${typeName(value)}"`,
-  );
+/** The priority that a consumer asks for, 0 if it does not. Throws for arguments that cannot be, and for those that are not built. */
+export function checkConsumerArguments(queue: string, virtualHost: string, given: FieldTable): number {
+  const place = `queue '${queue}' in vhost '${virtualHost}'`;
+  const priority = given['x-priority'];
+  if (priority !== undefined && typeof priority !== 'bigint' && !Number.isInteger(priority)) {
+    throw new CodedError('invalid-argument', `invalid arg 'x-priority' for ${place}: "expected integer, got ${typeName(priority)}"`);
+  }
+  for (const argument of ['x-stream-offset', 'x-stream-filter', 'x-stream-match-unfiltered']) {
+    if (given[argument] === undefined) continue;
+    throw new CodedError('invalid-argument', `invalid arg '${argument}' for ${place} of queue type rabbit_classic_queue`);
+  }
+  if (given['x-consumer-timeout'] !== undefined) throw notBuilt(`the argument 'x-consumer-timeout' of a consumer of queue '${queue}'`);
+  return Number(priority ?? 0);
 }
 
 /** Arguments as they are kept: the bytes of their table in base64. */

@@ -11,6 +11,7 @@ import type { Lease } from './lease.js';
 import type { MessageLog } from './message-log.js';
 import type { Owner } from './owner.js';
 import type { QueuePolicy } from './queue-policy.js';
+import { PriorityLanes } from './priority-lanes.js';
 import { ReadyRing } from './ready-ring.js';
 import { Returned } from './returned.js';
 import type { Turn } from './turn.js';
@@ -60,12 +61,19 @@ export class Queue {
   private readonly graveyard: Graveyard | undefined;
   /** There is something to do in a turn although nobody consumes. */
   private hasChores: boolean;
+  /** Only one consumer is given messages; the next one follows when it leaves. */
+  readonly isSingleActive: boolean;
+  private active: Consumer | undefined;
+  /** Consumers have different priorities; they stand in that order. */
+  private isRanked = false;
   private expiry: Expiry | undefined;
   /** Ends the queue when it is not used. */
   lease: Lease | undefined;
 
   private readonly ready = new ReadyRing();
-  private readonly returned = new Returned();
+  private readonly returned: Returned | PriorityLanes;
+  /** The same as `returned` in a queue with priorities. */
+  private readonly lanes: PriorityLanes | undefined;
   /** The ring's positions: before `visible` everything is committed; before `sealed` it is in the commit under way or visible. */
   private visible = 0;
   private sealed = 0;
@@ -104,6 +112,9 @@ export class Queue {
     const isBounded = policy !== undefined && (policy.maxLength !== Infinity || policy.maxLengthBytes !== Infinity);
     this.bounds = isBounded ? new Bounds(policy) : undefined;
     this.graveyard = policy?.deadLetterExchange === undefined ? undefined : world.graveyard;
+    this.lanes = policy === undefined || policy.maxPriority === 0 ? undefined : new PriorityLanes(arena, policy.maxPriority);
+    this.returned = this.lanes ?? new Returned();
+    this.isSingleActive = policy?.isSingleActive ?? false;
     this.hasChores = this.bounds !== undefined;
     if (policy !== undefined && policy.messageTtlMs !== Infinity) this.beginToExpire();
   }
@@ -129,7 +140,9 @@ export class Queue {
   /** How many messages the consumers could take now. */
   get appetite(): number {
     let appetite = 0;
-    for (const { noAck, prefetch, unacknowledgedCount, session } of this.consumers) {
+    for (const consumer of this.consumers) {
+      if (this.isSingleActive && consumer !== this.active) continue;
+      const { noAck, prefetch, unacknowledgedCount, session } = consumer;
       if (session.isWritable) appetite += noAck || prefetch === 0 ? Infinity : Math.max(prefetch - unacknowledgedCount, 0);
     }
     return appetite;
@@ -153,6 +166,7 @@ export class Queue {
     if (holder.isJournaled && this.log !== undefined) this.journaledEnd = this.ready.tail;
     else if (this.visible === this.ready.tail - 1) {
       this.visible++;
+      if (this.lanes !== undefined) this.fillLanes(this.lanes);
       this.wake();
       return;
     }
@@ -178,6 +192,7 @@ export class Queue {
   /** The commit is durable: its messages, and the volatile ones that only waited behind them, can be delivered. */
   commit(): void {
     this.visible = Math.max(this.journaledEnd <= this.sealed ? this.ready.tail : this.sealed, this.visible);
+    if (this.lanes !== undefined) this.fillLanes(this.lanes);
     this.wake();
   }
 
@@ -232,7 +247,8 @@ export class Queue {
       this.takenChunk = message.chunk;
       this.takenOffset = message.offset;
       this.takenLength = message.length;
-      this.takenWasDelivered = true;
+      this.takenWasDelivered = message.isFresh !== true || message.sequence < this.redeliveredBelow;
+      if (message.sequence >= this.deliveredBelow) this.deliveredBelow = message.sequence + 1;
       return;
     }
     const { ready } = this;
@@ -296,7 +312,11 @@ export class Queue {
   }
 
   addConsumer(consumer: Consumer): void {
-    this.consumers.push(consumer);
+    const { consumers } = this;
+    if (consumer.priority !== 0) this.isRanked = true;
+    const behind = this.isRanked ? consumers.findIndex(({ priority }) => priority < consumer.priority) : -1;
+    consumers.splice(behind < 0 ? consumers.length : behind, 0, consumer);
+    this.active ??= consumer;
     this.hadConsumer = true;
     this.wake();
   }
@@ -307,6 +327,9 @@ export class Queue {
     this.consumers.splice(index, 1);
     if (this.consumers.length === 0) this.lease?.renew();
     if (index < this.turnOfConsumer) this.turnOfConsumer--;
+    if (this.active !== consumer) return;
+    this.active = this.consumers[0];
+    if (this.isSingleActive) this.wake();
   }
 
   /** Appends what happened since the last commit: settlements, and how far deliveries went and will go before the next one. */
@@ -362,12 +385,12 @@ export class Queue {
     ready.compact();
     this.redeliveredBelow = this.nextSequence;
     this.visible = this.sealed = this.journaledEnd = ready.tail;
-    this.wake();
-    if (bounds === undefined) return;
     for (let position = ready.head; position < ready.tail; position++) {
       const slot = ready.slotAt(position);
-      bounds.bytes += this.bodyBytes(ready.chunks[slot]!, ready.offsets[slot]!);
+      if (bounds !== undefined) bounds.bytes += this.bodyBytes(ready.chunks[slot]!, ready.offsets[slot]!);
     }
+    if (this.lanes !== undefined) this.fillLanes(this.lanes);
+    this.wake();
   }
 
   get deliveredMark(): number {
@@ -376,6 +399,7 @@ export class Queue {
 
   /** The same for a queue in which messages may expire. */
   private deliverUnexpired(expiry: Expiry): boolean {
+    if (this.lanes !== undefined) this.dropOverInLanes(expiry, this.lanes);
     for (let left = quantum; left > 0; left--) {
       if (this.messageCount === 0) return false;
       if (this.isFirstOver(expiry)) {
@@ -392,8 +416,20 @@ export class Queue {
       const below = this.visibleBelow();
       if (below <= expiry.offeredBelow) return false;
       expiry.offeredBelow = below; // everything had its chance: look once more at the first
+      if (this.lanes !== undefined) this.dropOverInLanes(expiry, this.lanes);
     }
     return true;
+  }
+
+  /** Each priority has a first message that may be over. */
+  private dropOverInLanes(expiry: Expiry, lanes: PriorityLanes): void {
+    for (const head of lanes.heads()) {
+      const { sequence, chunk, offset } = head;
+      if (!expiry.isOver(this.arena.chunks[chunk]!.bytes, offset, sequence)) continue;
+      lanes.remove(head);
+      if (this.bounds !== undefined) this.bounds.bytes -= this.bodyBytes(chunk, offset);
+      this.bury('expired', sequence, chunk, offset);
+    }
   }
 
   private isFirstOver(expiry: Expiry): boolean {
@@ -406,6 +442,10 @@ export class Queue {
 
   private watchFirst(expiry: Expiry): void {
     if (this.messageCount === 0) return;
+    if (this.lanes !== undefined) {
+      for (const { chunk, offset } of this.lanes.heads()) expiry.watch(this.arena.chunks[chunk]!.bytes, offset);
+      return;
+    }
     const { ready } = this;
     const first = this.returned.first;
     const slot = ready.slotAt(ready.head);
@@ -430,8 +470,20 @@ export class Queue {
     return bodyLength(this.arena.chunks[chunk]!.bytes, offset);
   }
 
+  /** What has become visible goes to the place of its priority. */
+  private fillLanes(lanes: PriorityLanes): void {
+    const { ready } = this;
+    while (ready.head < this.visible) {
+      const slot = ready.shift();
+      const sequence = ready.sequences[slot]!;
+      lanes.push({ sequence, chunk: ready.chunks[slot]!, offset: ready.offsets[slot]!, length: ready.lengths[slot]!, isFresh: true });
+    }
+  }
+
   private nextReadyConsumer(): Consumer | undefined {
     const { consumers } = this;
+    if (this.isSingleActive) return this.active?.isReady === true ? this.active : undefined;
+    if (this.isRanked) return this.nextRankedConsumer();
     const count = consumers.length;
     for (let i = 0; i < count; i++) {
       if (this.turnOfConsumer >= count) this.turnOfConsumer = 0;
@@ -439,6 +491,18 @@ export class Queue {
       if (consumer.isReady) return consumer;
     }
     return undefined;
+  }
+
+  /** The next of those with the highest priority that can take a message; it goes behind its equals. */
+  private nextRankedConsumer(): Consumer | undefined {
+    const { consumers } = this;
+    const index = consumers.findIndex(({ isReady }) => isReady);
+    const consumer = consumers[index];
+    if (consumer === undefined) return undefined;
+    const behind = consumers.findIndex(({ priority }, i) => i > index && priority < consumer.priority);
+    consumers.splice(index, 1);
+    consumers.splice(behind < 0 ? consumers.length : behind - 1, 0, consumer);
+    return consumer;
   }
 
   /**

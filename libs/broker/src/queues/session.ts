@@ -1,6 +1,5 @@
 import { CodedError } from '../errors.js';
 import type { Arena } from '../storage/arena.js';
-import { refuseUnbuiltArguments } from './arguments.js';
 import { admit } from './bounds.js';
 import { Consumer } from './consumer.js';
 import type { FieldTable } from './field-table.js';
@@ -8,6 +7,7 @@ import type { Graveyard } from './graveyard.js';
 import type { Intake } from './intake.js';
 import type { Owner } from './owner.js';
 import type { Queue } from './queue.js';
+import { checkConsumerArguments } from './queue-policy.js';
 import type { Route } from './route.js';
 import type { Turn } from './turn.js';
 import { Unacknowledged } from './unacknowledged.js';
@@ -97,12 +97,12 @@ export class Session {
   /** Throws when the queue is in exclusive use. Deliveries begin in a later turn. */
   consume(queue: Queue, settings: ConsumeSettings): Consumer {
     const { tag, noAck, exclusive, prefetch } = settings;
+    const priority = checkConsumerArguments(queue.name, this.host.name, settings.arguments);
     if (this.consumers.has(tag)) throw new CodedError('consumer-tag-taken', `attempt to reuse consumer tag '${tag}'`);
-    if (queue.consumers.some((other) => other.isExclusive) || (exclusive && queue.consumers.length > 0)) {
+    if (queue.consumers.some((other) => other.isExclusive) || (exclusive && (queue.consumers.length > 0 || queue.isSingleActive))) {
       throw new CodedError('exclusive-consumer', `queue '${queue.name}' in vhost '${this.host.name}' in exclusive use`);
     }
-    refuseUnbuiltArguments('consumer', tag, settings.arguments);
-    const consumer = new Consumer(tag, queue, this, noAck, exclusive, prefetch);
+    const consumer = new Consumer(tag, queue, this, noAck, exclusive, prefetch, priority);
     this.consumers.set(tag, consumer);
     queue.addConsumer(consumer);
     return consumer;
