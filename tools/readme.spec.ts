@@ -1,5 +1,5 @@
 /**
- * Runs what README.md shows. Each block fenced as ```ts example=NAME is compiled as it stands, strictly, against the built packages, and run; what it
+ * Runs what README.md and the libraries' own pages show. Each block fenced as ```ts example=NAME is compiled as it stands, strictly, against the built packages, and run; what it
  * prints must be the block fenced as ```text output=NAME. Also holds the README to the commands, files and libraries that are really there.
  */
 import { spawnSync } from 'node:child_process';
@@ -9,12 +9,13 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 
 const root = join(import.meta.dirname, '..', '..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
-const examples = blocksOf(readme, 'ts', 'example');
-const outputs = blocksOf(readme, 'text', 'output');
+const pages = [readme, ...readdirSync(join(root, 'libs')).map((name) => readFileSync(join(root, 'libs', name, 'README.md'), 'utf8'))];
+const examples = new Map(pages.flatMap((page) => [...blocksOf(page, 'ts', 'example')]));
+const outputs = new Map(pages.flatMap((page) => [...blocksOf(page, 'text', 'output')]));
 /** Under the root, so that the examples find the packages as a reader's own project would. */
 const folder = join(root, '.build', 'readme');
 
-describe('an example of the README', () => {
+describe('an example', () => {
   beforeAll(() => {
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { recursive: true });
@@ -36,7 +37,7 @@ describe('an example of the README', () => {
   });
 
   it('is there at all', () => {
-    expect([...examples.keys()]).not.toEqual([]);
+    expect([...examples.keys()].sort()).toEqual(['broker', 'ground', 'messaging', 'shop']);
     expect([...outputs.keys()]).toEqual([...examples.keys()]);
   });
 

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type ChannelModel, type ConfirmChannel, connect, type Message } from 'amqplib';
 import { SeededRandom } from '@dovecote/ground/testing';
 import { cleanUp, DaemonProcess, temporaryFolder } from './daemon-process.js';
-import { declareQueue, frame, method, protocolHeader, publishHead, RawClient, startOk, tuneOk } from './raw-client.js';
+import { consume, declareQueue, frame, method, protocolHeader, publishHead, RawClient, startOk, tuneOk } from './raw-client.js';
 
 const megabyte = 1024 * 1024;
 let daemon: DaemonProcess;
@@ -96,6 +96,7 @@ describe('who breaks the rules', () => {
   it('loses the channel for a message above the limit, and nothing else', async () => {
     const client = await RawClient.open(daemon.port, { channels: 2 });
     client.send(publishHead(1, 'friend', 16 * megabyte + 1));
+    for (let left = 16 * megabyte + 1; left > 0; left -= 100_000) client.send(frame(3, 1, Buffer.alloc(Math.min(left, 100_000))));
     expect(await client.closeReason()).toMatchObject({ method: '20.40', code: 406 });
     client.send(declareQueue(2, 'still here'));
     await client.answered('50.11');
@@ -131,6 +132,29 @@ describe('memory', () => {
     expect(daemon.residentBytes - before).toBeLessThan(192 * megabyte); // of 64 MiB that one connection may hold, half written over
     await hangUp(client);
     await friendGoesOn();
+  });
+
+  it('is not taken by consumers that do not read', async () => {
+    const consumers = Array.from({ length: 20 }, (_, number) => `slow ${number}`);
+    await friendChannel.assertExchange('slow', 'fanout');
+    const clients: RawClient[] = [];
+    for (const queue of consumers) {
+      await friendChannel.assertQueue(queue);
+      await friendChannel.bindQueue(queue, 'slow', '');
+      const client = await RawClient.open(daemon.port, { channels: 1 });
+      client.send(consume(1, queue));
+      await client.answered('60.21');
+      client.socket.pause();
+      clients.push(client);
+    }
+    const before = daemon.residentBytes;
+    for (let number = 0; number < 300; number++) friendChannel.publish('slow', '', Buffer.alloc(100_000));
+    await friendChannel.waitForConfirms();
+    await friendGoesOn();
+    // 30 MB of messages are there once, and 600 MB would go out if the sockets took them.
+    expect(daemon.residentBytes - before).toBeLessThan(160 * megabyte);
+    for (const client of clients) client.socket.destroy();
+    for (const queue of consumers) await friendChannel.deleteQueue(queue);
   });
 
   it('is not taken by random bytes', async () => {

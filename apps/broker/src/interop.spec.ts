@@ -211,6 +211,7 @@ describe('amqplib', () => {
     channel.sendToQueue('bodies', Buffer.alloc(16 * 1024 * 1024 + 1));
     const [error] = await closed;
     expect(error).toMatchObject({ code: 406, message: expect.stringContaining('larger than configured max size 16777216') });
+    await connection.createChannel(); // under the number that was closed
   });
 
   it('gets properties and headers of every type back as they were', async () => {

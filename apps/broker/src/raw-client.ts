@@ -146,6 +146,11 @@ export function declareQueue(channel: number, queue: string): Buffer {
   return method(channel, 50, 10, Buffer.concat([Buffer.from([0, 0]), shortString(queue), Buffer.from([0, 0, 0, 0, 0])]));
 }
 
+/** basic.consume without acknowledgements; the server makes the tag. */
+export function consume(channel: number, queue: string): Buffer {
+  return method(channel, 60, 20, Buffer.concat([Buffer.from([0, 0]), shortString(queue), Buffer.from([0, 0b10, 0, 0, 0, 0])]));
+}
+
 export function startOk(user: string, password: string): Buffer {
   const response = Buffer.from(`\0${user}\0${password}`);
   const length = Buffer.alloc(4);

@@ -125,9 +125,9 @@ describe('the daemon', () => {
   it('ends at once at the second signal', async () => {
     const daemon = await DaemonProcess.listening(['--durability', 'memory', '--amqp-port', '0']);
     const silent = await RawClient.open(daemon.port); // never answers the close, so that the daemon waits for it
-    void daemon.stop();
-    await daemon.said('stderr', /SIGTERM/);
-    expect(await daemon.stop()).toEqual(ended(143));
+    const exit = daemon.signal('SIGTERM');
+    void daemon.signal('SIGINT'); // another one: two of a kind may become one on their way
+    expect([143, 130]).toContain((await exit).code);
     silent.socket.destroy();
   });
 });

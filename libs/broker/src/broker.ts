@@ -125,7 +125,11 @@ export class Broker {
     try {
       await this.amqp?.close({ drainMs: 1000 });
       for (const session of this.sessions) await session.close();
+      this.storage.host.appendClose();
       await this.storage.journal?.close();
+    } catch (error) {
+      if (error instanceof CodedError) this.failure = error;
+      throw error;
     } finally {
       await this.storage.lock?.release();
       this.resolveEnded(this.failure);

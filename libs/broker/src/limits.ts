@@ -1,4 +1,7 @@
-/** The bounds of the broker. Each is tested; crossing one answers the caller. Bytes unless the name says otherwise. */
+/**
+ * The bounds of the broker. Each is tested; crossing one answers the caller. Bytes unless the name says otherwise. Names, routing
+ * keys and consumer tags are short strings: their bound is the protocol's 255 bytes.
+ */
 export interface Limits {
   /** A message body; larger ones are refused. */
   readonly messageBytesMax: number;
@@ -13,7 +16,6 @@ export interface Limits {
   readonly channelsMax: number;
   /** The largest AMQP frame, head and end octet included. */
   readonly frameBytesMax: number;
-  /** Names, routing keys and consumer tags are short strings: their bound is the protocol's 255 bytes. */
   readonly queuesMax: number;
 }
 

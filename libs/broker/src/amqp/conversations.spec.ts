@@ -152,7 +152,14 @@ const onChannel: readonly Conversation[] = [
   ],
   [
     'a message that is too large',
-    [begin, header(20_971_520), body('swallowed'), method('channel.close-ok'), openChannel],
+    [
+      begin,
+      header(20_971_520),
+      ...Array<Buffer>(160).fill(body('x'.repeat(131_064))),
+      body('x'.repeat(1280)),
+      method('channel.close-ok'),
+      openChannel,
+    ],
     [
       refused(406, 'PRECONDITION_FAILED - message size 20971520 is larger than configured max size 16777216', 60, 40),
       'channel.open-ok 1 {}',

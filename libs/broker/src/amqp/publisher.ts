@@ -14,6 +14,7 @@ import type { RouteCache } from './route-cache.js';
  * What a channel publishes: method, header and body become one content image (queues/content.ts) and go to the session.
  *
  *   idle → (basic.publish) → header → (content header) → body → (the last body frame) → idle
+ *                                                      ↘ refused → (the last body frame) → idle, and the refusal
  *
  * A publish whose frames all lie in one chunk goes through `takeFast`: its bytes are the image, nothing is gathered and nothing is
  * decoded as long as exchange, key and bits are those of a publish before. Any other is gathered, with memory that grows with
@@ -61,11 +62,12 @@ export interface PublisherLine {
 }
 
 export class Publisher {
-  stage: 'idle' | 'header' | 'body' = 'idle';
+  stage: 'idle' | 'header' | 'body' | 'refused' = 'idle';
   private image = Buffer.alloc(0);
   private imageBytes = 0;
   private wholeBytes = 0;
   private missingBytes = 0;
+  private refusedBytes = 0;
 
   constructor(
     private readonly channel: number,
@@ -119,10 +121,7 @@ export class Publisher {
     }
     if (bytes.readUInt16BE(start + 2) !== 0) throw this.unexpected();
     const bodyBytes = bytes.readUInt32BE(start + 4) * 0x1_0000_0000 + bytes.readUInt32BE(start + 8);
-    if (bodyBytes > this.line.messageBytesMax) {
-      const max = this.line.messageBytesMax;
-      throw new AmqpError('precondition-failed', `message size ${bodyBytes} is larger than configured max size ${max}`);
-    }
+    if (bodyBytes > this.line.messageBytesMax) return this.refuseBody(bodyBytes);
     const routing = this.image;
     const headBytes = routing.length + 1 + frameOverheadBytes + (end - start);
     this.wholeBytes = headBytes + (bodyBytes === 0 ? 0 : frameOverheadBytes + bodyBytes);
@@ -142,7 +141,7 @@ export class Publisher {
 
   /** The payload of a body frame. */
   takeBody(bytes: Buffer, start: number, end: number): void {
-    if (this.stage !== 'body') throw this.unexpected();
+    if (this.stage !== 'body' && this.stage !== 'refused') throw this.unexpected();
     const length = end - start;
     if (length > this.missingBytes) {
       throw new AmqpError(
@@ -150,6 +149,7 @@ export class Publisher {
         `the body is longer than its header announced: ${length} bytes came and ${this.missingBytes} were missing`,
       );
     }
+    if (this.stage === 'refused') return this.dropBody(length);
     if (this.imageBytes + length + 1 > this.image.length) this.grow(this.imageBytes + length + 1);
     this.imageBytes += bytes.copy(this.image, this.imageBytes, start, end);
     this.missingBytes -= length;
@@ -253,6 +253,25 @@ export class Publisher {
     const { user } = this.line;
     if (userId === undefined || userId === user) return;
     throw new AmqpError('precondition-failed', `user_id property set to '${userId}' but authenticated user was '${user}'`);
+  }
+
+  /**
+   * A body past the limit is thrown away as it comes and refused when it is over, as RabbitMQ does: clients that meet the refusal in
+   * the middle open the channel again before they have answered it.
+   */
+  private refuseBody(bodyBytes: number): void {
+    this.stage = 'refused';
+    this.refusedBytes = bodyBytes;
+    this.missingBytes = bodyBytes;
+    this.image = Buffer.alloc(0);
+  }
+
+  private dropBody(length: number): void {
+    this.missingBytes -= length;
+    if (this.missingBytes > 0) return;
+    this.reset();
+    const max = this.line.messageBytesMax;
+    throw new AmqpError('precondition-failed', `message size ${this.refusedBytes} is larger than configured max size ${max}`);
   }
 
   private allocate(length: number): void {

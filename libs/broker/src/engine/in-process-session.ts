@@ -30,6 +30,12 @@ interface Waiting {
   readonly outcome: 'confirmed' | 'unroutable';
 }
 
+interface Held {
+  readonly message: OutgoingMessage;
+  readonly resolve: (outcome: 'confirmed' | 'unroutable') => void;
+  readonly reject: (error: CodedError) => void;
+}
+
 const persistentMode = 2;
 
 /** A session for callers in the same process; see `BrokerSession` for what it promises. */
@@ -41,6 +47,9 @@ export class InProcessSession implements BrokerSession, SessionSink {
   /** Publishes without an answer, oldest first; the first one is the `confirmedCount + 1`th of the session. */
   private waiting: Waiting[] = [];
   private confirmedCount = 0;
+  /** Publishes that wait for the gate, in their order; none overtakes them. */
+  private readonly held: Held[] = [];
+  private stopWaiting: (() => void) | undefined;
   /** Changes that wait for their commit. */
   private readonly defining = new Set<(error: CodedError) => void>();
   private consumerNumber = 0;
@@ -89,7 +98,15 @@ export class InProcessSession implements BrokerSession, SessionSink {
   }
 
   publish(message: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
-    return this.host.gate === 'open' ? this.publishNow(message) : this.publishWhenOpen(message);
+    const { host, held } = this;
+    if (this.error !== undefined) return Promise.reject(this.error);
+    if (message.body.length > host.messageBytesMax) return Promise.reject(tooLarge(message.body.length, host.messageBytesMax));
+    if (host.gate === 'open' && held.length === 0) return this.publishNow(message);
+    if (host.isDiskFull) return Promise.reject(this.diskFull());
+    return new Promise((resolve, reject) => {
+      held.push({ message, resolve, reject });
+      this.stopWaiting ??= host.onGateChange(() => this.releaseHeld());
+    });
   }
 
   async consume(queueName: string, options: ConsumeOptions, onDelivery: (delivery: Delivery) => void): Promise<BrokerConsumer> {
@@ -101,6 +118,7 @@ export class InProcessSession implements BrokerSession, SessionSink {
       this.handlers.set(added, onDelivery);
       return added;
     });
+    if (consumer.isCancelled) throw new CodedError('no-queue', `queue '${queueName}' was deleted while the consumer was added`);
     const handle: BrokerConsumer = { cancel: () => this.cancel(consumer), onCancelled: undefined };
     this.handles.set(consumer, handle);
     return handle;
@@ -118,7 +136,8 @@ export class InProcessSession implements BrokerSession, SessionSink {
     this.host.closeOwner(this.owner);
     const waiting = this.waiting;
     this.waiting = [];
-    for (const { reject } of waiting) reject(error);
+    for (const { reject } of [...waiting, ...this.held.splice(0)]) reject(error);
+    this.stopWaiting?.();
     for (const reject of this.defining) reject(error);
     this.defining.clear();
     this.closed();
@@ -156,11 +175,10 @@ export class InProcessSession implements BrokerSession, SessionSink {
   }
 
   private publishNow({ exchange, routingKey, body, properties = {} }: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
-    if (this.error !== undefined) return Promise.reject(this.error);
-    const { expiration } = properties;
-    const fault = expiration === undefined ? undefined : expirationFault(expiration);
-    if (fault !== undefined) return Promise.reject(new CodedError('invalid-argument', `invalid expiration '${expiration}': ${fault}`));
     return new Promise((resolve, reject) => {
+      const { expiration } = properties;
+      const fault = expiration === undefined ? undefined : expirationFault(expiration);
+      if (fault !== undefined) throw new CodedError('invalid-argument', `invalid expiration '${expiration}': ${fault}`);
       const route = this.host.route(exchange, routingKey);
       const image = writeContent(exchange, routingKey, properties, body);
       const outcome = route.queues.length === 0 ? 'unroutable' : 'confirmed';
@@ -171,17 +189,19 @@ export class InProcessSession implements BrokerSession, SessionSink {
   }
 
   /** Memory that is used up makes a publisher wait for the consumers; a full disk needs a person, so the caller hears of it. */
-  private async publishWhenOpen(message: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
-    while (this.host.gate !== 'open' && this.error === undefined) {
-      if (this.host.isDiskFull) throw new CodedError('disk-full', `Nothing can be published now: ${this.host.gateReason}`);
-      await new Promise<void>((resolve) => {
-        const stop = this.host.onGateChange(() => {
-          stop();
-          resolve();
-        });
-      });
+  private releaseHeld(): void {
+    const isFull = this.host.isDiskFull;
+    if (this.host.gate !== 'open' && !isFull) return;
+    this.stopWaiting?.();
+    this.stopWaiting = undefined;
+    for (const { message, resolve, reject } of this.held.splice(0)) {
+      if (isFull) reject(this.diskFull());
+      else this.publishNow(message).then(resolve, reject);
     }
-    return this.publishNow(message);
+  }
+
+  private diskFull(): CodedError {
+    return new CodedError('disk-full', `Nothing can be published now: ${this.host.gateReason}`);
   }
 
   private async cancel(consumer: Consumer): Promise<void> {
@@ -243,4 +263,8 @@ class ReceivedMessage implements Delivery {
     this.session?.reject(this.tag, false, requeue);
     this.session = undefined;
   }
+}
+
+function tooLarge(bytes: number, bytesMax: number): CodedError {
+  return new CodedError('message-too-large', `message size ${bytes} is larger than configured max size ${bytesMax}`);
 }

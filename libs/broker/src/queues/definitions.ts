@@ -13,6 +13,8 @@ export type Definition =
   | { readonly do: 'declare-queue'; readonly queue: QueueSettings }
   | { readonly do: 'delete-queue'; readonly id: number }
   | { readonly do: 'bind' | 'unbind'; readonly binding: BindingRecord }
+  /** The broker was closed in order. True as long as nothing follows. */
+  | { readonly do: 'close' }
   | Checkpoint;
 
 export interface BindingRecord {
@@ -26,6 +28,6 @@ export interface Checkpoint {
   readonly do: 'checkpoint';
   readonly nextQueueId: number;
   readonly exchanges: readonly ExchangeSettings[];
-  readonly queues: readonly { readonly queue: QueueSettings; readonly nextSequence: number; readonly deliveredBelow: number }[];
+  readonly queues: readonly { readonly queue: QueueSettings; readonly nextSequence: number }[];
   readonly bindings: readonly BindingRecord[];
 }

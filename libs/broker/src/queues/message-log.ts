@@ -7,26 +7,24 @@ import type { Route } from './route.js';
 /**
  * What the queues write to the journal, and how it reads.
  *
- *   message     | 1 | queues u16 | (queue id u32, sequence u48) … | content image |
+ *   message     | 1 | queues u32 | (queue id u32, sequence u48) … | content image |
  *   settled     | 2 | queue id u32 | first sequence u48 | count u32 |
  *   delivered   | 3 | queue id u32 | below sequence u48 |
  *   definition  | 4 | JSON |
- *   timed       | 5 | queues u16 | (queue id u32, sequence u48) … | came at u48 | content image |
+ *   timed       | 5 | queues u32 | (queue id u32, sequence u48) … | came at u48 | content image |
  *
  * A timed message is one that may expire; it came so many milliseconds after 1970.
  * A message that goes to several queues is written once. Numbers are big-endian.
  */
 export const recordKind = { message: 1, settled: 2, delivered: 3, definition: 4, timedMessage: 5 } as const;
 
-const messageHeadBytes = 3;
+const messageHeadBytes = 5;
 const targetBytes = 10;
 
 export class MessageLog {
   /** Where the last message was put. */
   chunk: Chunk | undefined;
   offset = 0;
-  /** Somebody holds a message of which nothing says yet that it was delivered: commit in this turn. */
-  isUrgent = false;
   private unrecorded: Queue[] = [];
   private journal: Journal | undefined;
 
@@ -61,8 +59,7 @@ export class MessageLog {
     const { bytes } = this.journal!.chunk;
     let at = from;
     bytes[at] = kind;
-    bytes[at + 1] = durableQueues.length >>> 8;
-    bytes[at + 2] = durableQueues.length;
+    writeUInt32(bytes, at + 1, durableQueues.length);
     at += messageHeadBytes;
     for (let i = 0; i < durableQueues.length; i++) {
       const queue = durableQueues[i]!;
@@ -114,7 +111,6 @@ export class MessageLog {
   recordQueues(): void {
     const queues = this.unrecorded;
     this.unrecorded = [];
-    this.isUrgent = false;
     for (const queue of queues) queue.record(this);
   }
 }
@@ -132,7 +128,7 @@ export function readRecord(chunk: Chunk, offset: number, length: number, visitor
   switch (bytes[offset]) {
     case recordKind.message:
     case recordKind.timedMessage: {
-      const targets = bytes.readUInt16BE(offset + 1);
+      const targets = bytes.readUInt32BE(offset + 1);
       const isTimed = bytes[offset] === recordKind.timedMessage;
       const image = offset + messageHeadBytes + targets * targetBytes + (isTimed ? enqueuedAtBytes : 0);
       for (let i = 0; i < targets; i++) {

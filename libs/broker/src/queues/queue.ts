@@ -83,7 +83,6 @@ export class Queue {
   /** Below this sequence a message may have been delivered before the broker was opened. */
   private redeliveredBelow = 0;
   private deliveredBelow = 0;
-  private recordedBelow = 0;
   /** Settled sequences that follow one another and are not in the journal yet. */
   private runStart = 0;
   private runLength = 0;
@@ -262,12 +261,9 @@ export class Queue {
     this.deliveredBelow = sequence + 1;
   }
 
-  /** A message that was taken is out with a consumer: after a crash it must be flagged redelivered. */
+  /** A message that was taken is out with a consumer. */
   noteOutstanding(): void {
     this.unacknowledgedCount++;
-    if (this.log === undefined || this.deliveredBelow <= this.recordedBelow) return;
-    if (!this.isUnrecorded) this.markUnrecorded(this.log);
-    this.log.isUrgent = true;
   }
 
   /** A message that was taken is done with. */
@@ -332,16 +328,18 @@ export class Queue {
     if (this.isSingleActive) this.wake();
   }
 
-  /** Appends what happened since the last commit: settlements, and how far deliveries went and will go before the next one. */
+  /** Appends the settlements since the last commit. */
   record(log: MessageLog): void {
     this.isUnrecorded = false;
     if (this.isDeleted) return;
     if (this.runLength > 0) log.appendSettled(this.id, this.runStart, this.runLength);
     this.runLength = 0;
-    const below = Math.min(this.deliveredBelow + this.credit(), this.nextSequence);
-    if (below <= this.recordedBelow) return;
-    log.appendDelivered(this.id, below);
-    this.recordedBelow = below;
+  }
+
+  /** Appends how far deliveries went, when the broker is closed. */
+  recordDelivered(log: MessageLog): void {
+    // What came back from an earlier life and was not given to anybody in this one keeps its flag.
+    if (this.messageCount > 0) log.appendDelivered(this.id, Math.max(this.deliveredBelow, this.redeliveredBelow));
   }
 
   // What recovery does, in the order of the journal.
@@ -366,10 +364,7 @@ export class Queue {
   }
 
   recoverDelivered(below: number): void {
-    this.redeliveredBelow = Math.max(this.redeliveredBelow, below);
-    this.deliveredBelow = this.redeliveredBelow;
-    this.recordedBelow = this.redeliveredBelow;
-    this.recoverSequence(below);
+    this.deliveredBelow = below;
   }
 
   recoverSequence(next: number): void {
@@ -377,13 +372,14 @@ export class Queue {
   }
 
   /**
-   * Everything was replayed: what is left is visible, and flagged. A delivery leaves before the record of it is safe, so no
-   * record can tell which of them a consumer had when the broker was killed.
+   * Everything was replayed: what is left is visible. Unless the broker was closed in order, all of it is flagged: a delivery
+   * leaves before a record of it could be safe, so none can tell which messages a consumer had when the broker was killed.
    */
-  finishRecovery(): void {
+  finishRecovery(wasClosed: boolean): void {
     const { ready, bounds } = this;
     ready.compact();
-    this.redeliveredBelow = this.nextSequence;
+    if (!wasClosed) this.deliveredBelow = this.nextSequence;
+    this.redeliveredBelow = this.deliveredBelow;
     this.visible = this.sealed = this.journaledEnd = ready.tail;
     for (let position = ready.head; position < ready.tail; position++) {
       const slot = ready.slotAt(position);
@@ -391,10 +387,6 @@ export class Queue {
     }
     if (this.lanes !== undefined) this.fillLanes(this.lanes);
     this.wake();
-  }
-
-  get deliveredMark(): number {
-    return this.recordedBelow;
   }
 
   /** The same for a queue in which messages may expire. */
@@ -503,18 +495,6 @@ export class Queue {
     consumers.splice(index, 1);
     consumers.splice(behind < 0 ? consumers.length : behind - 1, 0, consumer);
     return consumer;
-  }
-
-  /**
-   * How many more messages the consumers may be given before they settle one. What they will be given after this commit is
-   * recorded with it: a commit of its own for the flag of each delivery would double the syncs of a quiet queue.
-   */
-  private credit(): number {
-    let credit = 0;
-    for (const { noAck, prefetch, unacknowledgedCount } of this.consumers) {
-      if (!noAck) credit += prefetch === 0 ? Infinity : Math.max(prefetch - unacknowledgedCount, 0);
-    }
-    return credit;
   }
 
   private recordSettled(log: MessageLog, sequence: number): void {

@@ -1,24 +1,26 @@
 /**
  * The bindings of a topic exchange: a tree of words, in which `*` stands for exactly one word and `#` for none or more.
  *
- *   "stock.*.nyse"  →  stock → * → nyse            a key is walked down once; where a node has `#`, every rest is tried
+ *   "stock.*.nyse"  →  stock → * → nyse            a key is walked down once; a node reached by `#` may take words and stay
  *
- * A key of n words visits each node at most n + 1 times, however many `#` the bindings hold, because a node and a rest that
- * were tried once are not tried again.
+ * A key of n words visits each node at most n + 1 times, and each visit is a few steps, however many `#` the bindings hold:
+ * a node and a rest that were tried once are not tried again.
  */
 interface Node<T> {
   readonly words: Map<string, Node<T>>;
   readonly values: T[];
+  /** It stands for `#`: it may take any words on the way to its children. */
+  readonly isRest: boolean;
 }
 
 export class TopicTrie<T> {
-  private readonly root: Node<T> = emptyNode();
+  private readonly root: Node<T> = emptyNode(false);
 
   add(pattern: string, value: T): void {
     let node = this.root;
     for (const word of words(pattern)) {
       let next = node.words.get(word);
-      if (next === undefined) node.words.set(word, (next = emptyNode()));
+      if (next === undefined) node.words.set(word, (next = emptyNode(word === '#')));
       node = next;
     }
     node.values.push(value);
@@ -34,8 +36,8 @@ export class TopicTrie<T> {
   }
 }
 
-function emptyNode<T>(): Node<T> {
-  return { words: new Map(), values: [] };
+function emptyNode<T>(isRest: boolean): Node<T> {
+  return { words: new Map(), values: [], isRest };
 }
 
 /** The empty key has no words at all; `a..b` has an empty one. */
@@ -50,8 +52,9 @@ function walk<T>(node: Node<T>, key: readonly string[], at: number, found: (valu
   ends.add(at);
   if (at === key.length) for (const value of node.values) found(value);
   const rest = node.words.get('#');
-  if (rest !== undefined) for (let from = at; from <= key.length; from++) walk(rest, key, from, found, tried);
+  if (rest !== undefined) walk(rest, key, at, found, tried);
   if (at === key.length) return;
+  if (node.isRest) walk(node, key, at + 1, found, tried);
   const exact = key[at]!;
   const next = exact === '*' || exact === '#' ? undefined : node.words.get(exact);
   if (next !== undefined) walk(next, key, at + 1, found, tried);

@@ -108,9 +108,7 @@ export class Turn {
   // What the journal calls.
 
   sealing(): void {
-    if (this.log === undefined) return;
-    this.log.recordQueues();
-    for (const queue of this.uncommittedQueues) if (queue.log !== undefined && queue.consumers.length > 0) queue.record(queue.log);
+    this.log?.recordQueues();
   }
 
   sealed(): void {
@@ -161,7 +159,7 @@ export class Turn {
 
   /** Messages and definitions commit in this turn; settlements alone wait a little for company. */
   private commitSoon(journal: Journal, log: MessageLog): void {
-    if (journal.hasPending || log.isUrgent) return journal.seal();
+    if (journal.hasPending) return journal.seal();
     if (!log.hasUnrecorded || this.isSettling) return;
     this.isSettling = true;
     this.clock.after(settlementDelayMs, () => {

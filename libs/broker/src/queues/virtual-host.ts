@@ -72,6 +72,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   private routesEpoch = 0;
   private nextQueueId = 1;
   private isReplayed = false;
+  private wasClosed = false;
 
   constructor(
     readonly name: string,
@@ -122,6 +123,11 @@ export class VirtualHost implements SessionHost, RecordVisitor {
 
   get isDiskFull(): boolean {
     return this.parts.gate.isDiskFull;
+  }
+
+  /** The largest body; whoever publishes sees to it. */
+  get messageBytesMax(): number {
+    return this.parts.limits.messageBytesMax;
   }
 
   onGateChange(listener: () => void): () => void {
@@ -187,11 +193,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     }
     if (name.startsWith('amq.')) throw new CodedError('reserved-name', `queue name '${name}' contains reserved prefix 'amq.*'`);
     checkQueueArguments(name, this.name, declaration.arguments);
-    if (this.queuesByName.size >= this.parts.limits.queuesMax) {
-      throw new CodedError(
-        'invalid-argument',
-        `cannot declare queue '${name}': the limit of ${this.parts.limits.queuesMax} queues is reached`,
-      );
+    const { queuesMax } = this.parts.limits;
+    if (this.queuesByName.size >= queuesMax) {
+      throw new CodedError('invalid-argument', `cannot declare queue '${name}': the limit of ${queuesMax} queues is reached`);
     }
     const { durable, exclusive, autoDelete } = declaration;
     const plain: QueueSettings = { id: this.nextQueueId++, name: name || this.generateName(), durable, exclusive, autoDelete };
@@ -291,12 +295,14 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   // What the journal brings back after a crash, in its order.
 
   message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number, isTimed: boolean): void {
+    this.wasClosed = false;
     const queue = this.queuesById.get(queueId);
     if (isTimed) queue?.beginToExpire();
     queue?.recoverMessage(sequence, chunk.id, offset, length);
   }
 
   settled(queueId: number, first: number, count: number): void {
+    this.wasClosed = false;
     this.queuesById.get(queueId)?.recoverSettled(first, count);
   }
 
@@ -305,12 +311,14 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   definition(json: string): void {
-    this.evolve(JSON.parse(json) as Definition);
+    const definition = JSON.parse(json) as Definition;
+    this.wasClosed = definition.do === 'close';
+    if (definition.do !== 'close') this.evolve(definition);
   }
 
   finishRecovery(): void {
     for (const queue of this.queuesByName.values()) {
-      queue.finishRecovery();
+      queue.finishRecovery(this.wasClosed);
       this.startLease(queue);
     }
   }
@@ -328,7 +336,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       do: 'checkpoint',
       nextQueueId: this.nextQueueId,
       exchanges: this.exchangeSettings.filter(({ durable, name }) => durable && !name.startsWith('amq.')),
-      queues: queues.map((queue) => ({ queue: queue.settings, nextSequence: queue.upcomingSequence, deliveredBelow: queue.deliveredMark })),
+      queues: queues.map((queue) => ({ queue: queue.settings, nextSequence: queue.upcomingSequence })),
       bindings,
     };
   }
@@ -337,13 +345,22 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     this.append(this.checkpoint());
   }
 
+  /** The last words: which messages were ever delivered, for the flags after the next opening. */
+  appendClose(): void {
+    const { log } = this;
+    if (log === undefined) return;
+    log.recordQueues();
+    for (const queue of this.queuesByName.values()) if (queue.log !== undefined) queue.recordDelivered(log);
+    this.append({ do: 'close' });
+  }
+
   private append(definition: Definition): void {
     if (this.log === undefined) return;
     this.log.appendDefinition(JSON.stringify(definition));
     this.turn.definitionWasAppended();
   }
 
-  private evolve(definition: Definition): void {
+  private evolve(definition: Exclude<Definition, { readonly do: 'close' }>): void {
     switch (definition.do) {
       case 'declare-exchange':
         return void this.addExchange(definition.exchange);
@@ -376,10 +393,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     this.isReplayed = true;
     this.nextQueueId = checkpoint.nextQueueId;
     for (const settings of checkpoint.exchanges) this.addExchange(settings);
-    for (const { queue: settings, nextSequence, deliveredBelow } of checkpoint.queues) {
+    for (const { queue: settings, nextSequence } of checkpoint.queues) {
       const queue = this.addQueue(settings, undefined);
       queue.recoverSequence(nextSequence);
-      queue.recoverDelivered(deliveredBelow);
     }
     for (const binding of checkpoint.bindings) this.evolveBinding('bind', binding);
   }

@@ -34,8 +34,8 @@ export interface Entry {
   /** The life in which it was last delivered without the flag. */
   firstGivenInLife: number;
   provenInLife: number;
-  /** The broker has committed that it was delivered, and must say so the next time. */
-  mustBeFlagged: boolean;
+  /** The first life in which somebody got it, 0 for none: a later one must flag it. */
+  seenInLife: number;
   holder: Party | undefined;
 }
 
@@ -45,8 +45,8 @@ export type Existence = 'yes' | 'no' | 'unknown';
 export class Ledger {
   readonly broken: string[] = [];
   readonly queues = new Map<string, Existence>();
-  /** Queues that somebody asked to declare, delete or empty, without an answer yet: nobody else may, or the order would not be known. */
-  readonly undecided = new Set<string>();
+  /** What somebody asked for a queue, without an answer yet. */
+  readonly undecided = new Map<string, readonly ('declare' | 'delete' | 'purge')[]>();
   /** Queues whose consumers take without acknowledging: what is in them may be gone at any time. */
   readonly looseQueues = new Set<string>();
   /** The broker's lives so far; it is opened anew after each crash. */
@@ -65,7 +65,7 @@ export class Ledger {
     const id = this.nextId++;
     const order = ++this.order;
     const entries = queues.map((queue): Entry => {
-      const isCertain = this.queues.get(queue) === 'yes' && !this.undecided.has(queue) && !this.looseQueues.has(queue);
+      const isCertain = this.queues.get(queue) === 'yes' && !this.isGoing(queue) && !this.looseQueues.has(queue);
       return {
         ...{ id, queue, publisher, isPersistent, order, isCertain },
         ...{
@@ -74,7 +74,7 @@ export class Ledger {
           deliveredCount: 0,
           firstGivenInLife: 0,
           provenInLife: 0,
-          mustBeFlagged: false,
+          seenInLife: 0,
           holder: undefined,
         },
       };
@@ -106,7 +106,8 @@ export class Ledger {
     if (entry.removal === 'proven' && !isLate) this.breakPromise(`${what} came back after it was settled and the settlement was committed`);
     if (!entry.isPersistent && entry.publisher.life !== this.life) this.breakPromise(`${what} is transient and survived the broker's end`);
     if (!isRedelivered) {
-      if (entry.mustBeFlagged) this.breakPromise(`${what} was delivered before the crash, which was committed, and is not flagged`);
+      if (entry.seenInLife !== 0 && entry.seenInLife < this.life)
+        this.breakPromise(`${what} was delivered before the broker's end and is not flagged after it`);
       if (entry.firstGivenInLife === this.life) this.breakPromise(`${what} was delivered a second time without the flag`);
       entry.firstGivenInLife = this.life;
       const before = last.get(entry.publisher) ?? 0;
@@ -117,7 +118,7 @@ export class Ledger {
     if (isHeld) this.breakPromise(`${what} was given to a second consumer while the first one had it`);
     entry.deliveredCount++;
     entry.holder = to;
-    to.unproven.push({ order: ++this.order, prove: () => (entry.mustBeFlagged = true) });
+    if (entry.seenInLife === 0) entry.seenInLife = this.life;
     return entry;
   }
 
@@ -163,6 +164,10 @@ export class Ledger {
       if (most < (count ?? 0)) this.breakPromise(`queue ${queue} holds ${count ?? 0} messages after the crash and may hold ${most}`);
     }
     for (const queue of counts.keys()) if (!this.queues.has(queue)) this.breakPromise(`nobody declared the queue ${queue}`);
+  }
+
+  private isGoing(queue: string): boolean {
+    return this.undecided.get(queue)?.some((what) => what !== 'declare') === true;
   }
 
   private prove(entry: Entry): void {

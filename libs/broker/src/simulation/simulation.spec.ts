@@ -9,9 +9,9 @@ const steps = 60;
 
 describe('the whole broker in a simulated world', () => {
   it.each(scenarioNames)('keeps every promise through %s', async (name) => {
-    const outcome = await simulateMany({ scenario: brokerScenario(name), firstSeed: 1, runs: 60, steps });
+    const outcome = await simulateMany({ scenario: brokerScenario(name), firstSeed: 1, runs: 25, steps });
     expect(outcome.failed === undefined ? '' : describeRun(outcome.failed)).toBe('');
-    expect(outcome.runs).toBe(60);
+    expect(outcome.runs).toBe(25);
   });
 
   it.each(scenarioNames)('unfolds the same way twice from one seed: %s', async (name) => {

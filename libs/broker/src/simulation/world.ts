@@ -49,6 +49,8 @@ export class World {
   private opening: Promise<void> | undefined;
   private readonly clients: (Connected | undefined)[] = [];
   private hasFailedDisk = false;
+  /** It is being closed, and may say that it could not: a full disk is a reason. */
+  private isClosing = false;
 
   constructor(
     readonly machine: SimulatedGround,
@@ -145,8 +147,10 @@ export class World {
   /** Declares, deletes or empties a queue. */
   async define(place: number, connected: Connected, what: 'declare' | 'delete' | 'purge', queue: string): Promise<void> {
     const { queues, undecided, life } = this.ledger;
-    if (undecided.has(queue)) return;
-    undecided.add(queue);
+    const pending = undecided.get(queue) ?? [];
+    // Several may declare a queue at once; anything else waits, or the ledger would not know the order.
+    if (pending.some((other) => other !== 'declare' || what !== 'declare')) return;
+    undecided.set(queue, [...pending, what]);
     const { client } = connected;
     const removed = what === 'declare' ? () => undefined : this.ledger.removeAll(queue);
     if (what !== 'purge' && queues.get(queue) !== (what === 'declare' ? 'yes' : 'no')) queues.set(queue, 'unknown');
@@ -159,7 +163,7 @@ export class World {
     const answered = asked.then(
       () => {
         if (this.ledger.life !== life) return;
-        undecided.delete(queue);
+        undecided.set(queue, undecided.get(queue)!.slice(1));
         if (what === 'purge') return;
         queues.set(queue, what === 'declare' ? 'yes' : 'no');
         removed();
@@ -181,6 +185,7 @@ export class World {
   async restart(): Promise<void> {
     await this.ready();
     const process = this.process!;
+    this.isClosing = true;
     await this.patiently(this.broker!.close().catch(() => undefined));
     if (process.isRunning) process.kill();
     this.endLife();
@@ -239,6 +244,7 @@ export class World {
     const process = this.machine.startProcess();
     this.process = process;
     this.hasFailedDisk = false;
+    this.isClosing = false;
     const ground = watchedGround(process.ground, this.options.sabotage, (operation, error) => this.diskFailed(life, operation, error));
     const { durability } = this.options;
     const limits = { journalFileBytesMax, memoryBytesMax: 64 << 20 };
@@ -273,7 +279,7 @@ export class World {
   }
 
   private ended(life: number, error: CodedError | undefined): void {
-    if (life !== this.ledger.life || error === undefined) return;
+    if (life !== this.ledger.life || error === undefined || this.isClosing) return;
     if (error.code !== 'storage-failed' || !this.hasFailedDisk) this.ledger.breakPromise(`the broker ended by itself: ${error.message}`);
     // The daemon exits with the sentence of the error.
     this.process!.kill();

@@ -324,14 +324,10 @@ function missing(path: string): CodedError {
 export function folderError(directory: string, error: unknown): CodedError {
   if (error instanceof CodedError) return error;
   const reason = error instanceof Error ? error.message : String(error);
-  if (!(error instanceof DiskError))
-    return new CodedError('data-folder-unusable', `The data folder ${directory} cannot be used: ${reason}`, { cause: error });
-  if (error.code === 'locked') return new CodedError('data-folder-locked', reason, { cause: error });
-  if (error.code === 'full')
+  const code = error instanceof DiskError ? error.code : 'failed';
+  if (code === 'locked') return new CodedError('data-folder-locked', reason, { cause: error });
+  if (code === 'full') {
     return new CodedError('disk-full', `The disk of ${directory} is full: free some space and start again`, { cause: error });
-  return new CodedError(
-    'data-folder-unusable',
-    `The data folder ${directory} cannot be used: ${reason}. Choose another folder, or give this account the right to write there`,
-    { cause: error },
-  );
+  }
+  return new CodedError('data-folder-unusable', `The data folder ${directory} cannot be used: ${reason}`, { cause: error });
 }

@@ -1,0 +1,356 @@
+/** The broker from within its process, on a simulated machine: opening, closing, failing, and what a session promises. */
+import { describe, expect, it } from '@jest/globals';
+import assert from 'node:assert/strict';
+import { type SimulatedGround, simulatedGround, type SimulatedProcess } from '@dovecote/ground/testing';
+import { Broker } from '../broker.js';
+import { CodedError } from '../errors.js';
+import type { BrokerSession, Delivery, OutgoingMessage } from './in-process.js';
+import type { BrokerOptions } from './options.js';
+
+class World {
+  readonly machine: SimulatedGround = simulatedGround(1);
+  process: SimulatedProcess = this.machine.startProcess();
+
+  drive<Answer>(work: Promise<Answer>): Promise<Answer> {
+    return this.machine.clock.drive(work);
+  }
+
+  settle(): Promise<void> {
+    return this.machine.clock.runUntilIdle();
+  }
+
+  open(options: BrokerOptions = {}): Promise<Broker> {
+    return this.drive(Broker.open({ data: '/data', ground: this.process.ground, ...options }));
+  }
+
+  restart(how: { readonly power: boolean }): void {
+    this.machine.crash(how);
+    this.process = this.machine.startProcess();
+  }
+}
+
+const message = (body: string, deliveryMode: 1 | 2 = 2): OutgoingMessage => ({
+  exchange: '',
+  routingKey: 'q',
+  body: Buffer.from(body),
+  properties: { deliveryMode },
+});
+
+async function refusal(work: Promise<unknown>): Promise<CodedError> {
+  const error = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  assert(error instanceof CodedError, `expected a refusal, not ${String(error)}`);
+  return error;
+}
+
+/** Settles later what was asked now. */
+function outcome<Answer>(work: Promise<Answer>): { value: Answer | undefined; error: CodedError | undefined } {
+  const result: { value: Answer | undefined; error: CodedError | undefined } = { value: undefined, error: undefined };
+  work.then(
+    (value) => (result.value = value),
+    (error: unknown) => (result.error = error as CodedError),
+  );
+  return result;
+}
+
+describe('opening', () => {
+  it('refuses a folder that another broker owns, and takes it when that one is closed', async () => {
+    const world = new World();
+    const first = await world.open();
+    const error = await refusal(world.drive(Broker.open({ data: '/data', ground: world.machine.startProcess().ground })));
+    expect(error.code).toBe('data-folder-locked');
+    expect(error.message).toContain('process 1');
+    await world.drive(first.close());
+    await expect(first.ended).resolves.toBeUndefined();
+    await world.open();
+  });
+
+  it('refuses durability without a folder', async () => {
+    expect((await refusal(Broker.open({ durability: 'os' }))).message).toContain('needs a data folder');
+  });
+
+  it.each(['makeDirectory', 'list', 'open', 'write', 'sync', 'syncDirectory', 'read', 'rename'] as const)(
+    'ends with a sentence and claims nothing when %s fails',
+    async (operation) => {
+      const world = new World();
+      const broker = await world.open();
+      const session = broker.session();
+      await world.drive(session.declareQueue('q', { durable: true }));
+      await world.drive(session.publish(message('1')));
+      world.restart({ power: false });
+      world.machine.faults.fail(operation);
+      const error = await refusal(world.open());
+      expect(['data-folder-unusable', 'storage-failed']).toContain(error.code);
+      expect(error.message).toContain('/data');
+      world.machine.faults.clear();
+      const again = await world.open();
+      expect(again.inspect().queues).toMatchObject([{ name: 'q', messageCount: 1 }]);
+    },
+  );
+
+  it('refuses a full disk at every number of bytes, and opens when there is space', async () => {
+    const world = new World();
+    for (let bytes = 0; bytes < 1600; bytes += 40) {
+      world.machine.faults.fillUpAfter(bytes);
+      const opened = await world.open().catch((error: unknown) => error);
+      world.machine.faults.freeUp();
+      if (opened instanceof Broker) await world.drive(opened.close());
+      else expect((opened as CodedError).code).toBe('disk-full');
+    }
+    expect((await world.open()).durability).toBe('fsync');
+  });
+
+  it('keeps nothing where nothing is to be kept', async () => {
+    const world = new World();
+    const broker = await world.open({ durability: 'memory' });
+    const session = broker.session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    await expect(world.drive(session.publish(message('1')))).resolves.toBe('confirmed');
+    expect(await world.drive(world.machine.disk.exists('/data'))).toBe(false);
+  });
+});
+
+describe('definitions and messages', () => {
+  it('are there after the loss of power, as far as they were answered and durable', async () => {
+    const world = new World();
+    const session = (await world.open()).session();
+    await world.drive(session.declareExchange('topics', 'topic', { durable: true }));
+    await world.drive(session.declareExchange('passing', 'fanout'));
+    await world.drive(session.declareQueue('q', { durable: true }));
+    await world.drive(session.declareQueue('other', { durable: true }));
+    await world.drive(session.declareQueue('mine', { durable: true, exclusive: true }));
+    await world.drive(session.declareQueue('passing'));
+    await world.drive(session.bindQueue('q', 'topics', 'a.*'));
+    await world.drive(session.bindQueue('other', 'topics', '#'));
+    await world.drive(session.unbindQueue('other', 'topics', '#'));
+    await world.drive(session.deleteQueue('other'));
+    await world.drive(session.publish({ ...message('kept'), exchange: 'topics', routingKey: 'a.b' }));
+    await world.drive(session.publish(message('gone', 1)));
+    world.restart({ power: true });
+    const broker = await world.open();
+    expect(broker.inspect().queues).toEqual([{ name: 'q', isDurable: true, messageCount: 1, unacknowledgedCount: 0, consumerCount: 0 }]);
+    expect(
+      broker
+        .inspect()
+        .exchanges.map(({ name }) => name)
+        .sort(),
+    ).toEqual(['amq.direct', 'amq.fanout', 'amq.topic', 'topics']);
+    const next = broker.session();
+    await expect(world.drive(next.publish({ ...message('x'), exchange: 'topics', routingKey: 'a.c' }))).resolves.toBe('confirmed');
+    await expect(world.drive(next.publish({ ...message('x'), exchange: 'topics', routingKey: 'b' }))).resolves.toBe('unroutable');
+  });
+
+  it('come out as they went in, and are gone when they were acknowledged', async () => {
+    const world = new World();
+    const broker = await world.open();
+    const session = broker.session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    const deliveries: Delivery[] = [];
+    const consumer = await world.drive(session.consume('q', { prefetch: 2 }, (delivery) => deliveries.push(delivery)));
+    const properties = { deliveryMode: 2, messageId: 'm', headers: { a: 1 } } as const;
+    await world.drive(session.publish({ exchange: '', routingKey: 'q', body: Buffer.from('body'), properties }));
+    await world.drive(session.publish(message('')));
+    await world.drive(session.publish(message('third')));
+    await world.settle();
+    expect(deliveries.length).toBe(2);
+    const [first, second] = deliveries as [Delivery, Delivery];
+    expect([first.exchange, first.routingKey, first.body.toString(), first.isRedelivered]).toEqual(['', 'q', 'body', false]);
+    expect(first.properties).toEqual(properties);
+    expect(second.body.length).toBe(0);
+    first.acknowledge();
+    first.acknowledge();
+    second.reject({ requeue: true });
+    await consumer.cancel();
+    await world.settle();
+    await world.drive(broker.close());
+    const again = await world.open();
+    expect(again.inspect().queues).toMatchObject([{ messageCount: 2 }]);
+    const bodies: string[] = [];
+    await world.drive(again.session().consume('q', { autoAck: true }, (delivery) => bodies.push(delivery.body.toString())));
+    await world.settle();
+    expect(bodies).toEqual(['', 'third']);
+  });
+
+  it('are refused when they are too large', async () => {
+    const world = new World();
+    const session = (await world.open({ limits: { messageBytesMax: 10 } })).session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    expect((await refusal(session.publish(message('12345678901')))).code).toBe('message-too-large');
+    await expect(world.drive(session.publish(message('1234567890')))).resolves.toBe('confirmed');
+    expect((await refusal(session.publish({ ...message('x'), exchange: 'none' }))).code).toBe('no-exchange');
+    expect((await refusal(session.consume('none', {}, () => undefined))).code).toBe('no-queue');
+  });
+
+  it('tell a consumer when its queue goes away', async () => {
+    const world = new World();
+    const broker = await world.open();
+    const session = broker.session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    const consumer = await world.drive(session.consume('q', {}, () => undefined));
+    let isCancelled = false;
+    consumer.onCancelled = () => (isCancelled = true);
+    await world.drive(broker.session().deleteQueue('q'));
+    expect(isCancelled).toBe(true);
+  });
+});
+
+describe('the flag of a redelivery', () => {
+  /** Publishes three messages, holds the first without an answer, ends the broker and reads all with their flags. */
+  async function flagsAfter(end: (world: World, broker: Broker) => Promise<void>): Promise<readonly string[]> {
+    const world = new World();
+    const broker = await world.open();
+    const session = broker.session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    for (const body of ['one', 'two', 'three']) await world.drive(session.publish(message(body)));
+    await world.drive(session.consume('q', { prefetch: 1 }, () => undefined));
+    await world.settle();
+    await end(world, broker);
+    const flags: string[] = [];
+    const again = (await world.open()).session();
+    await world.drive(again.consume('q', {}, (delivery) => flags.push(`${delivery.body.toString()} ${String(delivery.isRedelivered)}`)));
+    await world.settle();
+    return flags;
+  }
+
+  it('is set after an orderly close for what a consumer had, and for nothing else', async () => {
+    expect(await flagsAfter((world, broker) => world.drive(broker.close()))).toEqual(['one true', 'two false', 'three false']);
+  });
+
+  it('is set after a kill for everything, because nobody knows who had what', async () => {
+    const killed = await flagsAfter(async (world) => world.restart({ power: false }));
+    expect(killed).toEqual(['one true', 'two true', 'three true']);
+  });
+
+  it('is set for everything when a kill follows an orderly close and nothing was written in between', async () => {
+    const flags = await flagsAfter(async (world, broker) => {
+      await world.drive(broker.close());
+      await world.open();
+      world.restart({ power: false });
+    });
+    expect(flags).toEqual(['one true', 'two true', 'three true']);
+  });
+});
+
+describe('closing', () => {
+  it('a session fails what waits in it, and gives back what it held', async () => {
+    const world = new World();
+    const broker = await world.open();
+    const session = broker.session();
+    const other = broker.session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    await world.drive(other.publish(message('1')));
+    await world.drive(session.consume('q', {}, () => undefined));
+    await world.settle();
+    const waiting = outcome(session.publish(message('2')));
+    const defining = outcome(session.declareQueue('r', { durable: true }));
+    await session.close();
+    await world.settle();
+    expect([waiting.error?.code, defining.error?.code]).toEqual(['closed', 'closed']);
+    expect(broker.inspect().queues[0]).toMatchObject({ unacknowledgedCount: 0, messageCount: 2 });
+    expect((await refusal(session.publish(message('3')))).code).toBe('closed');
+    expect((await refusal(session.declareQueue('s'))).code).toBe('closed');
+  });
+
+  it('the broker when the last commit cannot be written is a refusal, and the reason is known', async () => {
+    const world = new World();
+    const broker = await world.open();
+    const session = broker.session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    await world.settle();
+    world.machine.faults.fail('write');
+    outcome(session.publish(message('1')));
+    const error = await refusal(world.drive(broker.close()));
+    expect(error.code).toBe('storage-failed');
+    await expect(broker.ended).resolves.toBe(error);
+    expect((await refusal(Promise.resolve().then(() => broker.session()))).code).toBe('closed');
+    await world.open(); // the folder is free
+  });
+});
+
+describe('a disk that fails', () => {
+  it('ends the broker: what waits is failed, and the reason is given', async () => {
+    const world = new World();
+    const broker = await world.open();
+    const session = broker.session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    await world.settle();
+    world.machine.faults.fail('sync');
+    const waiting = outcome(session.publish(message('1')));
+    const ended = await world.drive(broker.ended);
+    expect(ended?.code).toBe('storage-failed');
+    expect(ended?.message).toContain('Check the disk, then start the broker again');
+    expect(waiting.error).toBe(ended);
+    await world.drive(broker.close());
+    await world.open();
+  });
+});
+
+describe('the gate', () => {
+  const bytes = (size: number): OutgoingMessage => ({
+    exchange: '',
+    routingKey: 'q',
+    body: Buffer.alloc(size),
+    properties: { deliveryMode: 2 },
+  });
+
+  async function blocked(): Promise<{ world: World; broker: Broker; session: BrokerSession }> {
+    const world = new World();
+    const broker = await world.open({ limits: { memoryBytesMax: 3 << 20 } });
+    const session = broker.session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    for (let i = 0; i < 4; i++) await world.drive(Promise.race([session.publish(bytes(900_000)), world.machine.clock.pause(500)]));
+    return { world, broker, session };
+  }
+
+  it('holds publishers back while memory is used up, and lets them go on in their order', async () => {
+    const { world, broker, session } = await blocked();
+    const bodies: string[] = [];
+    const sent = ['a', 'b', 'c'].map((body) => outcome(session.publish(message(body))));
+    await world.settle();
+    expect(sent.map(({ value }) => value)).toEqual([undefined, undefined, undefined]);
+    const reader = broker.session();
+    await world.drive(
+      reader.consume('q', { autoAck: true }, ({ body }) => {
+        if (body.length > 1) return;
+        bodies.push(body.toString());
+      }),
+    );
+    await world.settle();
+    await expect(world.drive(session.publish(message('d')))).resolves.toBe('confirmed');
+    await world.settle();
+    expect(sent.map(({ value }) => value)).toEqual(['confirmed', 'confirmed', 'confirmed']);
+    expect(bodies).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('lets go of a publisher whose session is closed', async () => {
+    const { world, session } = await blocked();
+    const sent = outcome(session.publish(message('a')));
+    await world.settle();
+    await session.close();
+    await world.settle();
+    expect(sent.error?.code).toBe('closed');
+  });
+
+  it('tells a publisher of a full disk, and confirms what was accepted before when there is space', async () => {
+    const world = new World();
+    const broker = await world.open();
+    const session = broker.session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    await world.settle();
+    world.machine.faults.fillUpAfter(50);
+    const accepted = outcome(session.publish(message('a')));
+    await world.machine.clock.advance(3000);
+    expect(accepted.value).toBeUndefined();
+    const refused = await refusal(session.publish(message('b')));
+    expect([refused.code, refused.retryable]).toEqual(['disk-full', true]);
+    world.machine.faults.freeUp();
+    await world.machine.clock.advance(1100);
+    await world.settle();
+    expect(accepted.value).toBe('confirmed');
+    await expect(world.drive(session.publish(message('b')))).resolves.toBe('confirmed');
+    world.restart({ power: true });
+    expect((await world.open()).inspect().queues).toMatchObject([{ messageCount: 2 }]);
+  });
+});
