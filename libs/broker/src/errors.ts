@@ -21,6 +21,7 @@ export type BrokerErrorCode =
   | 'consumer-tag-taken'
   | 'unknown-delivery-tag'
   | 'message-too-large'
+  | 'queue-full'
   // When somebody logs in
   | 'no-virtual-host'
   | 'login-refused'
@@ -35,7 +36,7 @@ export type BrokerErrorCode =
   | 'port-unusable'
   | 'closed';
 
-const retryableCodes: ReadonlySet<BrokerErrorCode> = new Set(['disk-full', 'in-use', 'not-empty', 'exclusive-consumer']);
+const retryableCodes: ReadonlySet<BrokerErrorCode> = new Set(['disk-full', 'in-use', 'not-empty', 'exclusive-consumer', 'queue-full']);
 
 export class CodedError extends Error {
   override readonly name = 'CodedError';

@@ -59,6 +59,11 @@ export class Channel implements SessionSink {
     this.confirmedUpTo = upTo;
   }
 
+  rejected(publish: number): void {
+    this.line.send('basic.nack', { deliveryTag: publish, multiple: false, requeue: false }, this.id);
+    this.confirmedUpTo = publish;
+  }
+
   cancelled(consumer: Consumer): void {
     if (this.line.isToldOfCancels) this.line.send('basic.cancel', { consumerTag: consumer.tag, noWait: true }, this.id);
   }

@@ -196,11 +196,7 @@ const onChannel: readonly Conversation[] = [
     [publish({}, '', { expiration: '99999999999999' })],
     [refused(406, "PRECONDITION_FAILED - invalid expiration '99999999999999': {value_too_large,99999999999999}", 60, 40)],
   ],
-  [
-    'a good expiration (ours)',
-    [publish({}, '', { expiration: '100' })],
-    closed(540, "NOT_IMPLEMENTED - the message property 'expiration' (100 ms) is not built yet: publish without it", 60, 40),
-  ],
+  ['a good expiration', [publish({}, '', { expiration: '100' }), method('basic.qos')], ['basic.qos-ok 1 {}']],
   [
     'a user-id of somebody else',
     [publish({}, '', { userId: 'other' })],
@@ -299,8 +295,8 @@ const onChannel: readonly Conversation[] = [
   ['tx.rollback', [method('tx.rollback')], [refused(406, 'PRECONDITION_FAILED - channel is not transactional', 90, 30)]],
   [
     'an argument that is not built (ours)',
-    [method('queue.declare', { queue: 'q', arguments: { 'x-message-ttl': 5 } })],
-    closed(540, "NOT_IMPLEMENTED - the argument 'x-message-ttl' of queue 'q' is not built yet", 50, 10),
+    [method('queue.declare', { queue: 'q', arguments: { 'x-consumer-timeout': 5 } })],
+    closed(540, "NOT_IMPLEMENTED - the argument 'x-consumer-timeout' of queue 'q' is not built yet", 50, 10),
   ],
   ['get from no queue', [method('basic.get', { queue: 'none' })], [refused(404, noQueue, 60, 70)]],
   ['get from a queue never named', [method('basic.get')], [refused(404, 'NOT_FOUND - no previously declared queue', 60, 70)]],

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { contentExchange, frameEnd, frameOverheadBytes, propertiesEnd, propertiesStart } from '../queues/content.js';
 import { withoutHeader, withReplyTo } from '../queues/content-edit.js';
+import { expirationFault } from '../queues/expiry.js';
 import { extraKeys } from '../queues/extra-keys.js';
 import { longValue, MalformedError, nestedValue, valueBytesByTag } from '../queues/field-table.js';
 import { checkProperties, findProperty, propertyFlags } from '../queues/properties.js';
@@ -49,9 +50,6 @@ const passedFlags =
 
 /** What is allocated for a body before any of it has come. */
 const firstBodyBytes = 131_072;
-
-/** RabbitMQ's bound: ten years. */
-const expirationMsMax = 315_360_000_000;
 
 const bits = { mandatory: 1, immediate: 2 } as const;
 
@@ -216,6 +214,8 @@ export class Publisher {
 
   private publishImage(bytes: Buffer, view: DataView, start: number, length: number, routingBytes: number): void {
     const flags = bytes[start + routingBytes - 1]!;
+    // The other bits are ours, to mark what we wrote ourselves.
+    if (flags > (bits.mandatory | bits.immediate)) bytes[start + routingBytes - 1] = flags & (bits.mandatory | bits.immediate);
     if ((flags & bits.immediate) !== 0) throw new AmqpError('not-implemented', 'immediate=true');
     const route = this.findRoute(bytes, view, start, routingBytes);
     const propertiesAt = propertiesStart(bytes, start);
@@ -244,7 +244,8 @@ export class Publisher {
 
   private send(route: Route, isPersistent: boolean, isMandatory: boolean, bytes: Buffer, start: number, length: number): void {
     if (isMandatory && route === nowhere) this.line.returnMessage(this.channel, bytes, start, length);
-    this.session.publish(route, isPersistent, bytes, start, length);
+    const isExpiring = (bytes.readUInt16BE(propertiesStart(bytes, start)) & propertyFlags.expiration) !== 0;
+    this.session.publish(route, isPersistent, bytes, start, length, isExpiring);
   }
 
   private findRoute(bytes: Buffer, view: DataView, start: number, routingBytes: number): Route {
@@ -373,13 +374,6 @@ function shortString(bytes: Buffer, at: number): string | undefined {
 }
 
 function checkExpiration(text: string | undefined): void {
-  if (text === undefined) return;
-  const digits = /^[+-]?\d+/.exec(text)?.[0];
-  let reason: string | undefined;
-  if (digits === undefined) reason = 'no_integer';
-  else if (digits.length < text.length) reason = `{leftover_string,${JSON.stringify(text.slice(digits.length))}}`;
-  else if (Number(digits) < 0) reason = `{value_negative,${digits}}`;
-  else if (Number(digits) > expirationMsMax) reason = `{value_too_large,${digits}}`;
-  if (reason !== undefined) throw new AmqpError('precondition-failed', `invalid expiration '${text}': ${reason}`);
-  throw new AmqpError('not-implemented', `the message property 'expiration' (${text} ms) is not built yet: publish without it`);
+  const fault = text === undefined ? undefined : expirationFault(text);
+  if (fault !== undefined) throw new AmqpError('precondition-failed', `invalid expiration '${text}': ${fault}`);
 }

@@ -46,6 +46,7 @@ export const replyByBrokerCode = {
   'consumer-tag-taken': 'not-allowed',
   'unknown-delivery-tag': 'precondition-failed',
   'message-too-large': 'precondition-failed',
+  'queue-full': 'resource-error',
   'no-virtual-host': 'not-allowed',
   'login-refused': 'access-refused',
   'not-implemented': 'not-implemented',

@@ -10,6 +10,7 @@ import {
   writeContent,
 } from '../queues/content.js';
 import { withoutHeader } from '../queues/content-edit.js';
+import { expirationFault } from '../queues/expiry.js';
 import { extraKeys } from '../queues/extra-keys.js';
 import type { FieldTable } from '../queues/field-table.js';
 import type { Owner } from '../queues/owner.js';
@@ -173,6 +174,12 @@ export class InProcessSession implements BrokerSession, SessionSink {
     for (const { resolve, outcome } of answered) resolve(outcome);
   }
 
+  rejected(publish: number): void {
+    const refused = this.waiting.shift();
+    this.confirmedCount = publish;
+    refused?.reject(new CodedError('queue-full', 'A queue is full and refused the message: publish again when consumers have caught up'));
+  }
+
   cancelled(consumer: Consumer): void {
     this.handlers.delete(consumer);
     const handle = this.handles.get(consumer);
@@ -182,6 +189,9 @@ export class InProcessSession implements BrokerSession, SessionSink {
 
   private publishNow({ exchange, routingKey, body, properties = {} }: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
     return new Promise((resolve, reject) => {
+      const { expiration } = properties;
+      const fault = expiration === undefined ? undefined : expirationFault(expiration);
+      if (fault !== undefined) throw new CodedError('invalid-argument', `invalid expiration '${expiration}': ${fault}`);
       let image = writeContent(exchange, routingKey, properties, body);
       let route = this.host.route(exchange, routingKey);
       const keys = properties.headers === undefined ? undefined : extraKeys(image, 0);
@@ -189,7 +199,8 @@ export class InProcessSession implements BrokerSession, SessionSink {
       if (keys !== undefined) image = withoutHeader(image, 0, image.length, 'BCC') ?? image;
       const outcome = route.queues.length === 0 ? 'unroutable' : 'confirmed';
       this.waiting.push({ resolve, reject, outcome });
-      this.session.publish(route, properties.deliveryMode === persistentMode, image, 0, image.length);
+      const isPersistent = properties.deliveryMode === persistentMode;
+      this.session.publish(route, isPersistent, image, 0, image.length, expiration !== undefined);
     });
   }
 

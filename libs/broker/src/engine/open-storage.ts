@@ -48,7 +48,7 @@ function openVolatile(ground: Ground, limits: Limits, exchangeTypes: readonly Ex
   const arena = new Arena();
   const turn = new Turn(ground.clock);
   const gate = new Gate();
-  const host = new VirtualHost('/', { arena, turn, gate, random: ground.random, limits, log: undefined, exchangeTypes });
+  const host = new VirtualHost('/', { arena, turn, gate, random: ground.random, clock: ground.clock, limits, log: undefined, exchangeTypes });
   turn.watch = () => watchMemory(arena, gate, limits);
   arena.onChange = () => turn.schedule();
   return { durability: 'memory', arena, host, journal: undefined, lock: undefined, onFailure: () => undefined };
@@ -68,7 +68,7 @@ async function openJournaled(
   const turn = new Turn(clock);
   const gate = new Gate();
   const log = new MessageLog(arena);
-  const host = new VirtualHost('/', { arena, turn, gate, random, limits, log, exchangeTypes });
+  const host = new VirtualHost('/', { arena, turn, gate, random, clock, limits, log, exchangeTypes });
   const directory = `${data}/journal`;
   const progress = reportProgress(ground, report);
   const start = await recover({

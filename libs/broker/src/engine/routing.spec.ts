@@ -68,7 +68,7 @@ class Place {
   }
 }
 
-const nobody = { deliver: () => {}, got: () => {}, confirmed: () => {}, cancelled: () => {} };
+const nobody = { deliver: () => {}, got: () => {}, confirmed: () => {}, cancelled: () => {}, rejected: () => {} };
 const places: Place[] = [];
 afterEach(async () => {
   for (const place of places.splice(0)) await place.stop();

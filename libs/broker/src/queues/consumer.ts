@@ -17,6 +17,8 @@ export class Consumer {
     readonly isExclusive: boolean,
     /** The most deliveries that may be outstanding; 0 for no limit. */
     readonly prefetch: number,
+    /** Consumers of a higher one are given everything they can take before those of a lower one get anything. */
+    readonly priority: number = 0,
   ) {
     const text = Buffer.from(tag);
     this.tagBytes = Buffer.concat([Buffer.from([text.length]), text]);

@@ -121,6 +121,17 @@ const typeNames: Readonly<Record<string, string>> = {
   V: 'void',
 };
 
+/** Calls `visit` for every field of a table that was checked: where its name, its tag and what is behind it stand. */
+export function forEachField(bytes: Buffer, offset: number, visit: (nameAt: number, tagAt: number, end: number) => void): void {
+  const end = offset + 4 + bytes.readUInt32BE(offset);
+  for (let at = offset + 4; at < end;) {
+    const tagAt = at + 1 + bytes[at]!;
+    const next = skipValue(bytes, tagAt, end, 1);
+    visit(at, tagAt, next);
+    at = next;
+  }
+}
+
 /** Bytes that `encodeFieldTable` needs. */
 export function fieldTableBytes(table: FieldTable): number {
   let length = 4;

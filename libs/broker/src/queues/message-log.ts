@@ -1,5 +1,6 @@
 import type { Arena, Chunk } from '../storage/arena.js';
 import type { Journal } from '../storage/journal.js';
+import { enqueuedAtBytes } from './expiry.js';
 import type { Queue } from './queue.js';
 import type { Route } from './route.js';
 
@@ -10,10 +11,12 @@ import type { Route } from './route.js';
  *   settled     | 2 | queue id u32 | first sequence u48 | count u32 |
  *   delivered   | 3 | queue id u32 | below sequence u48 |
  *   definition  | 4 | JSON |
+ *   timed       | 5 | queues u32 | (queue id u32, sequence u48) … | came at u48 | content image |
  *
+ * A timed message is one that may expire; it came so many milliseconds after 1970.
  * A message that goes to several queues is written once. Numbers are big-endian.
  */
-export const recordKind = { message: 1, settled: 2, delivered: 3, definition: 4 } as const;
+export const recordKind = { message: 1, settled: 2, delivered: 3, definition: 4, timedMessage: 5 } as const;
 
 const messageHeadBytes = 5;
 const targetBytes = 10;
@@ -34,13 +37,28 @@ export class MessageLog {
 
   /** Writes a message for the durable queues of a route, each at its upcoming sequence. `chunk` and `offset` say where it stands. */
   appendMessage(route: Route, image: Buffer, start: number, length: number): void {
-    const { durableQueues } = route;
-    const headBytes = messageHeadBytes + targetBytes * durableQueues.length;
-    const journal = this.journal!;
-    let at = journal.reserve(headBytes + length);
-    const { chunk } = journal;
-    const { bytes } = chunk;
-    bytes[at] = recordKind.message;
+    const headBytes = messageHeadBytes + targetBytes * route.durableQueues.length;
+    const at = this.journal!.reserve(headBytes + length);
+    this.chunk = this.journal!.chunk;
+    this.offset = this.writeTargets(recordKind.message, route, at);
+    this.arena.copy(image, start, this.chunk, this.offset, length);
+  }
+
+  /** The same for a message that may expire. */
+  appendTimedMessage(route: Route, enqueuedAt: number, image: Buffer, start: number, length: number): void {
+    const headBytes = messageHeadBytes + targetBytes * route.durableQueues.length + enqueuedAtBytes;
+    const at = this.journal!.reserve(headBytes + length);
+    this.chunk = this.journal!.chunk;
+    const timeAt = this.writeTargets(recordKind.timedMessage, route, at);
+    writeUInt48(this.chunk.bytes, timeAt, enqueuedAt);
+    this.offset = timeAt + enqueuedAtBytes;
+    this.arena.copy(image, start, this.chunk, this.offset, length);
+  }
+
+  private writeTargets(kind: number, { durableQueues }: Route, from: number): number {
+    const { bytes } = this.journal!.chunk;
+    let at = from;
+    bytes[at] = kind;
     writeUInt32(bytes, at + 1, durableQueues.length);
     at += messageHeadBytes;
     for (let i = 0; i < durableQueues.length; i++) {
@@ -49,9 +67,7 @@ export class MessageLog {
       writeUInt48(bytes, at + 4, queue.upcomingSequence);
       at += targetBytes;
     }
-    this.arena.copy(image, start, chunk, at, length);
-    this.chunk = chunk;
-    this.offset = at;
+    return at;
   }
 
   appendSettled(queueId: number, first: number, count: number): void {
@@ -101,7 +117,7 @@ export class MessageLog {
 
 /** Takes the records back after a crash. */
 export interface RecordVisitor {
-  message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number): void;
+  message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number, isTimed: boolean): void;
   settled(queueId: number, first: number, count: number): void;
   delivered(queueId: number, below: number): void;
   definition(json: string): void;
@@ -110,12 +126,14 @@ export interface RecordVisitor {
 export function readRecord(chunk: Chunk, offset: number, length: number, visitor: RecordVisitor): void {
   const { bytes } = chunk;
   switch (bytes[offset]) {
-    case recordKind.message: {
+    case recordKind.message:
+    case recordKind.timedMessage: {
       const targets = bytes.readUInt32BE(offset + 1);
-      const image = offset + messageHeadBytes + targets * targetBytes;
+      const isTimed = bytes[offset] === recordKind.timedMessage;
+      const image = offset + messageHeadBytes + targets * targetBytes + (isTimed ? enqueuedAtBytes : 0);
       for (let i = 0; i < targets; i++) {
         const at = offset + messageHeadBytes + i * targetBytes;
-        visitor.message(bytes.readUInt32BE(at), bytes.readUIntBE(at + 4, 6), chunk, image, offset + length - image);
+        visitor.message(bytes.readUInt32BE(at), bytes.readUIntBE(at + 4, 6), chunk, image, offset + length - image, isTimed);
       }
       return;
     }

@@ -103,6 +103,22 @@ export function findProperty(bytes: Buffer, offset: number, wanted: keyof Messag
   return at;
 }
 
+/** Calls `visit` for every property that is there, in bytes that were checked: its name and where its value begins and ends. */
+export function forEachProperty(
+  bytes: Buffer,
+  offset: number,
+  visit: (name: keyof MessageProperties, at: number, end: number) => void,
+): void {
+  const flags = bytes.readUInt16BE(offset);
+  let at = offset + 2;
+  for (const [name, kind] of order) {
+    if ((flags & propertyFlags[name]) === 0) continue;
+    const end = propertyEnd(bytes, at, bytes.length, kind);
+    visit(name, at, end);
+    at = end;
+  }
+}
+
 /** Bytes that `encodeProperties` needs. Throws MalformedError when a text is longer than the 255 bytes that fit. */
 export function propertiesBytes(properties: MessageProperties): number {
   let length = 2;

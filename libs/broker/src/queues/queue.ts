@@ -1,7 +1,17 @@
+import type { Clock } from '@dovecote/ground';
 import type { Arena } from '../storage/arena.js';
+import { Bounds } from './bounds.js';
 import type { Consumer } from './consumer.js';
+import { bodyLength } from './content.js';
+import type { DeathReason } from './dead-letter.js';
+import type { Deadlines } from './deadlines.js';
+import { Expiry } from './expiry.js';
+import type { Graveyard } from './graveyard.js';
+import type { Lease } from './lease.js';
 import type { MessageLog } from './message-log.js';
 import type { Owner } from './owner.js';
+import type { QueuePolicy } from './queue-policy.js';
+import { PriorityLanes } from './priority-lanes.js';
 import { ReadyRing } from './ready-ring.js';
 import { Returned } from './returned.js';
 import type { Turn } from './turn.js';
@@ -13,6 +23,15 @@ export interface QueueSettings {
   readonly durable: boolean;
   readonly exclusive: boolean;
   readonly autoDelete: boolean;
+  /** The arguments it was declared with, if it had any: see queue-policy.ts. */
+  readonly arguments?: string;
+}
+
+/** What a queue needs for its policy, and for messages that expire. */
+export interface QueueWorld {
+  readonly clock: Clock;
+  readonly graveyard: Graveyard;
+  readonly deadlines: Deadlines;
 }
 
 /** Deliveries by one queue before the other queues and the sockets have their turn. */
@@ -35,9 +54,26 @@ export class Queue {
   /** It is in the list of queues that look for a consumer in this turn. */
   isDirty = false;
   unacknowledgedCount = 0;
+  /** undefined for a plain queue, as are the parts that follow where nothing was asked for. */
+  readonly policy: QueuePolicy | undefined;
+  readonly bounds: Bounds | undefined;
+  /** Where what dies here goes; undefined drops it. */
+  private readonly graveyard: Graveyard | undefined;
+  /** There is something to do in a turn although nobody consumes. */
+  private hasChores: boolean;
+  /** Only one consumer is given messages; the next one follows when it leaves. */
+  readonly isSingleActive: boolean;
+  private active: Consumer | undefined;
+  /** Consumers have different priorities; they stand in that order. */
+  private isRanked = false;
+  private expiry: Expiry | undefined;
+  /** Ends the queue when it is not used. */
+  lease: Lease | undefined;
 
   private readonly ready = new ReadyRing();
-  private readonly returned = new Returned();
+  private readonly returned: Returned | PriorityLanes;
+  /** The same as `returned` in a queue with priorities. */
+  private readonly lanes: PriorityLanes | undefined;
   /** The ring's positions: before `visible` everything is committed; before `sealed` it is in the commit under way or visible. */
   private visible = 0;
   private sealed = 0;
@@ -68,7 +104,19 @@ export class Queue {
     private readonly turn: Turn,
     /** Where the messages of a durable queue are recorded; undefined for all others. */
     readonly log: MessageLog | undefined,
-  ) {}
+    private readonly world: QueueWorld,
+    policy: QueuePolicy | undefined,
+  ) {
+    this.policy = policy;
+    const isBounded = policy !== undefined && (policy.maxLength !== Infinity || policy.maxLengthBytes !== Infinity);
+    this.bounds = isBounded ? new Bounds(policy) : undefined;
+    this.graveyard = policy?.deadLetterExchange === undefined ? undefined : world.graveyard;
+    this.lanes = policy === undefined || policy.maxPriority === 0 ? undefined : new PriorityLanes(arena, policy.maxPriority);
+    this.returned = this.lanes ?? new Returned();
+    this.isSingleActive = policy?.isSingleActive ?? false;
+    this.hasChores = this.bounds !== undefined;
+    if (policy !== undefined && policy.messageTtlMs !== Infinity) this.beginToExpire();
+  }
 
   get id(): number {
     return this.settings.id;
@@ -81,6 +129,22 @@ export class Queue {
   /** Messages that wait for a consumer, without the unacknowledged. */
   get messageCount(): number {
     return this.visible - this.ready.head + this.returned.length;
+  }
+
+  /** The same with those that no commit has made visible yet. */
+  get waitingCount(): number {
+    return this.ready.length + this.returned.length;
+  }
+
+  /** How many messages the consumers could take now. */
+  get appetite(): number {
+    let appetite = 0;
+    for (const consumer of this.consumers) {
+      if (this.isSingleActive && consumer !== this.active) continue;
+      const { noAck, prefetch, unacknowledgedCount, session } = consumer;
+      if (session.isWritable) appetite += noAck || prefetch === 0 ? Infinity : Math.max(prefetch - unacknowledgedCount, 0);
+    }
+    return appetite;
   }
 
   get consumerCount(): number {
@@ -97,9 +161,11 @@ export class Queue {
     const holder = this.arena.chunks[chunk]!;
     holder.live++;
     this.ready.push(this.nextSequence++, chunk, offset, length);
+    if (this.bounds !== undefined) this.bounds.bytes += bodyLength(holder.bytes, offset);
     if (holder.isJournaled && this.log !== undefined) this.journaledEnd = this.ready.tail;
     else if (this.visible === this.ready.tail - 1) {
       this.visible++;
+      if (this.lanes !== undefined) this.fillLanes(this.lanes);
       this.wake();
       return;
     }
@@ -107,6 +173,13 @@ export class Queue {
       this.isUncommitted = true;
       this.turn.queueHasUncommitted(this);
     }
+  }
+
+  /** From now on there are messages here that expire. Must be called before the first of them comes. */
+  beginToExpire(): void {
+    const { clock, deadlines } = this.world;
+    this.expiry ??= new Expiry(this.policy?.messageTtlMs ?? Infinity, clock, deadlines, () => this.wake());
+    this.hasChores = true;
   }
 
   /** A commit begins with everything that is in the queue now. */
@@ -118,18 +191,28 @@ export class Queue {
   /** The commit is durable: its messages, and the volatile ones that only waited behind them, can be delivered. */
   commit(): void {
     this.visible = Math.max(this.journaledEnd <= this.sealed ? this.ready.tail : this.sealed, this.visible);
+    if (this.lanes !== undefined) this.fillLanes(this.lanes);
     this.wake();
   }
 
   /** Looks for consumers in this turn, if there is something to deliver. */
   wake(): void {
-    if (this.isDirty || this.consumers.length === 0 || this.messageCount === 0) return;
+    if (this.isDirty || (this.consumers.length === 0 && !this.hasChores) || this.messageCount === 0) return;
     this.isDirty = true;
     this.turn.queueIsDirty(this);
   }
 
   /** Gives messages to consumers that can take them. True when it stopped although both are left. */
   dispatch(): boolean {
+    if (this.expiry !== undefined) {
+      if (this.deliverUnexpired(this.expiry)) return true;
+    } else if (this.deliverReady()) return true;
+    if (this.bounds !== undefined) this.dropExcess(this.bounds);
+    if (this.expiry !== undefined) this.watchFirst(this.expiry);
+    return false;
+  }
+
+  private deliverReady(): boolean {
     for (let left = quantum; left > 0; left--) {
       if (this.messageCount === 0) return false;
       const consumer = this.nextReadyConsumer();
@@ -140,15 +223,31 @@ export class Queue {
     return true;
   }
 
+  /** The first message was fetched: another is first. */
+  firstIsGone(): void {
+    if (this.hasChores) this.wake();
+  }
+
+  /** Does at once what is due anyway, so that what is counted or fetched next is what should be there. */
+  tidy(): void {
+    if (this.hasChores) while (this.dispatch());
+  }
+
   /** Takes the first visible message out, into the `taken` fields; there must be one. The caller holds its chunk from now on. */
   take(): void {
+    this.takeFirst();
+    if (this.bounds !== undefined) this.bounds.bytes -= this.bodyBytes(this.takenChunk, this.takenOffset);
+  }
+
+  private takeFirst(): void {
     if (this.returned.length > 0) {
       const message = this.returned.shift();
       this.takenSequence = message.sequence;
       this.takenChunk = message.chunk;
       this.takenOffset = message.offset;
       this.takenLength = message.length;
-      this.takenWasDelivered = true;
+      this.takenWasDelivered = message.isFresh !== true || message.sequence < this.redeliveredBelow;
+      if (message.sequence >= this.deliveredBelow) this.deliveredBelow = message.sequence + 1;
       return;
     }
     const { ready } = this;
@@ -174,10 +273,17 @@ export class Queue {
     this.arena.drop(holder);
   }
 
+  /** A message that was taken is refused by its consumer, or has no right to stay: it goes where dead letters go. */
+  bury(reason: DeathReason, sequence: number, chunk: number, offset: number): void {
+    if (this.graveyard === undefined || this.isDeleted) this.settle(sequence, chunk);
+    else this.graveyard.bury(this, reason, sequence, chunk, offset);
+  }
+
   /** A message that was taken comes back to its place. */
   putBack(sequence: number, chunk: number, offset: number, length: number): void {
     if (this.isDeleted) return this.arena.drop(this.arena.chunks[chunk]!);
     this.returned.push({ sequence, chunk, offset, length });
+    if (this.bounds !== undefined) this.bounds.bytes += this.bodyBytes(chunk, offset);
     this.wake();
   }
 
@@ -194,13 +300,19 @@ export class Queue {
   /** Lets everything go when the queue is deleted; the deletion itself is recorded by the caller. */
   clear(): void {
     this.isDeleted = true;
+    if (this.expiry !== undefined) this.world.deadlines.cancel(this.expiry);
+    if (this.lease !== undefined) this.world.deadlines.cancel(this.lease);
     this.ready.compact(); // during recovery the settled ones are still in there
     this.visible = this.ready.tail;
     this.purge();
   }
 
   addConsumer(consumer: Consumer): void {
-    this.consumers.push(consumer);
+    const { consumers } = this;
+    if (consumer.priority !== 0) this.isRanked = true;
+    const behind = this.isRanked ? consumers.findIndex(({ priority }) => priority < consumer.priority) : -1;
+    consumers.splice(behind < 0 ? consumers.length : behind, 0, consumer);
+    this.active ??= consumer;
     this.hadConsumer = true;
     this.wake();
   }
@@ -209,7 +321,11 @@ export class Queue {
     const index = this.consumers.indexOf(consumer);
     if (index < 0) return;
     this.consumers.splice(index, 1);
+    if (this.consumers.length === 0) this.lease?.renew();
     if (index < this.turnOfConsumer) this.turnOfConsumer--;
+    if (this.active !== consumer) return;
+    this.active = this.consumers[0];
+    if (this.isSingleActive) this.wake();
   }
 
   /** Appends the settlements since the last commit. */
@@ -260,14 +376,106 @@ export class Queue {
    * leaves before a record of it could be safe, so none can tell which messages a consumer had when the broker was killed.
    */
   finishRecovery(wasClosed: boolean): void {
-    this.ready.compact();
+    const { ready, bounds } = this;
+    ready.compact();
     if (!wasClosed) this.deliveredBelow = this.nextSequence;
     this.redeliveredBelow = this.deliveredBelow;
-    this.visible = this.sealed = this.journaledEnd = this.ready.tail;
+    this.visible = this.sealed = this.journaledEnd = ready.tail;
+    for (let position = ready.head; position < ready.tail; position++) {
+      const slot = ready.slotAt(position);
+      if (bounds !== undefined) bounds.bytes += this.bodyBytes(ready.chunks[slot]!, ready.offsets[slot]!);
+    }
+    if (this.lanes !== undefined) this.fillLanes(this.lanes);
+    this.wake();
+  }
+
+  /** The same for a queue in which messages may expire. */
+  private deliverUnexpired(expiry: Expiry): boolean {
+    if (this.lanes !== undefined) this.dropOverInLanes(expiry, this.lanes);
+    for (let left = quantum; left > 0; left--) {
+      if (this.messageCount === 0) return false;
+      if (this.isFirstOver(expiry)) {
+        this.take();
+        this.bury('expired', this.takenSequence, this.takenChunk, this.takenOffset);
+        continue;
+      }
+      const consumer = this.nextReadyConsumer();
+      if (consumer !== undefined) {
+        this.take();
+        consumer.session.deliver(consumer);
+        continue;
+      }
+      const below = this.visibleBelow();
+      if (below <= expiry.offeredBelow) return false;
+      expiry.offeredBelow = below; // everything had its chance: look once more at the first
+      if (this.lanes !== undefined) this.dropOverInLanes(expiry, this.lanes);
+    }
+    return true;
+  }
+
+  /** Each priority has a first message that may be over. */
+  private dropOverInLanes(expiry: Expiry, lanes: PriorityLanes): void {
+    for (const head of lanes.heads()) {
+      const { sequence, chunk, offset } = head;
+      if (!expiry.isOver(this.arena.chunks[chunk]!.bytes, offset, sequence)) continue;
+      lanes.remove(head);
+      if (this.bounds !== undefined) this.bounds.bytes -= this.bodyBytes(chunk, offset);
+      this.bury('expired', sequence, chunk, offset);
+    }
+  }
+
+  private isFirstOver(expiry: Expiry): boolean {
+    const first = this.returned.first;
+    if (first !== undefined) return expiry.isOver(this.arena.chunks[first.chunk]!.bytes, first.offset, first.sequence);
+    const { ready } = this;
+    const slot = ready.slotAt(ready.head);
+    return expiry.isOver(this.arena.chunks[ready.chunks[slot]!]!.bytes, ready.offsets[slot]!, ready.sequences[slot]!);
+  }
+
+  private watchFirst(expiry: Expiry): void {
+    if (this.messageCount === 0) return;
+    if (this.lanes !== undefined) {
+      for (const { chunk, offset } of this.lanes.heads()) expiry.watch(this.arena.chunks[chunk]!.bytes, offset);
+      return;
+    }
+    const { ready } = this;
+    const first = this.returned.first;
+    const slot = ready.slotAt(ready.head);
+    const chunk = first === undefined ? ready.chunks[slot]! : first.chunk;
+    expiry.watch(this.arena.chunks[chunk]!.bytes, first === undefined ? ready.offsets[slot]! : first.offset);
+  }
+
+  /** The first sequence that no commit has made visible. */
+  private visibleBelow(): number {
+    const { ready } = this;
+    return this.visible === ready.tail ? this.nextSequence : ready.sequences[ready.slotAt(this.visible)]!;
+  }
+
+  private dropExcess(bounds: Bounds): void {
+    while (bounds.dropsHead && this.messageCount > 0 && bounds.isExceededBy(this.messageCount)) {
+      this.take();
+      this.bury('maxlen', this.takenSequence, this.takenChunk, this.takenOffset);
+    }
+  }
+
+  private bodyBytes(chunk: number, offset: number): number {
+    return bodyLength(this.arena.chunks[chunk]!.bytes, offset);
+  }
+
+  /** What has become visible goes to the place of its priority. */
+  private fillLanes(lanes: PriorityLanes): void {
+    const { ready } = this;
+    while (ready.head < this.visible) {
+      const slot = ready.shift();
+      const sequence = ready.sequences[slot]!;
+      lanes.push({ sequence, chunk: ready.chunks[slot]!, offset: ready.offsets[slot]!, length: ready.lengths[slot]!, isFresh: true });
+    }
   }
 
   private nextReadyConsumer(): Consumer | undefined {
     const { consumers } = this;
+    if (this.isSingleActive) return this.active?.isReady === true ? this.active : undefined;
+    if (this.isRanked) return this.nextRankedConsumer();
     const count = consumers.length;
     for (let i = 0; i < count; i++) {
       if (this.turnOfConsumer >= count) this.turnOfConsumer = 0;
@@ -275,6 +483,18 @@ export class Queue {
       if (consumer.isReady) return consumer;
     }
     return undefined;
+  }
+
+  /** The next of those with the highest priority that can take a message; it goes behind its equals. */
+  private nextRankedConsumer(): Consumer | undefined {
+    const { consumers } = this;
+    const index = consumers.findIndex(({ isReady }) => isReady);
+    const consumer = consumers[index];
+    if (consumer === undefined) return undefined;
+    const behind = consumers.findIndex(({ priority }, i) => i > index && priority < consumer.priority);
+    consumers.splice(index, 1);
+    consumers.splice(behind < 0 ? consumers.length : behind - 1, 0, consumer);
+    return consumer;
   }
 
   private recordSettled(log: MessageLog, sequence: number): void {

@@ -1,7 +1,7 @@
 import type { Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Arena } from '../storage/arena.js';
-import { Queue } from './queue.js';
+import { Queue, type QueueWorld } from './queue.js';
 import type { Turn } from './turn.js';
 
 /** The name under which a client asks for replies, and which it gives to whoever is to reply. */
@@ -23,12 +23,13 @@ export class ReplyQueues {
     private readonly arena: Arena,
     private readonly turn: Turn,
     private readonly random: Random,
+    private readonly world: QueueWorld,
   ) {}
 
   open(): Queue {
     const name = `${replyToName}.${this.random.bytes(tokenBytes).toString('base64url')}`;
     const settings = { id: 0, name, durable: false, exclusive: false, autoDelete: true };
-    const queue = new Queue(settings, undefined, this.arena, this.turn, undefined);
+    const queue = new Queue(settings, undefined, this.arena, this.turn, undefined, this.world, undefined);
     this.byName.set(name, queue);
     return queue;
   }

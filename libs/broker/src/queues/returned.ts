@@ -7,6 +7,8 @@ export interface ReturnedMessage {
   readonly chunk: number;
   readonly offset: number;
   readonly length: number;
+  /** It was never out with a consumer: only queues with priorities keep such messages here. */
+  readonly isFresh?: boolean;
 }
 
 export class Returned {
@@ -14,6 +16,10 @@ export class Returned {
 
   get length(): number {
     return this.heap.length;
+  }
+
+  get first(): ReturnedMessage | undefined {
+    return this.heap[0];
   }
 
   push(message: ReturnedMessage): void {

@@ -1,11 +1,13 @@
 import { CodedError } from '../errors.js';
 import type { Arena } from '../storage/arena.js';
-import { refuseUnbuiltArguments } from './arguments.js';
+import { admit } from './bounds.js';
 import { Consumer } from './consumer.js';
 import type { FieldTable } from './field-table.js';
-import type { MessageLog } from './message-log.js';
+import type { Graveyard } from './graveyard.js';
+import type { Intake } from './intake.js';
 import type { Owner } from './owner.js';
 import type { Queue } from './queue.js';
+import { checkConsumerArguments } from './queue-policy.js';
 import type { Route } from './route.js';
 import type { Turn } from './turn.js';
 import { Unacknowledged } from './unacknowledged.js';
@@ -18,6 +20,8 @@ export interface SessionSink {
   got(deliveryTag: number, isRedelivered: boolean, messageCount: number, bytes: Buffer, start: number, length: number): void;
   /** Every publish from the first to the `upTo`th is settled. */
   confirmed(upTo: number): void;
+  /** This one publish was refused by a queue that is full; called in its order between calls of `confirmed`. */
+  rejected(publish: number): void;
   /** The queue went away under the consumer. */
   cancelled(consumer: Consumer): void;
 }
@@ -27,7 +31,8 @@ export interface SessionHost {
   readonly name: string;
   readonly arena: Arena;
   readonly turn: Turn;
-  readonly log: MessageLog | undefined;
+  readonly intake: Intake;
+  readonly graveyard: Graveyard;
   /** Called when a consumer is gone: an auto-delete queue may go with it. */
   consumerLeft(queue: Queue): void;
 }
@@ -40,6 +45,9 @@ export interface ConsumeSettings {
   readonly prefetch: number;
   readonly arguments: FieldTable;
 }
+
+/** What becomes of a message that was out with a consumer. */
+type Outcome = 'done' | 'put-back' | 'dead';
 
 /**
  * The unit that publishes, consumes and settles: what AMQP calls a channel, without its frames.
@@ -64,6 +72,8 @@ export class Session {
   private confirmedUpTo = 0;
   private isUncommitted = false;
   private isConfirmQueued = false;
+  /** Publishes that a full queue refused and that were not answered yet, oldest first. */
+  private rejections: number[] = [];
 
   constructor(
     private readonly host: SessionHost,
@@ -73,38 +83,26 @@ export class Session {
 
   /**
    * Publishes the content image `bytes[start .. start + length)`, which is copied before this returns. A persistent message is
-   * written to the journal once for all durable queues of the route.
+   * written to the journal once for all durable queues of the route. `isExpiring` says that it has the property `expiration`.
    */
-  publish(route: Route, isPersistent: boolean, bytes: Buffer, start: number, length: number): void {
-    const { log, arena } = this.host;
-    const isJournaled = isPersistent && log !== undefined && route.durableQueues.length > 0;
-    const { queues } = route;
-    if (queues.length > 0) {
-      let chunk;
-      let offset;
-      if (isJournaled) {
-        log.appendMessage(route, bytes, start, length);
-        chunk = log.chunk!;
-        offset = log.offset;
-      } else {
-        chunk = arena.reserveVolatile(length);
-        offset = arena.volatileOffset;
-        arena.copy(bytes, start, chunk, offset, length);
-      }
-      for (let i = 0; i < queues.length; i++) queues[i]!.enqueue(chunk.id, offset, length);
-    }
-    if (this.isConfirming) this.countPublish(isJournaled);
+  publish(route: Route, isPersistent: boolean, bytes: Buffer, start: number, length: number, isExpiring = false): void {
+    const { host } = this;
+    const open = route.hasBounds ? admit(route, host.graveyard, bytes, start) : route;
+    const isJournaled = host.intake.put(open, isPersistent, isExpiring, bytes, start, length);
+    if (!this.isConfirming) return;
+    this.countPublish(isJournaled);
+    if (open !== route) this.rejections.push(this.publishedCount);
   }
 
   /** Throws when the queue is in exclusive use. Deliveries begin in a later turn. */
   consume(queue: Queue, settings: ConsumeSettings): Consumer {
     const { tag, noAck, exclusive, prefetch } = settings;
+    const priority = checkConsumerArguments(queue.name, this.host.name, settings.arguments);
     if (this.consumers.has(tag)) throw new CodedError('consumer-tag-taken', `attempt to reuse consumer tag '${tag}'`);
-    if (queue.consumers.some((other) => other.isExclusive) || (exclusive && queue.consumers.length > 0)) {
+    if (queue.consumers.some((other) => other.isExclusive) || (exclusive && (queue.consumers.length > 0 || queue.isSingleActive))) {
       throw new CodedError('exclusive-consumer', `queue '${queue.name}' in vhost '${this.host.name}' in exclusive use`);
     }
-    refuseUnbuiltArguments('consumer', tag, settings.arguments);
-    const consumer = new Consumer(tag, queue, this, noAck, exclusive, prefetch);
+    const consumer = new Consumer(tag, queue, this, noAck, exclusive, prefetch, priority);
     this.consumers.set(tag, consumer);
     queue.addConsumer(consumer);
     return consumer;
@@ -121,6 +119,8 @@ export class Session {
 
   /** Fetches one message into `sink.got`; false when the queue is empty. */
   get(queue: Queue, noAck: boolean): boolean {
+    queue.lease?.renew();
+    queue.tidy();
     if (queue.messageCount === 0) return false;
     queue.take();
     const { takenSequence, takenChunk, takenOffset, takenLength, takenWasDelivered } = queue;
@@ -130,6 +130,7 @@ export class Session {
       this.unacknowledged.push(tag, queue, undefined, takenSequence, takenChunk, takenOffset, takenLength);
       queue.noteOutstanding();
     }
+    queue.firstIsGone();
     this.sink.got(tag, takenWasDelivered, queue.messageCount, bytes, takenOffset, takenLength);
     if (noAck) queue.settle(takenSequence, takenChunk);
     return true;
@@ -154,17 +155,17 @@ export class Session {
 
   /** The messages are done with. Tag 0 with `multiple` means all outstanding. False, and nothing done, when the tag is unknown. */
   acknowledge(tag: number, multiple: boolean): boolean {
-    return this.settle(tag, multiple, false);
+    return this.settle(tag, multiple, 'done');
   }
 
-  /** The messages go back to their places, or are dropped. */
+  /** The messages go back to their places, or where the dead letters of their queues go. */
   reject(tag: number, multiple: boolean, requeue: boolean): boolean {
-    return this.settle(tag, multiple, requeue);
+    return this.settle(tag, multiple, requeue ? 'put-back' : 'dead');
   }
 
   /** Everything outstanding goes back to its place. */
   recover(): void {
-    this.settle(0, true, true);
+    this.settle(0, true, 'put-back');
   }
 
   /** False holds deliveries back, while whoever takes them cannot keep up. */
@@ -225,26 +226,39 @@ export class Session {
 
   private confirm(upTo: number): void {
     if (upTo <= this.confirmedUpTo || this.isClosed) return;
+    if (this.rejections.length > 0) this.reportRejections(upTo);
+    if (upTo <= this.confirmedUpTo) return;
     this.confirmedUpTo = upTo;
     this.sink.confirmed(upTo);
   }
 
-  private settle(tag: number, multiple: boolean, requeue: boolean): boolean {
+  /** Answers what was refused up to `upTo`, and what was confirmed before it: no confirmation passes over a refusal. */
+  private reportRejections(upTo: number): void {
+    const answered = this.rejections.filter((publish) => publish <= upTo);
+    this.rejections = this.rejections.slice(answered.length);
+    for (const publish of answered) {
+      if (publish - 1 > this.confirmedUpTo) this.sink.confirmed(publish - 1);
+      this.confirmedUpTo = publish;
+      this.sink.rejected(publish);
+    }
+  }
+
+  private settle(tag: number, multiple: boolean, outcome: Outcome): boolean {
     const { unacknowledged } = this;
     if (!multiple || tag !== 0) {
       const slot = unacknowledged.find(tag);
       if (slot < 0) return false;
       if (!multiple) {
-        this.settleSlot(slot, requeue);
+        this.settleSlot(slot, outcome);
         return true;
       }
     }
     const upTo = tag === 0 ? Infinity : tag;
-    for (let slot = unacknowledged.oldestUpTo(upTo); slot >= 0; slot = unacknowledged.oldestUpTo(upTo)) this.settleSlot(slot, requeue);
+    for (let slot = unacknowledged.oldestUpTo(upTo); slot >= 0; slot = unacknowledged.oldestUpTo(upTo)) this.settleSlot(slot, outcome);
     return true;
   }
 
-  private settleSlot(slot: number, requeue: boolean): void {
+  private settleSlot(slot: number, outcome: Outcome): void {
     const { unacknowledged } = this;
     const queue = unacknowledged.queues[slot]!;
     const consumer = unacknowledged.consumers[slot];
@@ -254,8 +268,9 @@ export class Session {
     const length = unacknowledged.lengths[slot]!;
     unacknowledged.remove(slot);
     queue.unacknowledgedCount--;
-    if (requeue) queue.putBack(sequence, chunk, offset, length);
-    else queue.settle(sequence, chunk);
+    if (outcome === 'done') queue.settle(sequence, chunk);
+    else if (outcome === 'put-back') queue.putBack(sequence, chunk, offset, length);
+    else queue.bury('rejected', sequence, chunk, offset);
     if (consumer !== undefined) {
       consumer.unacknowledgedCount--;
       queue.wake();

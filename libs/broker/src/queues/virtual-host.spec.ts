@@ -48,6 +48,10 @@ class Recorder implements SessionSink {
     this.confirms.push(upTo);
   }
 
+  rejected(publish: number): void {
+    this.confirms.push(-publish);
+  }
+
   cancelled(consumer: Consumer): void {
     this.cancels.push(consumer.tag);
   }
@@ -115,7 +119,15 @@ const settle = (): Promise<void> => clock.runUntilIdle();
 beforeEach(() => {
   clock = new SimulatedClock();
   arena = new Arena();
-  const parts = { arena, turn: new Turn(clock), gate: new Gate(), random: new SeededRandom(1), limits: defaultLimits, log: undefined };
+  const parts = {
+    arena,
+    turn: new Turn(clock),
+    clock,
+    gate: new Gate(),
+    random: new SeededRandom(1),
+    limits: defaultLimits,
+    log: undefined,
+  };
   host = new VirtualHost('/', parts);
   one = new Talk(host);
   two = new Talk(host);
@@ -384,12 +396,12 @@ describe('exchanges', () => {
     expect(refusal(() => host.declareExchange(one.session, 'h', 'x-delayed-message', declaration))).toBe('not-implemented');
     expect(refusal(() => host.declareExchange(one.session, 'h', 'nonsense', declaration))).toBe('unknown-exchange-type');
     expect(refusal(() => host.deleteExchange(one.session, 'amq.topic', { ifUnused: false }))).toBe('reserved-name');
-    expect(refusal(() => one.declare('q', { arguments: { 'x-max-length': 5 } }))).toBe('not-implemented');
+    expect(refusal(() => one.declare('q', { arguments: { 'x-consumer-timeout': 5 } }))).toBe('not-implemented');
     expect(refusal(() => one.declare('amq.q'))).toBe('reserved-name');
   });
 
   it('are bounded, as queues are', () => {
-    const parts = { arena, turn: new Turn(clock), gate: new Gate(), random: new SeededRandom(1), log: undefined };
+    const parts = { arena, turn: new Turn(clock), clock, gate: new Gate(), random: new SeededRandom(1), log: undefined };
     const small = new Talk(new VirtualHost('/', { ...parts, limits: { ...defaultLimits, queuesMax: 2 } }));
     small.declare('a');
     small.declare('b');

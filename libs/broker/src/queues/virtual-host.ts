@@ -1,8 +1,9 @@
-import type { Random } from '@dovecote/ground';
+import type { Clock, Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
 import type { Arena, Chunk } from '../storage/arena.js';
-import { refuseUnbuiltArguments } from './arguments.js';
+import type { DeadLetter } from './dead-letter.js';
+import { Deadlines } from './deadlines.js';
 import type { Checkpoint, Definition } from './definitions.js';
 import type { Exchange, ExchangeSettings } from './exchange.js';
 import { defaultExchangeError, type ExchangeDeclaration, Exchanges } from './exchanges.js';
@@ -10,12 +11,16 @@ import { exchangeTypesWith } from './exchange-types/built-in.js';
 import type { ExchangeType, RoutedMessage } from './exchange-type.js';
 import type { FieldTable } from './field-table.js';
 import type { Gate, GateState } from './gate.js';
+import { Graveyard } from './graveyard.js';
+import { Intake } from './intake.js';
+import { Lease } from './lease.js';
 import type { MessageLog, RecordVisitor } from './message-log.js';
 import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
+import { argumentsFrom, argumentsText, checkQueueArguments, checkSameQueueArguments, parseQueuePolicy } from './queue-policy.js';
 import { ReplyQueues } from './reply-queues.js';
 import { nowhere, perMessage, type Route, routeTo } from './route.js';
-import { KeyedMessage } from './routed-message.js';
+import { ContentMessage, KeyedMessage } from './routed-message.js';
 import { Session, type SessionHost, type SessionSink } from './session.js';
 import type { Turn } from './turn.js';
 
@@ -24,6 +29,7 @@ export interface VirtualHostParts {
   readonly turn: Turn;
   readonly gate: Gate;
   readonly random: Random;
+  readonly clock: Clock;
   readonly limits: Limits;
   /** undefined where nothing is kept. */
   readonly log: MessageLog | undefined;
@@ -53,7 +59,11 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   epoch = 1;
   readonly arena: Arena;
   readonly turn: Turn;
-  readonly log: MessageLog | undefined;
+  readonly clock: Clock;
+  readonly intake: Intake;
+  readonly graveyard: Graveyard;
+  readonly deadlines: Deadlines;
+  private readonly log: MessageLog | undefined;
   private readonly exchanges: Exchanges;
   private readonly replyQueues: ReplyQueues;
   private readonly queuesByName = new Map<string, Queue>();
@@ -70,8 +80,12 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   ) {
     this.arena = parts.arena;
     this.turn = parts.turn;
+    this.clock = parts.clock;
     this.log = parts.log;
-    this.replyQueues = new ReplyQueues(parts.arena, parts.turn, parts.random);
+    this.intake = new Intake(parts.arena, parts.clock, parts.log);
+    this.graveyard = new Graveyard(this);
+    this.deadlines = new Deadlines(parts.clock);
+    this.replyQueues = new ReplyQueues(parts.arena, parts.turn, parts.random, this);
     this.exchanges = new Exchanges({
       hostName: name,
       types: exchangeTypesWith(parts.exchangeTypes ?? []),
@@ -164,28 +178,44 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return routeTo(this.exchanges.walk(this.findOpenExchange(exchangeName), message, false)!);
   }
 
+  /** Where a dead letter goes: internal exchanges take it too, and one that is not there leads nowhere. */
+  routeDeadLetter(exchangeName: string, { image, routingKeys }: DeadLetter): Route {
+    if (exchangeName === '') return routeTo(routingKeys.flatMap((key) => this.findByKey(key) ?? []));
+    if (!this.exchanges.has(exchangeName)) return nowhere;
+    const message = new ContentMessage(image, 0, routingKeys.slice(1));
+    return routeTo(this.exchanges.walk(this.exchanges.find(exchangeName), message, false)!);
+  }
+
   declareQueue(session: Session, givenName: string, declaration: QueueDeclaration): Queue {
     const name = givenName.replace(/[\r\n]/g, '');
     const existing = this.queuesByName.get(name);
-    if (declaration.passive) return this.findQueue(session, name);
+    if (declaration.passive || existing !== undefined) {
+      const found = this.findQueue(session, name);
+      found.lease?.renew();
+      found.tidy();
+    }
+    if (declaration.passive) return existing!;
     if (existing !== undefined) {
-      this.findQueue(session, name);
       if (existing.settings.exclusive !== declaration.exclusive) throw this.locked(name);
       this.checkSame('queue', name, existing.settings, {
         durable: declaration.durable,
         auto_delete: declaration.autoDelete,
       });
+      checkSameQueueArguments(name, this.name, argumentsFrom(existing.settings.arguments), declaration.arguments);
       return existing;
     }
     if (name.startsWith('amq.')) throw new CodedError('reserved-name', `queue name '${name}' contains reserved prefix 'amq.*'`);
-    refuseUnbuiltArguments('queue', name, declaration.arguments);
+    checkQueueArguments(name, this.name, declaration.arguments);
     const { queuesMax } = this.parts.limits;
     if (this.queuesByName.size >= queuesMax) {
       throw new CodedError('invalid-argument', `cannot declare queue '${name}': the limit of ${queuesMax} queues is reached`);
     }
     const { durable, exclusive, autoDelete } = declaration;
-    const settings: QueueSettings = { id: this.nextQueueId++, name: name || this.generateName(), durable, exclusive, autoDelete };
+    const plain: QueueSettings = { id: this.nextQueueId++, name: name || this.generateName(), durable, exclusive, autoDelete };
+    const hasArguments = Object.keys(declaration.arguments).length > 0;
+    const settings = hasArguments ? { ...plain, arguments: argumentsText(declaration.arguments) } : plain;
     const queue = this.addQueue(settings, exclusive ? session.owner : undefined);
+    this.startLease(queue);
     if (queue.log !== undefined) this.append({ do: 'declare-queue', queue: settings });
     return queue;
   }
@@ -194,6 +224,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   deleteQueue(session: Session, name: string, conditions: { readonly ifUnused: boolean; readonly ifEmpty: boolean }): number {
     if (!this.queuesByName.has(name)) return 0;
     const queue = this.findQueue(session, name);
+    queue.tidy();
     const place = `queue '${name}' in vhost '${this.name}'`;
     if (conditions.ifUnused && queue.consumerCount > 0) throw new CodedError('in-use', `${place} in use`);
     if (conditions.ifEmpty && queue.messageCount > 0) throw new CodedError('not-empty', `${place} not empty`);
@@ -203,7 +234,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   purgeQueue(session: Session, name: string): number {
-    return this.findQueue(session, name).purge();
+    const queue = this.findQueue(session, name);
+    queue.tidy();
+    return queue.purge();
   }
 
   declareExchange(_session: Session, givenName: string, type: string, declaration: ExchangeDeclaration): void {
@@ -255,9 +288,11 @@ export class VirtualHost implements SessionHost, RecordVisitor {
 
   // What the journal brings back after a crash, in its order.
 
-  message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number): void {
+  message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number, isTimed: boolean): void {
     this.wasClosed = false;
-    this.queuesById.get(queueId)?.recoverMessage(sequence, chunk.id, offset, length);
+    const queue = this.queuesById.get(queueId);
+    if (isTimed) queue?.beginToExpire();
+    queue?.recoverMessage(sequence, chunk.id, offset, length);
   }
 
   settled(queueId: number, first: number, count: number): void {
@@ -276,7 +311,10 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   finishRecovery(): void {
-    for (const queue of this.queuesByName.values()) queue.finishRecovery(this.wasClosed);
+    for (const queue of this.queuesByName.values()) {
+      queue.finishRecovery(this.wasClosed);
+      this.startLease(queue);
+    }
   }
 
   /** Everything that is kept, as it is defined now. */
@@ -341,14 +379,21 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   private addQueue(settings: QueueSettings, owner: Owner | undefined): Queue {
-    const isKept = settings.durable && !settings.exclusive;
-    const queue = new Queue(settings, owner, this.arena, this.turn, isKept ? this.log : undefined);
+    const log = settings.durable && !settings.exclusive ? this.log : undefined;
+    const policy = settings.arguments === undefined ? undefined : parseQueuePolicy(argumentsFrom(settings.arguments));
+    const queue = new Queue(settings, owner, this.arena, this.turn, log, this, policy);
     this.queuesByName.set(settings.name, queue);
     this.queuesById.set(settings.id, queue);
     if (settings.id >= this.nextQueueId) this.nextQueueId = settings.id + 1;
     owner?.exclusiveQueues.add(queue);
     this.epoch++;
     return queue;
+  }
+
+  private startLease(queue: Queue): void {
+    const expiresMs = queue.policy?.expiresMs ?? Infinity;
+    if (expiresMs === Infinity) return;
+    queue.lease = new Lease(queue, expiresMs, this.clock, this.deadlines, (unused) => this.removeQueue(unused));
   }
 
   private removeQueue(queue: Queue): void {
