@@ -320,11 +320,13 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   /** Everything that is kept, as it is defined now. */
   checkpoint(): Checkpoint {
     const queues = [...this.queuesByName.values()].filter((queue) => queue.log !== undefined);
+    const { exchanges, bindings } = this.exchanges.checkpoint();
     return {
       do: 'checkpoint',
       nextQueueId: this.nextQueueId,
-      ...this.exchanges.checkpoint(),
+      exchanges,
       queues: queues.map((queue) => ({ queue: queue.settings, nextSequence: queue.upcomingSequence })),
+      bindings,
     };
   }
 
