@@ -92,6 +92,8 @@ describe('the fast lane', () => {
     { CC: 'x' },
     { aCC: 1, BCC: 2 },
     { xCC: null },
+    { CC: ['q', 5], BCC: ['none'], a: 1 },
+    { BCC: ['q'] },
   ];
 
   /** A publish with random properties, some of them broken by a changed byte, and a plain one that goes the same way. */
@@ -114,9 +116,10 @@ describe('the fast lane', () => {
       clusterId: maybe('cluster'),
     };
     const to = {
-      exchange: ['', 'x'][random.below(2)]!,
+      exchange: ['', 'x', 'amq.headers'][random.below(3)]!,
       routingKey: ['q', 'a.b', 'none'][random.below(3)]!,
       mandatory: random.below(4) === 0,
+      immediate: random.below(60) === 0,
     };
     const bytes = publish(to, 'b'.repeat(random.below(4) * 30), properties);
     const end = method('basic.publish', to).length + 20 + random.below(40);
@@ -126,17 +129,21 @@ describe('the fast lane', () => {
 
   it('takes and refuses exactly what the slow one does', async () => {
     const random = new SeededRandom('lanes');
-    const begin = Buffer.concat([
+    const plainBegin = Buffer.concat([
       onChannel,
       method('exchange.declare', { exchange: 'x', type: 'topic' }),
       declare,
       method('queue.bind', { queue: 'q', exchange: 'x', routingKey: '#' }),
+      method('queue.bind', { queue: 'q', exchange: 'amq.headers', arguments: { a: 1 } }),
     ]);
+    const replies = method('basic.consume', { queue: 'amq.rabbitmq.reply-to', consumerTag: 'replies', noAck: true, noWait: true });
+    const begins = [plainBegin, Buffer.concat([plainBegin, replies])];
     const end = Buffer.concat([method('basic.get'), method('basic.qos')]);
-    const linesOfBegin = (await converse([begin]))['1']!.length;
+    const linesOfBegin = (await converse([plainBegin]))['1']!.length;
     const outcomes = new Map<string, number>();
     for (let round = 0; round < 700; round++) {
       const { message, plain } = randomPublish(random);
+      const begin = begins[random.below(2)]!;
       const whole = await converse([begin, message, end]);
       const split = await converse([begin, ...[...message].map((byte) => Buffer.from([byte])), end]);
       expect(split).toEqual(whole);
