@@ -48,7 +48,16 @@ function openVolatile(ground: Ground, limits: Limits, exchangeTypes: readonly Ex
   const arena = new Arena();
   const turn = new Turn(ground.clock);
   const gate = new Gate();
-  const host = new VirtualHost('/', { arena, turn, gate, random: ground.random, clock: ground.clock, limits, log: undefined, exchangeTypes });
+  const host = new VirtualHost('/', {
+    arena,
+    turn,
+    gate,
+    random: ground.random,
+    clock: ground.clock,
+    limits,
+    log: undefined,
+    exchangeTypes,
+  });
   turn.watch = () => watchMemory(arena, gate, limits);
   arena.onChange = () => turn.schedule();
   return { durability: 'memory', arena, host, journal: undefined, lock: undefined, onFailure: () => undefined };

@@ -239,6 +239,34 @@ describe('a durable binding', () => {
   });
 });
 
+describe('a dead letter', () => {
+  it('goes through exchanges of every type, by all that these look at', async () => {
+    const place = await open();
+    const [work, dead, stray] = ['work', 'dead', 'stray'];
+    place.declare('strays', 'fanout');
+    place.declare('deaths', 'headers', { arguments: { 'alternate-exchange': 'strays' } });
+    place.host.declareQueue(place.session, work, {
+      ...{ passive: false, durable: false, exclusive: false, autoDelete: false },
+      arguments: { 'x-dead-letter-exchange': 'deaths' },
+    });
+    for (const queue of [dead, stray]) place.declareQueue(queue);
+    place.bind(dead, 'deaths', '', { kind: 'paid' });
+    place.bind(stray, 'strays');
+    for (const kind of ['paid', 'free']) {
+      const image = writeContent('', work, { headers: { kind } }, Buffer.from(kind));
+      place.session.publish(place.host.route('', work), false, image, 0, image.length, false);
+      place.session.get(place.host.findQueue(place.session, work), false);
+      place.session.reject(0, true, false);
+    }
+    const waiting = [...place.host.queues].map(({ name, messageCount }) => [name, messageCount]);
+    expect(waiting).toEqual([
+      [work, 0],
+      [dead, 1],
+      [stray, 1],
+    ]);
+  });
+});
+
 describe('x-consistent-hash', () => {
   const many = Array.from({ length: 8000 }, (_, index) => `key-${index}`);
 
