@@ -268,6 +268,14 @@ describe('the checker', () => {
     ]);
   });
 
+  it('lets a test drive its room through the rooms above it, and keeps it from strangers', () => {
+    const test = 'libs/broker/src/queues/queue.spec.ts';
+    const open = 'libs/broker/src/engine/open-storage.ts';
+    expect(check(houseOf({ [test]: `import { nothing } from '../engine/open-storage.js';`, [open]: nothing }))).toEqual([]);
+    const stranger = check(houseOf({ [test]: `import { nothing } from '../log/partition.js';`, [log]: nothing }));
+    expect(stranger.map((one) => one.rule)).toEqual(['room']);
+  });
+
   it('puts a file in the innermost room', () => {
     expect(roomOf('libs/broker/src/queues/queue.ts')?.name).toBe('broker/queues');
     expect(roomOf('libs/broker/src/errors.ts')?.name).toBe('broker/floor');
