@@ -253,9 +253,9 @@ export class Journal {
       this.events?.full(undefined);
     }
     for (const chunk of commit.chunks) this.options.arena.unpin(chunk);
-    this.events?.committed();
-    if (commit.file !== this.activeFile) this.retire(commit.file);
+    if (commit.file !== this.activeFile) this.retire(commit.file); // before anybody can seal again
     this.removeCondemned();
+    this.events?.committed();
     if (this.hasPending) this.seal();
     this.commitEnded?.();
   }

@@ -150,16 +150,40 @@ class Recovery {
   }
 
   /**
-   * The oldest file that is needed, as the last batch says that stands in the youngest file with nothing missing before it.
-   * Everything before the file that it names may be gone, wholly or in part, by a trimming that was interrupted.
+   * The oldest file that is needed, as the last batch says that is believed. Everything before the file that it names may be gone,
+   * wholly or in part, by a trimming that was interrupted.
+   *
+   * Usually that batch stands in the youngest file. But while older files are there that it does not need, its word may not have
+   * reached the disk together with what is before it: then what is before it is looked through, and where that is torn the word
+   * of the last batch before the tear counts.
    */
   private async findOldest(found: readonly FoundFile[]): Promise<number> {
-    const youngest = found.findLast(({ firstSequence }) => firstSequence !== undefined);
-    let oldest = 1;
-    if (youngest === undefined) return oldest;
-    const reader: WindowReader = { take: (_at, head) => (oldest = head.oldestFile), end: () => undefined };
-    await this.scan(youngest, youngest.firstSequence!, Infinity, () => reader);
-    return oldest;
+    for (let files = found; ;) {
+      const youngest = files.findLastIndex(({ firstSequence }) => firstSequence !== undefined);
+      if (youngest < 0) return 1;
+      let oldest = 1;
+      const reader: WindowReader = { take: (_at, head) => (oldest = head.oldestFile), end: () => undefined };
+      await this.scan(files[youngest]!, files[youngest]!.firstSequence!, Infinity, () => reader);
+      if (files[0]!.file.number >= oldest) return oldest;
+      const needed = files.slice(0, youngest + 1).filter(({ file }) => file.number >= oldest);
+      const torn = await this.findTear(needed);
+      if (torn === undefined) return oldest;
+      files = files.slice(0, files.indexOf(torn) + 1);
+    }
+  }
+
+  /** The first of these files that does not reach the next one's first batch. */
+  private async findTear(files: readonly FoundFile[]): Promise<FoundFile | undefined> {
+    const limits = limitsOf(files);
+    const reader: WindowReader = { take: () => undefined, end: () => undefined };
+    let expected = files[0]?.firstSequence ?? 1;
+    for (const [i, entry] of files.slice(0, -1).entries()) {
+      const limit = limits[i]!;
+      if ((entry.firstSequence ?? 0) >= limit) continue;
+      expected = (await this.scan(entry, expected, limit, () => reader)).next;
+      if (expected !== limit) return entry;
+    }
+    return undefined;
   }
 
   private checkSeries(files: readonly FoundFile[], oldest: number): void {
@@ -178,13 +202,7 @@ class Recovery {
   }
 
   private async replayFiles(files: readonly FoundFile[]): Promise<void> {
-    // What is written again in a younger file is void in the older ones.
-    const limits: number[] = [];
-    let limit = Infinity;
-    for (const { firstSequence } of files.toReversed()) {
-      limits.unshift(limit);
-      limit = Math.min(limit, firstSequence ?? Infinity);
-    }
+    const limits = limitsOf(files);
     for (const [i, entry] of files.entries()) {
       const { file, firstSequence } = entry;
       const before = this.expected;
@@ -194,8 +212,8 @@ class Recovery {
       file.isVoid = this.expected === before;
       if (tornAt < 0 || this.expected === limits[i]) continue;
       const later = files.slice(i + 1);
-      await this.findProof(file, tornAt);
-      for (const { file: other } of later) await this.findProof(other, fileHeadBytes);
+      await this.findProof(file, tornAt, file);
+      for (const { file: other } of later) await this.findProof(other, fileHeadBytes, file);
       if (this.expected <= this.durable) throw damaged(file.path, tornAt);
       for (const { file: other } of later) other.isVoid = true;
       break;
@@ -203,15 +221,18 @@ class Recovery {
     this.tail = this.tail.filter((place) => place.sequence > this.durable);
   }
 
-  /** Looks at every whole batch from `position` on, wherever one begins, for what it proves about synced sequences. */
-  private async findProof(file: JournalFile, position: number): Promise<void> {
+  /**
+   * Looks at every whole batch from `position` on, wherever one begins, for what it proves about synced sequences in `torn`. One
+   * that does not need that file any more proves nothing about it: nobody synced it then.
+   */
+  private async findProof(file: JournalFile, position: number, torn: JournalFile): Promise<void> {
     const bytes = await this.readBytes(file, position, Math.max((await file.handle.size()) - position, 0));
     const mark = Buffer.alloc(4);
     mark.writeUInt32BE(batchMagic);
     for (let at = bytes.indexOf(mark); at >= 0 && at + batchHeadBytes <= bytes.length;) {
       const length = claimedLength(bytes, at);
       const head = length > 0 && at + length <= bytes.length ? readBatch(bytes, at, length, file.head.salt) : undefined;
-      if (head !== undefined && head.durable > this.durable) this.durable = head.durable;
+      if (head !== undefined && head.oldestFile <= torn.number && head.durable > this.durable) this.durable = head.durable;
       at = bytes.indexOf(mark, head === undefined ? at + 1 : at + length);
     }
   }
@@ -241,7 +262,7 @@ class Recovery {
     return isWhole && (this.expected === limit || limit === Infinity) ? -1 : position;
   }
 
-  /** Reads the batches from `next` up to `limit` in windows of memory. `isWhole` is false where a bad one stopped it. */
+  /** Reads the batches from `next` up to `limit` in windows of memory; answers where it stopped. `isWhole` is false where a bad one did. */
   private async scan({ file, size }: FoundFile, next: number, limit: number, begin: (bytes: Buffer, position: number) => WindowReader) {
     let position = fileHeadBytes;
     let wanted = windowBytes;
@@ -263,10 +284,10 @@ class Recovery {
       }
       reader.end(at);
       position += at;
-      if (needed > size - position) return { position, isWhole: false };
+      if (needed > size - position) return { position, next, isWhole: false };
       wanted = Math.max(windowBytes, needed);
     }
-    return { position, isWhole: true };
+    return { position, next, isWhole: true };
   }
 
   /** Copies what lies behind the last known sync to a new file and syncs it there. */
@@ -303,6 +324,17 @@ interface WindowReader {
   take(at: number, head: BatchHead): void;
   /** Of the window `used` bytes were batches that were taken. */
   end(used: number): void;
+}
+
+/** The sequence at which each file ends at the latest: what is written again in a younger file is void in the older ones. */
+function limitsOf(files: readonly FoundFile[]): readonly number[] {
+  const limits: number[] = [];
+  let limit = Infinity;
+  for (const { firstSequence } of files.toReversed()) {
+    limits.unshift(limit);
+    limit = Math.min(limit, firstSequence ?? Infinity);
+  }
+  return limits;
 }
 
 function damaged(path: string, position: number): CodedError {
