@@ -85,6 +85,11 @@ function describeRecord(record: Buffer): string {
       return `delivered in ${record.readUInt32BE(1)} below ${record.readUIntBE(5, 6)}`;
     case 4:
       return `definition ${(JSON.parse(record.toString('utf8', 1)) as { do: string }).do}`;
+    case 5: {
+      const queues = record.readUInt32BE(1);
+      const came = new Date(record.readUIntBE(5 + queues * 10, 6)).getUTCFullYear();
+      return `timed, came in ${came}, to ${record.readUInt32BE(5)}@${record.readUIntBE(9, 6)}: ${describeContent(record.subarray(11 + queues * 10))}`;
+    }
     default:
       throw new Error(`a record of the unknown kind ${record[0]}`);
   }
@@ -126,6 +131,22 @@ describe('docs/files-on-disk.md', () => {
       'settled in 1 from 1: 1',
       'definition close',
     ]);
+  });
+
+  it('describes a message that may expire', async () => {
+    const { clock, disk, random, network } = simulatedGround(1);
+    const broker = await clock.drive(Broker.open({ data: '/data', ground: { clock, disk, random, network } }));
+    const session = broker.session();
+    await clock.drive(session.declareQueue('q', { durable: true, arguments: { 'x-max-length': 5 } }));
+    const properties = { deliveryMode: 2, expiration: '500' } as const;
+    await clock.drive(session.publish({ exchange: '', routingKey: 'q', body: Buffer.from('hi'), properties }));
+    const year = new Date(clock.now()).getUTCFullYear();
+    await clock.drive(broker.close());
+    const file = await disk.open('/data/journal/0000000000000001.log', 'read');
+    const bytes = Buffer.alloc(await clock.drive(file.size()));
+    await clock.drive(file.read(bytes, 0));
+    const records = read(bytes).batches.flatMap((batch) => batch.records);
+    expect(records).toContain(`timed, came in ${year}, to 1@1: '' 'q' flags 1100 body 'hi'`);
   });
 
   it('shows the bytes of its example as they are', async () => {
