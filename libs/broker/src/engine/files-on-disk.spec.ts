@@ -8,18 +8,19 @@ import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
 import { simulatedGround } from '@dovecote/ground/testing';
 import { Broker } from '../broker.js';
+import type { MessageProperties } from '../queues/properties.js';
 
 const page = readFileSync(fileURLToPath(new URL('../../../../docs/files-on-disk.md', import.meta.url)), 'utf8');
 
 /** Runs the example of the page; answers the files of the data folder. */
-async function example(): Promise<ReadonlyMap<string, Buffer>> {
+async function example(properties: MessageProperties = { deliveryMode: 2 }): Promise<ReadonlyMap<string, Buffer>> {
   const machine = simulatedGround('files-on-disk');
   const { clock, disk } = machine;
   const { ground } = machine.startProcess();
   const broker = await clock.drive(Broker.open({ data: '/data', ground }));
   const session = broker.session();
   await clock.drive(session.declareQueue('q', { durable: true }));
-  await clock.drive(session.publish({ exchange: '', routingKey: 'q', body: Buffer.from('hi'), properties: { deliveryMode: 2 } }));
+  await clock.drive(session.publish({ exchange: '', routingKey: 'q', body: Buffer.from('hi'), properties }));
   await clock.drive(session.consume('q', {}, (delivery) => delivery.acknowledge()));
   await clock.runUntilIdle();
   await clock.drive(broker.close());
@@ -134,18 +135,9 @@ describe('docs/files-on-disk.md', () => {
   });
 
   it('describes a message that may expire', async () => {
-    const { clock, disk, random, network } = simulatedGround(1);
-    const broker = await clock.drive(Broker.open({ data: '/data', ground: { clock, disk, random, network } }));
-    const session = broker.session();
-    await clock.drive(session.declareQueue('q', { durable: true, arguments: { 'x-max-length': 5 } }));
-    const properties = { deliveryMode: 2, expiration: '500' } as const;
-    await clock.drive(session.publish({ exchange: '', routingKey: 'q', body: Buffer.from('hi'), properties }));
-    const year = new Date(clock.now()).getUTCFullYear();
-    await clock.drive(broker.close());
-    const file = await disk.open('/data/journal/0000000000000001.log', 'read');
-    const bytes = Buffer.alloc(await clock.drive(file.size()));
-    await clock.drive(file.read(bytes, 0));
-    const records = read(bytes).batches.flatMap((batch) => batch.records);
+    const files = await example({ deliveryMode: 2, expiration: '500' });
+    const records = read(files.get('0000000000000001.log')!).batches.flatMap((batch) => batch.records);
+    const year = new Date(simulatedGround(1).clock.now()).getUTCFullYear();
     expect(records).toContain(`timed, came in ${year}, to 1@1: '' 'q' flags 1100 body 'hi'`);
   });
 
