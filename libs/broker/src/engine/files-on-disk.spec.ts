@@ -8,18 +8,19 @@ import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
 import { simulatedGround } from '@dovecote/ground/testing';
 import { Broker } from '../broker.js';
+import type { MessageProperties } from '../queues/properties.js';
 
 const page = readFileSync(fileURLToPath(new URL('../../../../docs/files-on-disk.md', import.meta.url)), 'utf8');
 
 /** Runs the example of the page; answers the files of the data folder. */
-async function example(): Promise<ReadonlyMap<string, Buffer>> {
+async function example(properties: MessageProperties = { deliveryMode: 2 }): Promise<ReadonlyMap<string, Buffer>> {
   const machine = simulatedGround('files-on-disk');
   const { clock, disk } = machine;
   const { ground } = machine.startProcess();
   const broker = await clock.drive(Broker.open({ data: '/data', ground }));
   const session = broker.session();
   await clock.drive(session.declareQueue('q', { durable: true }));
-  await clock.drive(session.publish({ exchange: '', routingKey: 'q', body: Buffer.from('hi'), properties: { deliveryMode: 2 } }));
+  await clock.drive(session.publish({ exchange: '', routingKey: 'q', body: Buffer.from('hi'), properties }));
   await clock.drive(session.consume('q', {}, (delivery) => delivery.acknowledge()));
   await clock.runUntilIdle();
   await clock.drive(broker.close());
@@ -85,6 +86,11 @@ function describeRecord(record: Buffer): string {
       return `delivered in ${record.readUInt32BE(1)} below ${record.readUIntBE(5, 6)}`;
     case 4:
       return `definition ${(JSON.parse(record.toString('utf8', 1)) as { do: string }).do}`;
+    case 5: {
+      const queues = record.readUInt32BE(1);
+      const came = new Date(record.readUIntBE(5 + queues * 10, 6)).getUTCFullYear();
+      return `timed, came in ${came}, to ${record.readUInt32BE(5)}@${record.readUIntBE(9, 6)}: ${describeContent(record.subarray(11 + queues * 10))}`;
+    }
     default:
       throw new Error(`a record of the unknown kind ${record[0]}`);
   }
@@ -126,6 +132,13 @@ describe('docs/files-on-disk.md', () => {
       'settled in 1 from 1: 1',
       'definition close',
     ]);
+  });
+
+  it('describes a message that may expire', async () => {
+    const files = await example({ deliveryMode: 2, expiration: '500' });
+    const records = read(files.get('0000000000000001.log')!).batches.flatMap((batch) => batch.records);
+    const year = new Date(simulatedGround(1).clock.now()).getUTCFullYear();
+    expect(records).toContain(`timed, came in ${year}, to 1@1: '' 'q' flags 1100 body 'hi'`);
   });
 
   it('shows the bytes of its example as they are', async () => {

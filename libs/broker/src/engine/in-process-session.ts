@@ -80,8 +80,8 @@ export class InProcessSession implements BrokerSession, SessionSink {
   }
 
   async declareQueue(name: string, options: QueueOptions = {}): Promise<{ name: string; messageCount: number; consumerCount: number }> {
-    const { durable = false, exclusive = false, autoDelete = false } = options;
-    const declaration = { passive: false, durable, exclusive, autoDelete, arguments: {} };
+    const { durable = false, exclusive = false, autoDelete = false, arguments: given = {} } = options;
+    const declaration = { passive: false, durable, exclusive, autoDelete, arguments: given };
     const queue = await this.define(() => this.host.declareQueue(this.session, name, declaration));
     return { name: queue.name, messageCount: queue.messageCount, consumerCount: queue.consumerCount };
   }

@@ -183,6 +183,25 @@ describe('definitions and messages', () => {
     expect((await refusal(session.consume('none', {}, () => undefined))).code).toBe('no-queue');
   });
 
+  it('are refused by a queue that is full, one by one, and live as long as they were given', async () => {
+    const world = new World();
+    const broker = await world.open();
+    const session = broker.session();
+    const given = { 'x-max-length': 2, 'x-overflow': 'reject-publish', 'x-message-ttl': 60_000 };
+    await world.drive(session.declareQueue('q', { durable: true, arguments: given }));
+    expect(await refusal(world.drive(session.declareQueue('q', { durable: true })))).toMatchObject({ code: 'inequivalent-arguments' });
+    const outcomes = ['1', '2', '3'].map((body) => outcome(session.publish(message(body))));
+    const wrong = outcome(session.publish({ ...message('4'), properties: { expiration: 'soon' } }));
+    await world.machine.clock.advance(100);
+    expect(outcomes.map(({ value, error }) => value ?? error?.code)).toEqual(['confirmed', 'confirmed', 'queue-full']);
+    expect(outcomes[2]!.error!.retryable).toBe(true);
+    expect(wrong.error).toMatchObject({ code: 'invalid-argument', message: "invalid expiration 'soon': no_integer" });
+    expect(broker.inspect().queues).toMatchObject([{ name: 'q', messageCount: 2 }]);
+    await world.machine.clock.advance(60_000);
+    expect(broker.inspect().queues).toMatchObject([{ name: 'q', messageCount: 0 }]);
+    await world.drive(broker.close());
+  });
+
   it('tell a consumer when its queue goes away', async () => {
     const world = new World();
     const broker = await world.open();

@@ -46,6 +46,8 @@ export interface QueueOptions {
   readonly durable?: boolean;
   readonly exclusive?: boolean;
   readonly autoDelete?: boolean;
+  /** What the queue does with messages that nobody takes, as AMQP clients say it: `{ 'x-message-ttl': 60_000 }`. */
+  readonly arguments?: FieldTable;
 }
 
 export interface OutgoingMessage {

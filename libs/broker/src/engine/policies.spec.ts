@@ -556,9 +556,9 @@ describe('after a loss of power', () => {
       await machine.settle();
       noteConfirms();
       await machine.crash();
-      await machine.settle(); // what has just expired is on its way
       const there = new Set<string>();
-      for (const queue of ['work', 'dead']) {
+      for (const queue of ['work', 'dead', 'work', 'dead']) {
+        await machine.settle(); // what has just expired is on its way
         for (let got = machine.client.get(queue); got !== undefined; got = machine.client.get(queue)) there.add(got.body);
       }
       const lost = [...confirmed].filter((body) => !there.has(body)).map((body) => body.slice(0, 20));

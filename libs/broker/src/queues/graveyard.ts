@@ -56,10 +56,13 @@ export class Graveyard {
   private work(): void {
     if (this.isBurying) return;
     this.isBurying = true;
-    // The array only grows meanwhile, so this loop ends with it: each message dies once in each queue and reason on its own.
-    for (let next = 0; next < this.dead.length; next++) this.buryOne(this.dead[next]!);
-    this.dead.length = 0;
-    this.isBurying = false;
+    try {
+      // The array grows meanwhile, but not for ever: a message dies by itself in no queue twice, and not more often than `deathsMax`.
+      for (let next = 0; next < this.dead.length; next++) this.buryOne(this.dead[next]!);
+    } finally {
+      this.dead.length = 0;
+      this.isBurying = false;
+    }
   }
 
   private buryOne({ queue, reason, bytes, start, original }: Dead): void {

@@ -453,8 +453,10 @@ export class Queue {
 
   private dropExcess(bounds: Bounds): void {
     while (bounds.dropsHead && this.messageCount > 0 && bounds.isExceededBy(this.messageCount)) {
+      // What is over behind the one that had to go was over before it had to go.
+      const reason = this.expiry !== undefined && this.isFirstOver(this.expiry) ? 'expired' : 'maxlen';
       this.take();
-      this.bury('maxlen', this.takenSequence, this.takenChunk, this.takenOffset);
+      this.bury(reason, this.takenSequence, this.takenChunk, this.takenOffset);
     }
   }
 
