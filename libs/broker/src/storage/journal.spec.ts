@@ -475,6 +475,29 @@ describe('a torn tail', () => {
     expect(outcomes).toEqual({ cut: last.end - last.start, damaged: last.start });
   });
 
+  it.each([0, 10, 60])('right behind a new file, %d bytes into it, is no damage at any later opening', async (bytes) => {
+    const world = new World('behind a new file');
+    const options: OwnerOptions = { durability: 'fsync', fileBytesMax: 4096 };
+    const owner = await world.open(options);
+    owner.define(1);
+    for (let id = 1; (await world.files()).length < 3; id++) {
+      owner.keep(id, 1, 1000);
+      owner.journal.seal();
+      await world.settle();
+    }
+    for (const name of (await world.files()).slice(2)) await world.drive(world.machine.disk.remove(`${directory}/${name}`));
+    await world.write(second, (await world.read(second)).subarray(0, fileHeadBytes + bytes));
+    const states: string[] = [];
+    for (let opening = 0; opening < 4; opening++) {
+      world.crash(opening % 2 === 0);
+      const next = await world.open(options);
+      states.push(next.state.toString());
+      await world.settle();
+    }
+    expect(new Set(states).size).toBe(1);
+    expect(states[0]).toContain('1@1,2@1');
+  });
+
   it('is not mended by what a publisher wrote into it', async () => {
     const { world, states } = await written(2, { durability: 'fsync' });
     const whole = await world.read(first);
