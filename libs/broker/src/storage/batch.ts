@@ -8,7 +8,7 @@ import { crc32 } from '@dovecote/ground';
  *
  * `length` counts the whole batch; `crc` is the CRC-32 of everything behind it, begun with the salt of the file: so bytes that a
  * publisher sends are never taken for a batch, whatever they look like. `sequence` grows by one from batch to batch through all
- * files. `durable` is the last sequence that was known to be synced when this batch was sealed: a bad batch at or before it is
+ * files. `durable` is a sequence up to which all was known to be synced in the files from `oldest file` on: a bad batch there is
  * damage, one behind it is the torn tail of a crash. Files below `oldest file` are not needed any more. All numbers are big-endian.
  */
 export const batchHeadBytes = 32;

@@ -338,22 +338,36 @@ async function surviveCrashes(
   return past.length;
 }
 
+/** The same, and a failure says which run it was. */
+async function survive(...run: Parameters<typeof surviveCrashes>): Promise<number> {
+  try {
+    return await surviveCrashes(...run);
+  } catch (error) {
+    throw new Error(`in the run '${run[0]}': ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
+
+/** The last three each found a fault that the others do not. */
+const seeds = [...Array.from({ length: runs }, (_, index) => index + 1), 13, 61, 105];
+
 describe('recovery from crashes at random moments', () => {
   it('keeps everything committed and nothing unknown when power is lost under fsync', async () => {
-    for (let seed = 1; seed <= runs; seed++) expect(await surviveCrashes(`power ${seed}`, () => 'fsync', true)).toBeGreaterThan(0);
+    for (const seed of seeds) expect(await survive(`power ${seed}`, () => 'fsync', true)).toBeGreaterThan(0);
   });
 
-  it('keeps everything committed when the process is killed under os, and when the durability changes between openings', async () => {
-    for (let seed = 1; seed <= runs; seed++) {
-      expect(await surviveCrashes(`kill ${seed}`, () => 'os', false)).toBeGreaterThan(0);
+  it('keeps everything committed when the process is killed under os', async () => {
+    for (const seed of seeds) expect(await survive(`kill ${seed}`, () => 'os', false)).toBeGreaterThan(0);
+  });
+
+  it('keeps everything committed when the durability changes between openings', async () => {
+    for (const seed of seeds) {
       const random = new SeededRandom(seed);
-      expect(await surviveCrashes(`both ${seed}`, () => (random.chance(0.5) ? 'os' : 'fsync'), false)).toBeGreaterThan(0);
+      expect(await survive(`both ${seed}`, () => (random.chance(0.5) ? 'os' : 'fsync'), false)).toBeGreaterThan(0);
     }
   });
 
   it('finds some earlier state, whole in itself, when power is lost under os', async () => {
-    for (let seed = 1; seed <= runs; seed++) await surviveCrashes(`lost ${seed}`, () => 'os', true, 'some earlier state');
-    expect.assertions(0); // it throws
+    for (const seed of seeds) expect(await survive(`lost ${seed}`, () => 'os', true, 'some earlier state')).toBeGreaterThanOrEqual(0);
   });
 });
 

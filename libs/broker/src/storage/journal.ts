@@ -86,8 +86,9 @@ export class Journal {
   private sequence: number;
   private committedSequence: number;
   private durableSequence: number;
-  /** The oldest file that is needed, as the last seal found it. */
+  /** What the batches say: the oldest file that is needed and the last sequence that was synced, as the last seal found them. */
   private oldestFile: number;
+  private saidDurable: number;
   /** Files that are needed, oldest first; the last one is being written. */
   private readonly files: JournalFile[];
   private nextFile: JournalFile | undefined;
@@ -106,6 +107,7 @@ export class Journal {
     this.sequence = start.lastSequence;
     this.committedSequence = start.lastSequence;
     this.durableSequence = start.durableSequence;
+    this.saidDurable = start.durableSequence;
     this.oldestFile = start.files[0]!.number;
     for (const file of start.unneeded) this.condemned.push({ file, after: Infinity });
     for (const file of this.files) file.released = () => this.condemnDeadFiles();
@@ -144,8 +146,10 @@ export class Journal {
     if (this.isWriting || this.state === 'ended') return;
     this.events?.sealing();
     if (!this.hasPending) return;
-    // Only the last batch of a commit says which files may go: it is believed only if the whole commit is there.
+    // Only the last batch of a commit says which files may go: it is believed only if the whole commit is there. And what it says
+    // of synced sequences is true of the files that it needs, not of the ones that nobody synced because they die.
     this.oldestFile = this.files[0]!.number;
+    this.saidDurable = this.durableSequence;
     this.closeBatch();
     if (this.condemned.length > 0)
       this.condemned = this.condemned.map(({ file, after }) => ({ file, after: Math.min(after, this.sequence) }));
@@ -211,7 +215,7 @@ export class Journal {
   private closeBatch(): void {
     if (this.batchStart < 0) return;
     const { chunk, batchStart, cursor } = this;
-    const head = { oldestFile: this.oldestFile, sequence: ++this.sequence, durable: this.durableSequence };
+    const head = { oldestFile: this.oldestFile, sequence: ++this.sequence, durable: this.saidDurable };
     sealBatch(chunk.bytes, batchStart, cursor, head, this.activeFile.head.salt);
     chunk.pins++;
     this.sealedChunks.push(chunk);
