@@ -1,7 +1,7 @@
 import type { Scenario, SeededRandom } from '@dovecote/ground/testing';
 import type { Durability } from '../engine/options.js';
 import type { Sabotage } from './faulty-ground.js';
-import { looseQueue, passingQueues, steadyQueues, World } from './world.js';
+import { graveQueue, looseQueue, mortalQueue, passingQueues, steadyQueues, World } from './world.js';
 
 /** What is tried with the whole broker. Actions are plain data; one that makes no sense where it comes does nothing. */
 export type Action =
@@ -78,12 +78,14 @@ function draw(random: SeededRandom, trouble: Setting['trouble']): Action {
   if (falls(trouble.cut)) return { do: 'cut' };
   const client = random.below(clientCount);
   if (falls(32)) {
-    const to = random.chance(0.2) ? 'everywhere' : pick(random, [...steadyQueues, ...steadyQueues, looseQueue, ...passingQueues]);
+    const to = random.chance(0.2)
+      ? 'everywhere'
+      : pick(random, [...steadyQueues, ...steadyQueues, mortalQueue, mortalQueue, looseQueue, ...passingQueues]);
     const size = random.chance(0.03) ? random.below(60_000) : random.below(400);
     return { do: 'publish', client, to, count: 1 + random.below(12), size, persistent: random.chance(0.85) };
   }
   if (falls(12)) {
-    const queue = pick(random, [...steadyQueues, ...steadyQueues, looseQueue, ...passingQueues]);
+    const queue = pick(random, [...steadyQueues, ...steadyQueues, mortalQueue, mortalQueue, graveQueue, looseQueue, ...passingQueues]);
     return { do: 'consume', client, queue, prefetch: 1 + random.below(10), keeps: random.chance(0.7) };
   }
   if (falls(16))

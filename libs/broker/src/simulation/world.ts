@@ -29,6 +29,9 @@ interface Connected {
 /** Queues that are there from the start; one of them is for consumers that take without acknowledging. */
 export const steadyQueues = ['red', 'green', 'blue'] as const;
 export const looseQueue = 'loose';
+/** What is dropped in the first goes on in the second. */
+export const mortalQueue = 'mortal';
+export const graveQueue = 'grave';
 export const passingQueues = ['passing-1', 'passing-2'] as const;
 /** `everywhere` leads to all steady queues, `chosen` to the queue that the key names. */
 export const exchanges = { everywhere: 'everywhere', chosen: 'chosen' } as const;
@@ -63,13 +66,15 @@ export class World {
     const session = this.broker!.session();
     await session.declareExchange(exchanges.everywhere, 'fanout', { durable: true });
     await session.declareExchange(exchanges.chosen, 'direct', { durable: true });
-    for (const queue of [...steadyQueues, looseQueue]) {
-      await session.declareQueue(queue, { durable: true });
+    const deadLetters = { 'x-dead-letter-exchange': exchanges.chosen, 'x-dead-letter-routing-key': graveQueue };
+    for (const queue of [...steadyQueues, looseQueue, graveQueue, mortalQueue]) {
+      await session.declareQueue(queue, { durable: true, ...(queue === mortalQueue ? { arguments: deadLetters } : {}) });
       await session.bindQueue(queue, exchanges.chosen, queue);
-      if (queue !== looseQueue) await session.bindQueue(queue, exchanges.everywhere, '');
+      if (isSteady(queue)) await session.bindQueue(queue, exchanges.everywhere, '');
       this.ledger.queues.set(queue, 'yes');
     }
     this.ledger.looseQueues.add(looseQueue);
+    this.ledger.graves.set(mortalQueue, graveQueue);
     for (const queue of passingQueues) this.ledger.queues.set(queue, 'no');
     await session.close();
   }
@@ -123,7 +128,7 @@ export class World {
       const entry = this.ledger.deliver(party, queue, delivery.body.readUInt32BE(0), delivery.isRedelivered, last);
       if (entry === undefined) return;
       if (!autoAck && keeps) return void held.push({ entry, delivery });
-      this.ledger.settle(party, entry, 'gone');
+      this.ledger.settle(party, entry, 'acknowledge');
       if (!autoAck) delivery.acknowledge();
     };
     await this.patiently(client.consume(queue, { prefetch, autoAck }, take).catch(() => this.leave(place, connected)));
@@ -131,7 +136,7 @@ export class World {
 
   settle(connected: Connected, how: 'acknowledge' | 'requeue' | 'drop', count: number): void {
     for (const { entry, delivery } of connected.held.splice(0, count)) {
-      this.ledger.settle(connected.party, entry, how === 'requeue' ? 'requeued' : 'gone');
+      this.ledger.settle(connected.party, entry, how);
       if (how === 'acknowledge') delivery.acknowledge();
       else delivery.reject({ requeue: how === 'requeue' });
     }
@@ -210,6 +215,7 @@ export class World {
     const place = this.clients.length;
     const connected = (await this.client(place, true))!;
     const wanted = [...ledger.queues.keys()].flatMap((queue) => ledger.mustHold(queue));
+    const died = ledger.mustHaveDied().map((entry) => ({ entry, seenCount: entry.deliveredCount }));
     for (const queue of this.counts().keys()) await this.consume(place, connected, queue, 7, false);
     for (let before = -1; before !== ledger.deliveredCount;) {
       before = ledger.deliveredCount;
@@ -217,6 +223,10 @@ export class World {
     }
     for (const entry of wanted) {
       if (entry.removal === 'none') ledger.breakPromise(`message ${entry.id} in ${entry.queue} was confirmed and is lost`);
+    }
+    for (const { entry, seenCount } of died) {
+      const isThere = entry.deliveredCount > seenCount || entry.deadLetter?.removal !== 'none';
+      if (!isThere) ledger.breakPromise(`message ${entry.id} was dropped in ${entry.queue} and is lost on its way to the dead letters`);
     }
     await this.restart();
     await this.ready();
@@ -302,4 +312,8 @@ export class World {
   private async patiently<Answer>(answer: Promise<Answer>): Promise<Answer | undefined> {
     return Promise.race([answer.catch(() => undefined), this.machine.clock.pause(patienceMs).then(() => undefined)]);
   }
+}
+
+function isSteady(queue: string): boolean {
+  return (steadyQueues as readonly string[]).includes(queue);
 }
