@@ -46,6 +46,7 @@ export class Broker {
   private constructor(
     private readonly ground: Ground,
     private readonly storage: OpenStorage,
+    private readonly report: (line: string) => void,
   ) {
     this.ended = new Promise((resolve) => (this.resolveEnded = resolve));
     storage.onFailure((error) => this.fail(error));
@@ -55,7 +56,7 @@ export class Broker {
   static async open(options: BrokerOptions = {}): Promise<Broker> {
     const ground = options.ground ?? realGround();
     const limits: Limits = { ...defaultLimits, ...options.limits };
-    const broker = new Broker(ground, await openStorage(options, ground, limits));
+    const broker = new Broker(ground, await openStorage(options, ground, limits), options.log ?? warn);
     try {
       if (options.amqp !== undefined) await broker.listen(options, limits);
       return broker;
@@ -77,7 +78,7 @@ export class Broker {
   /** A way to publish and consume without a socket. */
   session(): BrokerSession {
     if (this.closing !== undefined) throw new CodedError('closed', 'The broker is closed: open another one');
-    const session: InProcessSession = new InProcessSession(this.storage.host, () => this.sessions.delete(session));
+    const session: InProcessSession = new InProcessSession(this.storage.host, this.report, () => this.sessions.delete(session));
     this.sessions.add(session);
     return session;
   }
@@ -143,4 +144,9 @@ export class Broker {
     await this.storage.lock?.release();
     this.resolveEnded(error);
   }
+}
+
+/** What nobody has asked to hear of and somebody should. */
+function warn(line: string): void {
+  process.emitWarning(line, 'DovecoteWarning');
 }

@@ -62,6 +62,7 @@ export class InProcessSession implements BrokerSession, SessionSink {
 
   constructor(
     private readonly host: VirtualHost,
+    private readonly report: (line: string) => void,
     private readonly closed: () => void,
   ) {
     this.owner = host.createOwner();
@@ -161,7 +162,13 @@ export class InProcessSession implements BrokerSession, SessionSink {
   deliver(consumer: Consumer, deliveryTag: number, isRedelivered: boolean, bytes: Buffer, start: number, length: number): void {
     const image = Buffer.from(bytes.subarray(start, start + length));
     const session = consumer.noAck ? undefined : this.session;
-    this.handlers.get(consumer)?.(new ReceivedMessage(session, deliveryTag, isRedelivered, image));
+    try {
+      this.handlers.get(consumer)?.(new ReceivedMessage(session, deliveryTag, isRedelivered, image));
+    } catch (error) {
+      // Thrown on, it would end the turn of everybody else's queues.
+      const reason = error instanceof Error ? error.message : String(error);
+      this.report(`The handler of a consumer of queue '${consumer.queue.name}' threw '${reason}': its message stays unacknowledged`);
+    }
   }
 
   got(): void {

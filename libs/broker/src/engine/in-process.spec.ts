@@ -252,6 +252,27 @@ describe('the flag of a redelivery', () => {
   });
 });
 
+describe('a handler that throws', () => {
+  it('keeps its message unacknowledged, and nobody else waits for it', async () => {
+    const world = new World();
+    const lines: string[] = [];
+    const broker = await world.open({ log: (line) => lines.push(line) });
+    const session = broker.session();
+    for (const name of ['bad', 'good']) await world.drive(session.declareQueue(name, { durable: true }));
+    const bodies: string[] = [];
+    const fail = (): never => {
+      throw new Error('a mistake');
+    };
+    await world.drive(session.consume('bad', {}, fail));
+    await world.drive(session.consume('good', {}, (delivery) => bodies.push(delivery.body.toString())));
+    for (const routingKey of ['bad', 'good']) void session.publish({ ...message(routingKey), routingKey });
+    await world.settle();
+    expect(bodies).toEqual(['good']);
+    expect(lines).toEqual(["The handler of a consumer of queue 'bad' threw 'a mistake': its message stays unacknowledged"]);
+    expect(broker.inspect().queues.map((queue) => queue.unacknowledgedCount)).toEqual([1, 1]);
+  });
+});
+
 describe('closing', () => {
   it('a session fails what waits in it, and gives back what it held', async () => {
     const world = new World();

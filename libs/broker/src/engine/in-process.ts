@@ -28,7 +28,8 @@ export interface BrokerSession {
    * Rejects with a CodedError: unknown exchange, disk full (retryable), broker closed.
    */
   publish(message: OutgoingMessage): Promise<'confirmed' | 'unroutable'>;
-  /** `prefetch` is the most deliveries that may be unacknowledged at once; 0 means no limit. `onDelivery` must not throw. */
+  /** `prefetch` is the most deliveries that may be unacknowledged at once; 0 means no limit. If `onDelivery` throws, the message
+   * stays unacknowledged and the broker's `log` is told (without one, a warning of the process). */
   consume(queue: string, options: ConsumeOptions, onDelivery: (delivery: Delivery) => void): Promise<BrokerConsumer>;
   /** What was delivered and not acknowledged goes back to its queues. */
   close(): Promise<void>;
