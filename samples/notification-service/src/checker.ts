@@ -4,8 +4,11 @@
  * It counts what is final, so it is to be asked when the queue has drained: whatever was confirmed and not handled then is lost. Ends with 0 when nothing
  * is, with 1 when something is, and with 2 when there is nothing to count.
  */
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+
+/** A file that was written to this recently belongs to a run that goes on. */
+const QUIET_MS = 2_000;
 
 function check(folder: string): number {
   const sent = new Set<string>();
@@ -25,7 +28,15 @@ function check(folder: string): number {
   const duplicate = handled.reduce((sum, [, times]) => sum + times - 1, 0);
   const lost = [...confirmed].filter((id) => !handlings.has(id)).length;
   console.log(`sent ${sent.size}\nconfirmed ${confirmed.size}\nhandled ${handled.length}\nduplicate ${duplicate}\nlost ${lost}`);
+  if (lost > 0 && isBeingWritten(folder)) {
+    console.error('The run goes on, so what is on its way counts as lost. Stop the load, wait until the queue is empty, and ask again.');
+  }
   return lost === 0 ? 0 : 1;
+}
+
+function isBeingWritten(folder: string): boolean {
+  const facts = join(folder, 'facts');
+  return readdirSync(facts).some((name) => Date.now() - statSync(join(facts, name)).mtimeMs < QUIET_MS);
 }
 
 const [folder] = process.argv.slice(2);
