@@ -1,3 +1,7 @@
+/**
+ * The module as an application meets it: decorators, publisher, handlers with everything Nest puts around them, start and end.
+ * Long, because each file that loads Nest costs the suite its start again.
+ */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Broker } from '@dovecote/broker';
 import { SeededRandom, SimulatedClock } from '@dovecote/ground/testing';

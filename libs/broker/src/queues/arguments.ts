@@ -18,5 +18,5 @@ export function refuseUnbuiltArguments(what: keyof typeof unbuilt, name: string,
 }
 
 export function notBuilt(what: string): CodedError {
-  return new CodedError('not-implemented', `${what} is not built yet`);
+  return new CodedError('not-implemented', `${what} is not built yet: leave it out, or use RabbitMQ where you need it`);
 }

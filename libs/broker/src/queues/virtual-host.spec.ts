@@ -1,4 +1,7 @@
-/** What queues, exchanges and sessions do together, with a sink that writes everything down; no journal unless a test says so. */
+/**
+ * What queues, exchanges and sessions do together, with a sink that writes everything down; no journal unless a test says so.
+ * Long, because the plain model at its end is of all of them.
+ */
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import assert from 'node:assert/strict';
 import { SeededRandom, simulatedGround, SimulatedClock } from '@dovecote/ground/testing';

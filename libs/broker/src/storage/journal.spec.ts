@@ -1,6 +1,7 @@
 /**
  * The journal and its recovery, under a disk that loses, tears, fails and fills up. A small owner of a journal stands in for the queues: it
  * keeps records that name a topic, forgets them, and defines topics, so whatever recovery leaves out or brings back shows.
+ * Long, because writing and reading back are one promise and share that owner.
  */
 import { describe, expect, it } from '@jest/globals';
 import assert from 'node:assert/strict';
