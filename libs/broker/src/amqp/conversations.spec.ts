@@ -296,7 +296,12 @@ const onChannel: readonly Conversation[] = [
   [
     'an argument that is not built (ours)',
     [method('queue.declare', { queue: 'q', arguments: { 'x-consumer-timeout': 5 } })],
-    closed(540, "NOT_IMPLEMENTED - the argument 'x-consumer-timeout' of queue 'q' is not built yet: leave it out, or use RabbitMQ where you need it", 50, 10),
+    closed(
+      540,
+      "NOT_IMPLEMENTED - the argument 'x-consumer-timeout' of queue 'q' is not built yet: leave it out, or use RabbitMQ where you need it",
+      50,
+      10,
+    ),
   ],
   ['get from no queue', [method('basic.get', { queue: 'none' })], [refused(404, noQueue, 60, 70)]],
   ['get from a queue never named', [method('basic.get')], [refused(404, 'NOT_FOUND - no previously declared queue', 60, 70)]],
