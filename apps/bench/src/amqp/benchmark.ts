@@ -5,7 +5,7 @@
  */
 import { setTimeout as pass } from 'node:timers/promises';
 import { measureCeiling } from './ceiling.js';
-import { measureBacklog, measureSteady, TAKEN_BY_OTHERS, type LoadShape, type Stretch } from './load.js';
+import { measureBacklog, measureMillions, measureSteady, TAKEN_BY_OTHERS, type LoadShape, type Stretch } from './load.js';
 import {
   attachPeer,
   requireDaemon,
@@ -20,7 +20,7 @@ import { idleFigure, measureBareStart, measureDaemonStart, startFigure } from '.
 import type { Figure, Measurement, SideName } from '../figure.js';
 import type { Report } from '../report.js';
 
-export const CASE_NAMES = ['start', 'transient', 'confirmed', 'alone', 'backlog'] as const;
+export const CASE_NAMES = ['start', 'transient', 'confirmed', 'alone', 'backlog', 'ten-million'] as const;
 export type CaseName = (typeof CASE_NAMES)[number];
 
 export interface AmqpBenchmarkOptions {
@@ -51,6 +51,7 @@ const PROMISES: Readonly<Record<Durability, string>> = {
 /** Idle memory is read when what the peer's own start left has been collected. */
 const PEER_SETTLE_MS = 3000;
 const DISTURBED_PERCENT = 10;
+const tenMillion = 10_000_000;
 /** The stand-in servers need no warming up beyond this, and their figures hardly vary. */
 const CEILING_STRETCH: Stretch = { warmupMs: 500, measureMs: 1500 };
 
@@ -188,6 +189,12 @@ class AmqpBenchmark {
       add('backlog', `backlog of ${backlogMessages.toLocaleString('en-US')} persistent messages`, durability, async (server) =>
         measureBacklog(server, confirmed, backlogMessages),
       );
+      for (const isPersistent of [true, false]) {
+        const shape: LoadShape = { ...confirmed, isPersistent };
+        add('ten-million', `ten million ${isPersistent ? 'persistent' : 'transient'} messages in one queue`, durability, async (server) =>
+          measureMillions(server, shape, tenMillion),
+        );
+      }
     }
     return tasks;
   }

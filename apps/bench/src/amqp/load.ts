@@ -103,6 +103,30 @@ export async function measureBacklog(server: AmqpServer, shape: LoadShape, messa
   });
 }
 
+/** The same with so many messages that they cannot all be in memory: what the server takes of that, empty, full and drained. */
+export async function measureMillions(server: AmqpServer, shape: LoadShape, messages: number): Promise<Figure[]> {
+  const empty = residentMegabytes(server);
+  const peaks: number[] = [];
+  const watching = setInterval(() => peaks.push(residentMegabytes(server) ?? 0), 250);
+  try {
+    const figures = await measureBacklog(server, shape, messages);
+    const drained = residentMegabytes(server);
+    return [
+      { name: 'resident memory, empty', unit: 'MB', value: empty },
+      ...figures,
+      { name: 'resident memory, highest', unit: 'MB', value: empty === undefined ? undefined : Math.max(...peaks) },
+      { name: 'resident memory, drained', unit: 'MB', value: drained },
+    ];
+  } finally {
+    clearInterval(watching);
+  }
+}
+
+function residentMegabytes(server: AmqpServer): number | undefined {
+  const usage = server.pid === undefined ? undefined : readProcessTree(server.pid);
+  return usage && usage.residentBytes / 1e6;
+}
+
 /** Opens a connection with a channel, in confirm mode or not. */
 type OpenChannel = (withConfirms: boolean) => Promise<AmqpConnection>;
 

@@ -337,7 +337,7 @@ describe('the gate', () => {
 
   async function blocked(): Promise<{ world: World; broker: Broker; session: BrokerSession }> {
     const world = new World();
-    const broker = await world.open({ limits: { memoryBytesMax: 3 << 20 } });
+    const broker = await world.open({ durability: 'memory', limits: { memoryBytesMax: 3 << 20 } }); // so nothing can be paged out
     const session = broker.session();
     await world.drive(session.declareQueue('q', { durable: true }));
     for (let i = 0; i < 4; i++) await world.drive(Promise.race([session.publish(bytes(900_000)), world.machine.clock.pause(500)]));

@@ -8,6 +8,7 @@ import { Turn } from '../queues/turn.js';
 import { VirtualHost } from '../queues/virtual-host.js';
 import { Arena } from '../storage/arena.js';
 import { Journal, type JournalDurability } from '../storage/journal.js';
+import { Pager } from '../storage/pager.js';
 import { folderError, recover } from '../storage/recovery.js';
 import type { BrokerOptions, Durability } from './options.js';
 
@@ -78,6 +79,7 @@ async function openJournaled(
   const gate = new Gate();
   const log = new MessageLog(arena);
   const host = new VirtualHost('/', { arena, turn, gate, random, clock, limits, log, exchangeTypes });
+  const pager = new Pager({ arena, disk, residentBytesMax: Math.min(limits.residentBytesMax, limits.memoryBytesMax / 2) });
   const directory = `${data}/journal`;
   const progress = reportProgress(ground, report);
   const start = await recover({
@@ -87,6 +89,7 @@ async function openJournaled(
     directory,
     durability,
     progress,
+    relieve: () => void pager.relieve(),
     replay: (chunk, offset, length) => readRecord(chunk, offset, length, host),
   });
   host.finishRecovery();
@@ -94,7 +97,9 @@ async function openJournaled(
   log.useJournal(journal);
   turn.useJournal(journal, log);
   arena.onChange = () => turn.schedule();
+  pager.onFailure = (error) => journal.end(error);
   turn.watch = () => {
+    if (pager.relieve()) turn.schedule();
     watchMemory(arena, gate, limits);
     gate.journalIsBehind(journal.uncommittedBytes > limits.uncommittedBytesMax);
   };
