@@ -51,7 +51,11 @@ const files: Cases = {
     await file.close();
     assert.equal(readNow(port, `${folder}/a`, 100, 7).toString(), '789');
     assert.equal(readNow(port, `${folder}/a`, 100, 10).length, 0);
-    await rejects('not-found', `${folder}/b`, Promise.resolve().then(() => readNow(port, `${folder}/b`, 1, 0)));
+    await rejects(
+      'not-found',
+      `${folder}/b`,
+      Promise.resolve().then(() => readNow(port, `${folder}/b`, 1, 0)),
+    );
   },
   'fills a gap with zeros and leaves what stands around a rewritten range': async ({ port, folder }) => {
     const file = await port.open(`${folder}/a`, 'create');

@@ -1,5 +1,6 @@
 /** The entries of a queue with a part of them packed away, against a plain array: whatever is packed when, the same comes out. */
 import { describe, expect, it } from '@jest/globals';
+import assert from 'node:assert/strict';
 import { SeededRandom } from '@dovecote/ground/testing';
 import { Arena, type Chunk } from '../storage/arena.js';
 import { Backlog } from './backlog.js';
@@ -93,8 +94,8 @@ class Owner {
     for (const [, chunk] of this.model) held.set(chunk, (held.get(chunk) ?? 0) + 1);
     for (const chunk of this.arena.chunks) {
       if (chunk === undefined) continue;
-      expect(chunk.live).toBe(held.get(chunk.id) ?? 0);
-      expect(chunk.cold).toBeLessThanOrEqual(chunk.live);
+      assert.equal(chunk.live, held.get(chunk.id) ?? 0);
+      assert(chunk.cold <= chunk.live);
     }
   }
 }
@@ -112,10 +113,10 @@ describe('a backlog', () => {
       else if (owner.visible > backlog.head) {
         const slot = backlog.shift();
         const { sequences, chunks, offsets, lengths } = backlog.front;
-        expect([sequences[slot], chunks[slot], offsets[slot], lengths[slot]]).toEqual(model.shift());
+        assert.deepEqual([sequences[slot], chunks[slot], offsets[slot], lengths[slot]], model.shift());
         arena.drop(arena.chunks[chunks[slot]!]!);
       }
-      expect(backlog.length).toBe(model.length);
+      assert.equal(backlog.length, model.length);
       if (step % 500 === 499) {
         owner.check();
         expect(entriesOf(backlog)).toEqual(model);

@@ -26,11 +26,11 @@ export class ReadyRing {
 
   constructor(
     /** Where the memory of long rings is counted. */
-    private readonly memory: EntryMemory | undefined = undefined,
+    private readonly memory?: EntryMemory,
     /** The position of the first entry. */
     start = 0,
     /** Called when it needed more slots. */
-    private readonly grown: ((slots: number) => void) | undefined = undefined,
+    private readonly grown?: (slots: number) => void,
   ) {
     this.head = start;
     this.tail = start;

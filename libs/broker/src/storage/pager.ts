@@ -82,9 +82,13 @@ export class Pager implements ChunkReader {
     this.failure ??=
       error instanceof CodedError
         ? error
-        : new CodedError('storage-failed', `Reading messages back from ${chunk.home!.path} failed: ${reason}. Check the disk, then start the broker again`, {
-            cause: error,
-          });
+        : new CodedError(
+            'storage-failed',
+            `Reading messages back from ${chunk.home!.path} failed: ${reason}. Check the disk, then start the broker again`,
+            {
+              cause: error,
+            },
+          );
     this.onFailure?.(this.failure);
     return this.failure;
   }
