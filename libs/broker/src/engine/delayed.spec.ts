@@ -244,6 +244,24 @@ describe('after a loss of power', () => {
     expect([machine.client.count('two'), machine.storage.host.heldCount('later')]).toEqual([0, 0]);
   });
 
+  it('a transaction holds what it published when it is committed, unless the exchange is gone by then', async () => {
+    const machine = await began(3);
+    const { client } = machine;
+    client.declareExchange('mortal', 'x-delayed-message', delayedType, true);
+    client.session.isConfirming = false;
+    client.session.beginTransactions();
+    client.publishTo('later', 'one', 'x', later(200, persistent));
+    client.publishTo('mortal', 'one', 'x', later(200, persistent));
+    machine.storage.host.deleteExchange(client.session, 'mortal', { ifUnused: false });
+    expect(machine.storage.host.heldCount('later')).toBe(0);
+    expect(client.session.commitTransaction(() => undefined)).toBe(false);
+    await machine.settle();
+    await machine.crash();
+    expect([machine.storage.host.heldCount('later'), bodies(machine.client, 'one')]).toEqual([1, []]);
+    await machine.ground.clock.advance(300);
+    expect(bodies(machine.client, 'one')).toEqual(['x']);
+  });
+
   it('what an exchange holds is gone when it was deleted, and its number is not given away', async () => {
     const machine = await began(2);
     const { client } = machine;

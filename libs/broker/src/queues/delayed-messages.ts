@@ -37,6 +37,7 @@ export class DelayedMessages implements Due {
   dueAt = Infinity;
   duePlace = -1;
   count = 0;
+  isDeleted = false;
   /** Leads to here and to nowhere else. */
   readonly route: Route;
   private nextSequence = 1;
@@ -92,6 +93,7 @@ export class DelayedMessages implements Due {
   /** The exchange is deleted. */
   clear(): void {
     const { arena, deadlines } = this.host;
+    this.isDeleted = true;
     deadlines.cancel(this);
     for (let place = 0; place < this.count; place++) {
       const slot = this.heap[place]!;

@@ -48,7 +48,7 @@ export function routeTo(queues: Iterable<Queue>, holds: readonly DelayedMessages
 export function routeWithout(route: Route, isLeftOut: (queue: Queue) => boolean): Route {
   return routeTo(
     route.queues.filter((queue) => !isLeftOut(queue)),
-    route.holds,
+    route.holds.filter(({ isDeleted }) => !isDeleted),
   );
 }
 
