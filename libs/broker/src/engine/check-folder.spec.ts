@@ -17,7 +17,7 @@ import type { Durability } from './options.js';
 const data = '/data';
 const journal = `${data}/journal`;
 /** Seeds per test; more of them on demand. */
-const runs = Number(process.env['CHECK_RUNS'] ?? 40);
+const runs = Number(process.env['CHECK_RUNS'] ?? 25);
 
 type Files = ReadonlyMap<string, Buffer>;
 
@@ -69,7 +69,10 @@ async function live(machine: SimulatedGround, broker: Broker, random: SeededRand
     const routingKey = ['red', 'green', 'slow', `short-${random.below(3)}`][random.below(4)]!;
     const body = Buffer.alloc(random.chance(0.05) ? 3000 : random.below(300), step);
     const properties = { deliveryMode: random.chance(0.8) ? (2 as const) : (1 as const), headers: { step } };
-    session.publish({ exchange, routingKey, body, properties }).catch(() => undefined);
+    if (random.chance(0.2)) {
+      const publish = ['red', 'slow', 'slow'].map((key) => ({ exchange: '', routingKey: key, body, properties }));
+      session.transact({ publish }).catch(() => undefined);
+    } else session.publish({ exchange, routingKey, body, properties }).catch(() => undefined);
     if (random.chance(0.1)) session.declareQueue(`short-${random.below(3)}`, { durable: random.chance(0.7) }).catch(() => undefined);
     if (random.chance(0.05)) session.deleteQueue(`short-${random.below(3)}`).catch(() => undefined);
     if (random.chance(0.05)) session.purgeQueue('slow').catch(() => undefined);

@@ -3,6 +3,7 @@ import type { ExchangeType } from '../queues/exchange-type.js';
 import { type InspectedFile, isDenied, JournalInspection } from '../storage/inspection.js';
 import { folderError } from '../storage/recovery.js';
 import { CodedError } from '../errors.js';
+import { Arena } from '../storage/arena.js';
 import { JournalReader } from './journal-reader.js';
 
 /**
@@ -92,8 +93,6 @@ class FolderReading {
   private problemCount = 0;
   private readonly reader: JournalReader;
   private readonly inspection: JournalInspection;
-  private path = '';
-  private position = 0;
   private bytesRead = 0;
   private bytesToRead = 0;
   private toldMs: number;
@@ -106,19 +105,17 @@ class FolderReading {
     private readonly notes: string[],
   ) {
     this.beganMs = this.toldMs = ground.clock.monotonicMs();
-    this.reader = new JournalReader(ground, options.exchangeTypes ?? [], (offset, what, advice) =>
-      this.note({ file: this.relative(this.path), byte: this.position + offset, what, advice }),
+    const arena = new Arena();
+    this.reader = new JournalReader(ground, arena, options.exchangeTypes ?? [], ({ path, byte }, what, advice) =>
+      this.note({ file: this.relative(path), byte, what, advice }),
     );
     this.inspection = new JournalInspection({
       disk: ground.disk,
       random: ground.random,
+      arena,
       directory: `${folder}/journal`,
       replay: (chunk, offset, length) => this.reader.read(chunk, offset, length),
-      piece: (path, position) => {
-        this.path = path;
-        this.position = position;
-        this.reader.beginPiece(path);
-      },
+      piece: (path, position) => this.reader.beginPiece(path, position),
       progress: (bytes) => this.tell(bytes),
     });
   }

@@ -4,12 +4,19 @@ import { defaultLimits } from '../limits.js';
 import type { Checkpoint, Definition } from '../queues/definitions.js';
 import type { ExchangeType } from '../queues/exchange-type.js';
 import { Gate } from '../queues/gate.js';
-import { MessageLog, readRecord, type RecordVisitor } from '../queues/message-log.js';
+import { MessageLog, readRecord, recordKind, type RecordVisitor } from '../queues/message-log.js';
 import { recordFault } from '../queues/record-check.js';
+import { RecordReplay } from '../queues/record-replay.js';
 import { Turn } from '../queues/turn.js';
 import { VirtualHost } from '../queues/virtual-host.js';
-import { Arena, type Chunk } from '../storage/arena.js';
+import type { Arena, Chunk } from '../storage/arena.js';
 import { LivingMessages } from './living-messages.js';
+
+/** Where a record stands. */
+export interface Place {
+  readonly path: string;
+  readonly byte: number;
+}
 
 /**
  * Takes the records of a journal as a broker would, keeps the definitions and of each message one bit, and says what no broker of
@@ -24,29 +31,32 @@ export class JournalReader implements RecordVisitor {
   private readonly host: VirtualHost;
   private readonly living = new Map<number, LivingMessages>();
   private readonly recordCounts = new Map<string, number>();
-  private path = '';
+  private readonly replay: RecordReplay;
+  /** Where the chunks begin that hold records: those of a transaction are read when its end has come. */
+  private readonly pieces = new WeakMap<Chunk, Place>();
+  private piece: Place = { path: '', byte: 0 };
   private records = 0;
   private hasCheckpoint = false;
   /** Of the record that is being read. */
-  private offset = 0;
+  private place: Place = this.piece;
   private isLiving = false;
 
   constructor(
     ground: Ground,
+    arena: Arena,
     exchangeTypes: readonly ExchangeType[],
-    /** `offset` counts from the beginning of the piece. */
-    private readonly note: (offset: number, what: string, advice: string) => void,
+    private readonly tell: (place: Place, what: string, advice: string) => void,
   ) {
     const { clock, random } = ground;
-    const arena = new Arena();
+    this.replay = new RecordReplay(arena, (chunk, offset, length) => this.readCounting(chunk, offset, length));
     const parts = { arena, turn: new Turn(clock), gate: new Gate(), random, clock, limits: defaultLimits };
     this.host = new VirtualHost('/', { ...parts, log: new MessageLog(arena), exchangeTypes });
   }
 
   /** The records that follow stand in this file. */
-  beginPiece(path: string): void {
+  beginPiece(path: string, byte: number): void {
     this.records = this.recordCounts.get(path) ?? 0;
-    this.path = path;
+    this.piece = { path, byte };
   }
 
   recordsOf(path: string): number {
@@ -60,24 +70,39 @@ export class JournalReader implements RecordVisitor {
 
   /** Throws what a broker would refuse to open with. */
   read(chunk: Chunk, offset: number, length: number): void {
-    this.recordCounts.set(this.path, ++this.records);
-    this.offset = offset;
+    const { path, byte } = this.piece;
+    this.recordCounts.set(path, ++this.records);
+    this.place = { path, byte: byte + offset };
+    if (!this.pieces.has(chunk)) this.pieces.set(chunk, this.piece);
     const fault = recordFault(chunk.bytes, offset, length);
-    if (fault !== undefined) return this.note(offset, fault, unexpected);
+    if (fault === undefined) this.replay.take(chunk, offset, length);
+    else this.note(fault);
+  }
+
+  /** A record that counts, because it stands in no transaction or in one that has ended. */
+  private readCounting(chunk: Chunk, offset: number, length: number): void {
+    const { path, byte } = this.pieces.get(chunk)!;
+    this.place = { path, byte: byte + offset };
     try {
       readRecord(chunk, offset, length, this);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       this.refusal = error instanceof CodedError ? error : new CodedError('data-folder-unusable', `A definition cannot be used: ${reason}`);
-      this.note(offset, this.refusal.message, error instanceof CodedError ? otherBroker : unexpected);
+      this.note(this.refusal.message, error instanceof CodedError ? otherBroker : unexpected);
       throw this.refusal;
     }
+  }
+
+  private note(what: string, advice = unexpected): void {
+    this.tell(this.place, what, advice);
   }
 
   /** Whether somebody still needs this record; asked once for each, the youngest first. */
   claim(bytes: Buffer, offset: number, length: number): boolean {
     this.isLiving = false;
-    if (recordFault(bytes, offset, length) === undefined) readRecord({ bytes } as Chunk, offset, length, this.claimer);
+    const kind = bytes[offset];
+    const isMessage = kind === recordKind.message || kind === recordKind.timedMessage;
+    if (isMessage && recordFault(bytes, offset, length) === undefined) readRecord({ bytes } as Chunk, offset, length, this.claimer);
     return this.isLiving;
   }
 
@@ -86,9 +111,9 @@ export class JournalReader implements RecordVisitor {
     const messages = this.messagesOf(queueId, 'A message went to');
     if (messages === undefined) return;
     if (sequence < messages.next) {
-      this.note(this.offset, `Message ${sequence} of ${this.nameOf(queueId)} comes after message ${messages.next - 1}`, unexpected);
+      this.note(`Message ${sequence} of ${this.nameOf(queueId)} comes after message ${messages.next - 1}`);
     } else messages.next = sequence + 1;
-    if (!messages.add(sequence)) this.note(this.offset, `Message ${sequence} of ${this.nameOf(queueId)} is there twice`, unexpected);
+    if (!messages.add(sequence)) this.note(`Message ${sequence} of ${this.nameOf(queueId)} is there twice`);
   }
 
   settled(queueId: number, first: number, count: number): void {
@@ -97,7 +122,7 @@ export class JournalReader implements RecordVisitor {
     if (messages === undefined) return;
     if (first + count > Math.max(messages.next, messages.nextAtBeginning)) {
       const what = `Messages ${first} to ${first + count - 1} of ${this.nameOf(queueId)} are settled, and the last that came is ${messages.next - 1}`;
-      this.note(this.offset, what, unexpected);
+      this.note(what);
     }
     messages.removeRange(first, count);
   }
@@ -139,18 +164,13 @@ export class JournalReader implements RecordVisitor {
     ];
     for (const [kind, ours, theirs] of lists) {
       const [had, has] = [texts(ours), texts(theirs)];
-      for (const text of has)
-        if (!had.has(text)) this.note(this.offset, `A checkpoint has a ${kind} that nothing declared: ${text}`, unexpected);
-      for (const text of had) if (!has.has(text)) this.note(this.offset, `A checkpoint lacks a declared ${kind}: ${text}`, unexpected);
+      for (const text of has) if (!had.has(text)) this.note(`A checkpoint has a ${kind} that nothing declared: ${text}`);
+      for (const text of had) if (!has.has(text)) this.note(`A checkpoint lacks a declared ${kind}: ${text}`);
     }
     for (const { queue, nextSequence } of said.queues) {
       const next = this.living.get(queue.id)?.next ?? 1;
       if (nextSequence < next) {
-        this.note(
-          this.offset,
-          `A checkpoint counts ${this.nameOf(queue.id)} up to ${nextSequence - 1}, and message ${next - 1} came before it`,
-          unexpected,
-        );
+        this.note(`A checkpoint counts ${this.nameOf(queue.id)} up to ${nextSequence - 1}, and message ${next - 1} came before it`);
       }
     }
   }
@@ -158,7 +178,7 @@ export class JournalReader implements RecordVisitor {
   private messagesOf(queueId: number, what: string): LivingMessages | undefined {
     if (this.host.findQueueById(queueId) === undefined) {
       this.living.delete(queueId);
-      this.note(this.offset, `${what} queue ${queueId}, which is not declared then`, unexpected);
+      this.note(`${what} queue ${queueId}, which is not declared then`);
       return undefined;
     }
     let messages = this.living.get(queueId);

@@ -21,6 +21,9 @@ export function recordFault(bytes: Buffer, offset: number, length: number): stri
       return bytes.readUInt32BE(offset + 11) === 0 ? 'a record of settlements settles nothing' : undefined;
     case recordKind.delivered:
       return length === 11 ? undefined : `a record of deliveries has ${length} bytes and not 11`;
+    case recordKind.begin:
+    case recordKind.end:
+      return length === 1 ? undefined : `a mark of a transaction has ${length} bytes and not 1`;
     default:
       return undefined;
   }

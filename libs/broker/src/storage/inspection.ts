@@ -1,6 +1,6 @@
 import { type Disk, DiskError, type Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
-import { Arena, type Chunk } from './arena.js';
+import type { Arena, Chunk } from './arena.js';
 import { batchMagic, claimedLength, forEachRecord } from './batch.js';
 import { decodeFileHead, fileHeadBytes, type JournalFile, journalFileNumber } from './journal-file.js';
 import { folderError, Recovery } from './recovery.js';
@@ -14,6 +14,7 @@ import { folderError, Recovery } from './recovery.js';
 export interface InspectionOptions {
   readonly disk: Disk;
   readonly random: Random;
+  readonly arena: Arena;
   readonly directory: string;
   /** Takes every believed record, in the order in which it was decided. What it throws is a reason not to open. */
   readonly replay: (chunk: Chunk, offset: number, length: number) => void;
@@ -53,8 +54,7 @@ export class JournalInspection {
   private readonly recovery: Recovery;
 
   constructor(private readonly options: InspectionOptions) {
-    const { disk, random, directory, replay, piece, progress } = options;
-    const arena = new Arena();
+    const { disk, random, arena, directory, replay, piece, progress } = options;
     const told = { replay, piece: (file: JournalFile, position: number) => piece(file.path, position), progress };
     this.recovery = new Recovery({ disk, random, arena, directory, durability: 'os', ...told }, true);
   }
