@@ -1,3 +1,4 @@
+import { CodedError } from '../errors.js';
 import type { Arena, Chunk } from '../storage/arena.js';
 import type { Journal } from '../storage/journal.js';
 import { enqueuedAtBytes } from './expiry.js';
@@ -177,6 +178,7 @@ export interface RecordVisitor {
   definition(json: string): void;
 }
 
+/** Throws a CodedError for a kind that is not known: what it says must not be passed over. */
 export function readRecord(chunk: Chunk, offset: number, length: number, visitor: RecordVisitor): void {
   const { bytes } = chunk;
   switch (bytes[offset]) {
@@ -200,6 +202,11 @@ export function readRecord(chunk: Chunk, offset: number, length: number, visitor
       return visitor.delivered(bytes.readUInt32BE(offset + 1), bytes.readUIntBE(offset + 5, 6));
     case recordKind.definition:
       return visitor.definition(bytes.toString('utf8', offset + 1, offset + length));
+    default:
+      throw new CodedError(
+        'data-folder-unusable',
+        `A newer version of Dovecote wrote a record of kind ${bytes[offset]}: open it with that version`,
+      );
   }
 }
 

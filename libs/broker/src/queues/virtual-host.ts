@@ -169,6 +169,10 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return this.queuesByName.values();
   }
 
+  findQueueById(id: number): Queue | undefined {
+    return this.queuesById.get(id);
+  }
+
   get exchangeSettings(): readonly ExchangeSettings[] {
     return this.exchanges.settings;
   }
