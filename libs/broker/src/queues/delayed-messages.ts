@@ -108,7 +108,7 @@ export class DelayedMessages implements Due {
     this.host.arena.chunks[chunk]!.live++;
     this.fill(sequence, chunk, offset, length);
     this.count++;
-    this.nextSequence = Math.max(this.nextSequence, sequence + 1);
+    this.recoverSequence(sequence + 1);
   }
 
   recoverSettled(first: number, count: number): void {
@@ -118,7 +118,11 @@ export class DelayedMessages implements Due {
       arena.drop(arena.chunks[this.chunks[slot]!]!);
       this.lengths[slot] = 0;
     }
-    this.nextSequence = Math.max(this.nextSequence, first + count);
+    this.recoverSequence(first + count);
+  }
+
+  recoverSequence(next: number): void {
+    if (next > this.nextSequence) this.nextSequence = next;
   }
 
   /** Everything was replayed: what is left waits for its moment, or for the first turn where that is past. */

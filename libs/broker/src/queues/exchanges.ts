@@ -1,7 +1,7 @@
 import type { Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { Binding } from './binding.js';
-import type { BindingRecord, Definition } from './definitions.js';
+import type { BindingRecord, Checkpoint, Definition } from './definitions.js';
 import { argumentsOf, argumentsText } from './encoded-arguments.js';
 import { type DelayHost, DelayedMessages } from './delayed-messages.js';
 import { Exchange, type ExchangeSettings, refusing } from './exchange.js';
@@ -203,12 +203,15 @@ export class Exchanges {
   }
 
   /** Everything here that is kept. */
-  checkpoint(): { readonly exchanges: readonly ExchangeSettings[]; readonly bindings: readonly BindingRecord[] } {
+  checkpoint(): Pick<Checkpoint, 'exchanges' | 'held' | 'bindings'> {
     const bindings: BindingRecord[] = [];
     for (const exchange of this.byName.values()) {
       for (const binding of exchange.bindings.values()) if (binding.isKept) bindings.push(recordOf(binding));
     }
-    return { exchanges: this.settings.filter(({ durable, name }) => durable && !name.startsWith('amq.')), bindings };
+    const exchanges = this.settings.filter(({ durable, name }) => durable && !name.startsWith('amq.'));
+    const kept = [...this.heldById.values()].filter(({ log }) => log !== undefined);
+    const held = kept.map(({ id, upcomingSequence: nextSequence }) => ({ id, nextSequence }));
+    return { exchanges, bindings, ...(held.length === 0 ? {} : { held }) };
   }
 
   private add(settings: ExchangeSettings): void {

@@ -29,7 +29,8 @@ export const recordKind = {
 } as const;
 
 const messageHeadBytes = 5;
-const settlingBytes = 11;
+/** In front of the message that settles another. */
+export const settlingBytes = 11;
 const targetBytes = 10;
 
 export class MessageLog {

@@ -169,8 +169,12 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return this.queuesByName.values();
   }
 
-  findQueueById(id: number): Queue | undefined {
-    return this.queuesById.get(id);
+  /** What has this number in the journal, in words. */
+  whatHas(id: number): string | undefined {
+    const queue = this.queuesById.get(id);
+    if (queue !== undefined) return `queue '${queue.name}'`;
+    const held = this.exchanges.held(id);
+    return held === undefined ? undefined : `what exchange '${held.name}' holds`;
   }
 
   get exchangeSettings(): readonly ExchangeSettings[] {
@@ -355,11 +359,11 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   /** Everything that is kept, as it is defined now. */
   checkpoint(): Checkpoint {
     const queues = [...this.queuesByName.values()].filter((queue) => queue.log !== undefined);
-    const { exchanges, bindings } = this.exchanges.checkpoint();
+    const { bindings, ...exchanges } = this.exchanges.checkpoint();
     return {
       do: 'checkpoint',
       nextQueueId: this.nextQueueId,
-      exchanges,
+      ...exchanges,
       queues: queues.map((queue) => ({ queue: queue.settings, nextSequence: queue.upcomingSequence })),
       bindings,
     };
@@ -408,6 +412,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     this.isReplayed = true;
     this.nextQueueId = checkpoint.nextQueueId;
     for (const settings of checkpoint.exchanges) this.recoverExchange(settings);
+    for (const { id, nextSequence } of checkpoint.held ?? []) this.exchanges.held(id)?.recoverSequence(nextSequence);
     for (const { queue: settings, nextSequence } of checkpoint.queues) {
       const queue = this.addQueue(settings, undefined);
       queue.recoverSequence(nextSequence);
