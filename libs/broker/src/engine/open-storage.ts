@@ -4,6 +4,7 @@ import type { Limits } from '../limits.js';
 import type { ExchangeType } from '../queues/exchange-type.js';
 import { Gate } from '../queues/gate.js';
 import { MessageLog, readRecord } from '../queues/message-log.js';
+import { RecordReplay } from '../queues/record-replay.js';
 import { Turn } from '../queues/turn.js';
 import { VirtualHost } from '../queues/virtual-host.js';
 import { Arena } from '../storage/arena.js';
@@ -82,6 +83,7 @@ async function openJournaled(
   const pager = new Pager({ arena, disk, residentBytesMax: Math.min(limits.residentBytesMax, limits.memoryBytesMax / 2) });
   const directory = `${data}/journal`;
   const progress = reportProgress(ground, report);
+  const replay = new RecordReplay(arena, (chunk, offset, length) => readRecord(chunk, offset, length, host));
   const start = await recover({
     disk,
     random,
@@ -90,8 +92,9 @@ async function openJournaled(
     durability,
     progress,
     relieve: () => void pager.relieve(),
-    replay: (chunk, offset, length) => readRecord(chunk, offset, length, host),
+    replay: (chunk, offset, length) => replay.take(chunk, offset, length),
   });
+  replay.forget();
   host.finishRecovery();
   const journal = new Journal({ disk, clock, random, arena, directory, durability, fileBytesMax: limits.journalFileBytesMax }, start);
   log.useJournal(journal);

@@ -565,6 +565,6 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   private markUnrecorded(log: MessageLog): void {
     this.isUnrecorded = true;
     log.queueHasUnrecorded(this);
-    this.turn.schedule(); // nothing else may happen after the last acknowledgement
+    this.turn.schedule(); // it may be the last thing that happens for long
   }
 }
