@@ -84,6 +84,7 @@ export class JournalReader implements RecordVisitor {
     const { path, byte } = this.pieces.get(chunk)!;
     this.place = { path, byte: byte + offset };
     try {
+      this.isMoved = chunk.bytes[offset] === recordKind.moved;
       readRecord(chunk, offset, length, this);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
@@ -101,7 +102,7 @@ export class JournalReader implements RecordVisitor {
   claim(bytes: Buffer, offset: number, length: number): boolean {
     this.isLiving = false;
     const kind = bytes[offset];
-    const isMessage = kind === recordKind.message || kind === recordKind.timedMessage || kind === recordKind.settling;
+    const isMessage = kind === recordKind.message || kind === recordKind.timedMessage || kind === recordKind.settling || kind === recordKind.moved;
     if (isMessage && recordFault(bytes, offset, length) === undefined) readRecord({ bytes } as Chunk, offset, length, this.claimer);
     return this.isLiving;
   }
@@ -110,6 +111,11 @@ export class JournalReader implements RecordVisitor {
     this.wasClosed = false;
     const messages = this.messagesOf(queueId, 'A message went to');
     if (messages === undefined) return;
+    // Written again so that its file could go, it comes late, and where that file did not go yet it is there twice.
+    if (this.isMoved) {
+      messages.next = Math.max(messages.next, sequence + 1);
+      return void messages.add(sequence);
+    }
     if (sequence < messages.next) {
       this.note(`Message ${sequence} of ${this.nameOf(queueId)} comes after message ${messages.next - 1}`);
     } else messages.next = sequence + 1;
@@ -145,6 +151,8 @@ export class JournalReader implements RecordVisitor {
     }
   }
 
+  /** The record that is read now is of a message that was written before. */
+  private isMoved = false;
   private readonly claimer: RecordVisitor = {
     message: (queueId, sequence) => {
       if (this.living.get(queueId)?.remove(sequence) === true) this.isLiving = true;

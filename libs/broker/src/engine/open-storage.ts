@@ -5,6 +5,7 @@ import type { ExchangeType } from '../queues/exchange-type.js';
 import { Gate } from '../queues/gate.js';
 import { MessageLog, readRecord } from '../queues/message-log.js';
 import { RecordReplay } from '../queues/record-replay.js';
+import { Trimmer } from '../queues/trimmer.js';
 import { Turn } from '../queues/turn.js';
 import { VirtualHost } from '../queues/virtual-host.js';
 import { Arena } from '../storage/arena.js';
@@ -100,9 +101,11 @@ async function openJournaled(
   log.useJournal(journal);
   turn.useJournal(journal, log);
   arena.onChange = () => turn.schedule();
+  const trimmer = new Trimmer({ arena, journal, log, turn, holders: host, fileBytesMax: limits.journalFileBytesMax });
   pager.onFailure = (error) => journal.end(error);
   turn.watch = () => {
     if (pager.relieve()) turn.schedule();
+    trimmer.work();
     watchMemory(arena, gate, limits);
     gate.journalIsBehind(journal.uncommittedBytes > limits.uncommittedBytesMax);
   };
@@ -114,7 +117,10 @@ async function openJournaled(
       sealing: () => turn.sealing(),
       sealed: () => turn.sealed(),
       committed: () => turn.committed(),
-      checkpoint: () => host.appendCheckpoint(),
+      checkpoint: () => {
+        host.appendCheckpoint();
+        trimmer.consider();
+      },
       full: (reason) => {
         if (reason !== undefined && !isStarted)
           fail(new CodedError('disk-full', `The disk of ${data} is full: free some space and start again`));

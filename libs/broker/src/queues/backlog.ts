@@ -27,6 +27,8 @@ export class Backlog implements Packable {
   /** Settled entries in the back; only while it is recovered. */
   private holes = 0;
   private frontMax = frontMaxLeast;
+  /** Who looks for one sequence looks for its neighbours next. */
+  private lookedAt: { readonly part: PackedEntries; readonly sequences: ReadonlySet<number> } | undefined;
 
   constructor(
     private readonly arena: Arena,
@@ -88,6 +90,12 @@ export class Backlog implements Packable {
     }
   }
 
+  /** There must be an entry. */
+  get firstSequence(): number {
+    const slot = this.firstSlot();
+    return this.front.sequences[slot]!;
+  }
+
   get packableCount(): number {
     const kept = this.packedFrom === Infinity ? this.frontEntries : 0;
     return Math.max(Math.min(this.owner.visible, this.back.tail) - this.back.head - kept, 0);
@@ -120,6 +128,15 @@ export class Backlog implements Packable {
     if (this.back !== this.front) this.back.forEach(visit);
   }
 
+  /** The same for the entries in some chunks; others may be visited too. */
+  forEachIn(isWanted: readonly boolean[], visit: (sequence: number, chunk: number, offset: number, length: number) => void): void {
+    this.front.forEach(visit);
+    for (let at = this.firstPart; at < this.parts.length; at++) {
+      if (this.parts[at]!.chunks.some((chunk) => isWanted[chunk])) this.parts[at]!.forEach(visit);
+    }
+    if (this.back !== this.front) this.back.forEach(visit);
+  }
+
   // What recovery does, in the order of the journal: entries may be settled that are not the first, and leave holes.
 
   /** Takes the entries from the sequence `start` to below `end` out and drops their chunks. */
@@ -135,8 +152,22 @@ export class Backlog implements Packable {
     if (front.length === 0 && this.packedFrom !== Infinity && this.firstPart === this.parts.length) this.join();
   }
 
+  /** Whether an entry of this sequence is there. */
+  has(sequence: number): boolean {
+    if (hasIn(this.front, sequence) || hasIn(this.back, sequence)) return true;
+    const part = this.parts[this.partOf(sequence)];
+    if (part === undefined || this.packedFrom === Infinity || sequence < part.firstSequence) return false;
+    if (this.lookedAt?.part !== part) {
+      const sequences: number[] = [];
+      part.forEach((one) => sequences.push(one));
+      this.lookedAt = { part, sequences: new Set(sequences) };
+    }
+    return this.lookedAt.sequences.has(sequence);
+  }
+
   /** Everything was recovered: takes out the holes. Afterwards positions are dense. */
   compact(): void {
+    this.lookedAt = undefined;
     if (this.back === this.front) return this.fillHoles();
     this.fillHoles();
     this.front.compact();
@@ -292,6 +323,12 @@ const chunksAhead = 4;
 const frontMaxLeast = 65_536;
 /** Packed parts so near to the front join it when recovery takes something out of them. */
 const partsNear = 8;
+
+function hasIn(ring: ReadyRing, sequence: number): boolean {
+  const position = ring.positionOf(sequence);
+  const slot = ring.slotAt(position);
+  return position < ring.tail && ring.sequences[slot] === sequence && ring.lengths[slot] !== 0;
+}
 
 function pushFrom(ring: ReadyRing, slot: number, to: ReadyRing): void {
   to.push(ring.sequences[slot]!, ring.chunks[slot]!, ring.offsets[slot]!, ring.lengths[slot]!);

@@ -5,6 +5,7 @@ import { delayIn } from './delay.js';
 import { enqueuedAtBytes } from './expiry.js';
 import type { MessageLog } from './message-log.js';
 import { type Route, routeTo } from './route.js';
+import type { VisitHolding } from './trimmer.js';
 
 /** What held messages need of their virtual host. */
 export interface DelayHost {
@@ -41,6 +42,7 @@ export class DelayedMessages implements Due {
   /** Leads to here and to nowhere else. */
   readonly route: Route;
   private nextSequence = 1;
+  private isOutOfOrder = false;
   /** Slots in the order of a binary heap in front of `count`, free slots behind. */
   private heap = new Uint32Array(slotsMin).map((_, slot) => slot);
   private times = new Float64Array(slotsMin);
@@ -70,6 +72,7 @@ export class DelayedMessages implements Due {
   enqueue(chunk: number, offset: number, length: number): void {
     const holder = this.host.arena.chunks[chunk]!;
     holder.live++;
+    holder.born++;
     const slot = this.fill(this.nextSequence++, chunk, offset, length);
     this.times[slot] = momentOf(holder.bytes, offset);
     this.rise(slot, this.count++);
@@ -105,7 +108,11 @@ export class DelayedMessages implements Due {
   // What recovery does, in the order of the journal: so the slots are in the order of the sequences until it is finished.
 
   recoverMessage(sequence: number, chunk: number, offset: number, length: number): void {
-    this.host.arena.chunks[chunk]!.live++;
+    const holder = this.host.arena.chunks[chunk]!;
+    holder.live++;
+    holder.born++;
+    // Written again when its file went, it comes late, or a second time.
+    if (sequence < this.nextSequence) this.isOutOfOrder = true;
     this.fill(sequence, chunk, offset, length);
     this.count++;
     this.recoverSequence(sequence + 1);
@@ -113,6 +120,7 @@ export class DelayedMessages implements Due {
 
   recoverSettled(first: number, count: number): void {
     const { arena } = this.host;
+    this.sortRecovered();
     for (let slot = this.slotFrom(first); slot < this.count && this.sequences[slot]! < first + count; slot++) {
       if (this.lengths[slot] === 0) continue;
       arena.drop(arena.chunks[this.chunks[slot]!]!);
@@ -128,6 +136,7 @@ export class DelayedMessages implements Due {
   /** Everything was replayed: what is left waits for its moment, or for the first turn where that is past. */
   finishRecovery(): void {
     const { arena } = this.host;
+    this.sortRecovered();
     const recovered = this.count;
     this.count = 0;
     for (let slot = 0; slot < recovered; slot++) {
@@ -138,6 +147,34 @@ export class DelayedMessages implements Due {
     }
     this.shrink();
     this.watchFirst();
+  }
+
+  /** Brings what was recovered into the order of its sequences again, each once. */
+  private sortRecovered(): void {
+    if (!this.isOutOfOrder) return;
+    this.isOutOfOrder = false;
+    const { arena } = this.host;
+    const { sequences, chunks, offsets, lengths, count } = this;
+    const slots = Array.from({ length: count }, (_, slot) => slot).filter((slot) => lengths[slot] !== 0);
+    slots.sort((one, other) => sequences[one]! - sequences[other]! || one - other);
+    const entries = slots.map((slot) => [sequences[slot]!, chunks[slot]!, offsets[slot]!, lengths[slot]!] as const);
+    this.count = 0;
+    for (const [sequence, chunk, offset, length] of entries) {
+      if (this.count > 0 && this.sequences[this.count - 1] === sequence) arena.drop(arena.chunks[chunk]!);
+      else {
+        this.fill(sequence, chunk, offset, length);
+        this.count++;
+      }
+    }
+  }
+
+  /** Everything that is held. */
+  forEachHolding(visit: VisitHolding): void {
+    const id = this.log === undefined ? 0 : this.id;
+    for (let place = 0; place < this.count; place++) {
+      const slot = this.heap[place]!;
+      visit(this.chunks[slot]!, this.offsets[slot]!, this.lengths[slot]!, id, this.sequences[slot]!, true);
+    }
   }
 
   private slotFrom(sequence: number): number {

@@ -11,6 +11,7 @@ import type { ExchangeType } from './exchange-type.js';
 import { type FieldTable, fieldTypeName } from './field-table.js';
 import type { MessageLog } from './message-log.js';
 import type { Queue } from './queue.js';
+import type { VisitHolding } from './trimmer.js';
 import { type Route, routeTo } from './route.js';
 import type { ContentMessage, KeyedMessage } from './routed-message.js';
 
@@ -212,6 +213,11 @@ export class Exchanges {
     const kept = [...this.heldById.values()].filter(({ log }) => log !== undefined);
     const held = kept.map(({ id, upcomingSequence: nextSequence }) => ({ id, nextSequence }));
     return { exchanges, bindings, ...(held.length === 0 ? {} : { held }) };
+  }
+
+  /** What exchanges hold. */
+  forEachHolding(visit: VisitHolding): void {
+    for (const held of this.heldById.values()) held.forEachHolding(visit);
   }
 
   private add(settings: ExchangeSettings): void {

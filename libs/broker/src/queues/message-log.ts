@@ -14,17 +14,19 @@ import type { Route } from './route.js';
  *   definition  | 4 | JSON |
  *   timed       | 5 | queues u32 | (queue id u32, sequence u48) … | came at u48 | content image |
  *   settling    | 6 | queue id u32 | sequence u48 | message or timed |
+ *   moved       | 7 | place u32 | message or timed |
  *
  *   begin       | 16 |
  *   end         | 17 |
  *
  * What stands between `begin` and `end` counts as a whole or not at all: see record-replay.ts. A timed message is one that may expire
  * or is held for a while; it came so many milliseconds after 1970. An exchange that holds messages has an id among those of the
- * queues. A settling message takes the place of the one that it names. A message that goes to several queues is written once.
+ * queues. A settling message takes the place of the one that it names. A moved message was written before, in a file that need not stay;
+ * `place` is where it stood in its chunk (moved-chunk.ts). A message that goes to several queues is written once.
  * Numbers are big-endian.
  */
 export const recordKind = {
-  ...{ message: 1, settled: 2, delivered: 3, definition: 4, timedMessage: 5, settling: 6 },
+  ...{ message: 1, settled: 2, delivered: 3, definition: 4, timedMessage: 5, settling: 6, moved: 7 },
   ...{ begin: 16, end: 17 },
 } as const;
 
@@ -32,6 +34,8 @@ const messageHeadBytes = 5;
 /** In front of the message that settles another. */
 export const settlingBytes = 11;
 const targetBytes = 10;
+/** In front of a message that is written again. */
+export const movedBytes = 5;
 
 export class MessageLog {
   /** Where the last message was put. */
@@ -81,6 +85,29 @@ export class MessageLog {
     const { settling } = this;
     this.settling = undefined;
     if (settling !== undefined) this.appendSettled(settling.id, settling.sequence, 1);
+  }
+
+  /**
+   * Writes a message again that stands in `from`, for the `targets`: id and sequence in turn. Whatever `settleWithNext` waits for is not
+   * concerned.
+   */
+  appendMoved(from: Chunk, offset: number, length: number, targets: readonly number[], isTimed: boolean): void {
+    const { journal, arena } = this;
+    const timeBytes = isTimed ? enqueuedAtBytes : 0;
+    let at = journal!.reserve(movedBytes + messageHeadBytes + (targets.length / 2) * targetBytes + timeBytes + length);
+    const { chunk } = journal!;
+    const { bytes } = chunk;
+    bytes[at] = recordKind.moved;
+    writeUInt32(bytes, at + 1, offset - timeBytes);
+    at += movedBytes;
+    bytes[at] = isTimed ? recordKind.timedMessage : recordKind.message;
+    writeUInt32(bytes, at + 1, targets.length / 2);
+    at += messageHeadBytes;
+    for (let i = 0; i < targets.length; i += 2, at += targetBytes) {
+      writeUInt32(bytes, at, targets[i]!);
+      writeUInt48(bytes, at + 4, targets[i + 1]!);
+    }
+    arena.copy(from.bytes, offset - timeBytes, chunk, at, timeBytes + length);
   }
 
   private reserveMessage(length: number): number {
@@ -171,6 +198,11 @@ export class MessageLog {
   }
 }
 
+/** Where in a record of a moved message that begins at `offset` stands what stood in its chunk. */
+export function movedImage(bytes: Buffer, offset: number): number {
+  return offset + movedBytes + messageHeadBytes + targetBytes * bytes.readUInt32BE(offset + movedBytes + 1);
+}
+
 /** Takes the records back after a crash. */
 export interface RecordVisitor {
   message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number, isTimed: boolean): void;
@@ -194,6 +226,8 @@ export function readRecord(chunk: Chunk, offset: number, length: number, visitor
       }
       return;
     }
+    case recordKind.moved:
+      return readRecord(chunk, offset + movedBytes, length - movedBytes, visitor);
     case recordKind.settling:
       visitor.settled(bytes.readUInt32BE(offset + 1), bytes.readUIntBE(offset + 5, 6), 1);
       return readRecord(chunk, offset + settlingBytes, length - settlingBytes, visitor);

@@ -33,6 +33,10 @@ export class PriorityLanes {
     }
   }
 
+  forEach(visit: (message: ReturnedMessage) => void): void {
+    for (const lane of this.lanes) lane.forEach(visit);
+  }
+
   push(message: ReturnedMessage): void {
     this.length++;
     this.lanes[this.priorityOf(message)]!.push(message);

@@ -14,6 +14,8 @@ import type { Owner } from './owner.js';
 import type { QueuePolicy } from './queue-policy.js';
 import { PriorityLanes } from './priority-lanes.js';
 import { Returned } from './returned.js';
+import { Strays } from './strays.js';
+import type { VisitHolding } from './trimmer.js';
 import type { Turn } from './turn.js';
 
 export interface QueueSettings {
@@ -70,7 +72,10 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   /** Ends the queue when it is not used. */
   lease: Lease | undefined;
 
-  private readonly ready: Backlog;
+  private ready: Backlog;
+  /** Only while it is recovered. */
+  private strays: Strays | undefined;
+  private lastRecovered = 0;
   private readonly returned: Returned | PriorityLanes;
   /** The same as `returned` in a queue with priorities. */
   private readonly lanes: PriorityLanes | undefined;
@@ -165,6 +170,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   enqueue(chunk: number, offset: number, length: number): void {
     const holder = this.arena.chunks[chunk]!;
     holder.live++;
+    holder.born++;
     this.ready.push(this.nextSequence++, chunk, offset, length);
     if (this.bounds !== undefined) this.bounds.bytes += bodyLength(holder.bytes, offset);
     if (holder.isJournaled && this.log !== undefined) this.journaledEnd = this.ready.tail;
@@ -321,6 +327,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     this.isDeleted = true;
     if (this.expiry !== undefined) this.world.deadlines.cancel(this.expiry);
     if (this.lease !== undefined) this.world.deadlines.cancel(this.lease);
+    this.mergeStrays();
     this.ready.compact(); // during recovery the settled ones are still in there
     this.visible = this.ready.tail;
     this.purge();
@@ -365,14 +372,22 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   // What recovery does, in the order of the journal.
 
   recoverMessage(sequence: number, chunk: number, offset: number, length: number): void {
-    this.arena.chunks[chunk]!.live++;
+    this.recoverSequence(sequence + 1);
+    if (sequence <= this.lastRecovered) {
+      this.strays ??= new Strays(this.arena, this.ready);
+      return this.strays.take(sequence, chunk, offset, length);
+    }
+    this.lastRecovered = sequence;
+    const holder = this.arena.chunks[chunk]!;
+    holder.live++;
+    holder.born++;
     this.ready.push(sequence, chunk, offset, length);
     this.visible = this.ready.tail; // nobody can be given it, and it can be packed
-    this.recoverSequence(sequence + 1);
   }
 
   recoverSettled(start: number, count: number): void {
     this.ready.settle(start, start + count);
+    this.strays?.settle(start, start + count);
     this.recoverSequence(start + count);
   }
 
@@ -389,6 +404,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
    * leaves before a record of it could be safe, so none can tell which messages a consumer had when the broker was killed.
    */
   finishRecovery(wasClosed: boolean): void {
+    this.mergeStrays();
     const { ready, bounds } = this;
     ready.compact();
     if (!wasClosed) this.deliveredBelow = this.nextSequence;
@@ -397,6 +413,32 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     if (bounds !== undefined) this.countBodies(bounds);
     if (this.lanes !== undefined) this.fillLanes(this.lanes);
     this.wake();
+  }
+
+  private mergeStrays(): void {
+    if (this.strays === undefined) return;
+    this.visible = Infinity; // so that all of it can be packed
+    this.ready = new Backlog(this.arena, this);
+    this.strays.mergeInto(this.ready);
+    this.strays = undefined;
+  }
+
+  /** Under which the journal knows its messages; 0 where nothing of it is kept. */
+  get keptId(): number {
+    return this.log === undefined || this.isDeleted ? 0 : this.id;
+  }
+
+  /** Whether messages here have the moment at which they came in front of them. */
+  get isTimed(): boolean {
+    return this.expiry !== undefined;
+  }
+
+  /** What waits here, in these chunks at least. */
+  forEachHolding(isWanted: readonly boolean[], visit: VisitHolding): void {
+    if (this.waitingCount === 0) return;
+    const { keptId, isTimed } = this;
+    this.ready.forEachIn(isWanted, (sequence, chunk, offset, length) => visit(chunk, offset, length, keptId, sequence, isTimed));
+    this.returned.forEach(({ sequence, chunk, offset, length }) => visit(chunk, offset, length, keptId, sequence, isTimed));
   }
 
   /** In the order in which they stand on the disk; what was not in memory does not stay there. */

@@ -1,7 +1,7 @@
 import { bodyStart, frameEnd, frameOverheadBytes, propertiesEnd, propertiesStart } from './content.js';
 import { enqueuedAtBytes } from './expiry.js';
 import { MalformedError } from './field-table.js';
-import { recordKind, settlingBytes } from './message-log.js';
+import { movedBytes, recordKind, settlingBytes } from './message-log.js';
 import { checkProperties } from './properties.js';
 
 /**
@@ -13,9 +13,15 @@ export function recordFault(bytes: Buffer, offset: number, length: number): stri
   if (length === 0) return 'a record is empty';
   switch (bytes[offset]) {
     case recordKind.message:
-      return messageFault(bytes, offset, length, 0);
+      return messageFault(bytes, offset, length, 0, 1);
     case recordKind.timedMessage:
-      return messageFault(bytes, offset, length, enqueuedAtBytes);
+      return messageFault(bytes, offset, length, enqueuedAtBytes, 1);
+    case recordKind.moved: {
+      const kind = length > movedBytes ? bytes[offset + movedBytes] : undefined;
+      if (kind !== recordKind.message && kind !== recordKind.timedMessage) return 'no message follows what moves it';
+      // Where a queue that is not kept was the last to have it, it goes to none that is.
+      return messageFault(bytes, offset + movedBytes, length - movedBytes, kind === recordKind.message ? 0 : enqueuedAtBytes, 0);
+    }
     case recordKind.settled:
       if (length !== 15) return `a record of settlements has ${length} bytes and not 15`;
       return bytes.readUInt32BE(offset + 11) === 0 ? 'a record of settlements settles nothing' : undefined;
@@ -34,10 +40,10 @@ export function recordFault(bytes: Buffer, offset: number, length: number): stri
   }
 }
 
-function messageFault(bytes: Buffer, offset: number, length: number, timeBytes: number): string | undefined {
+function messageFault(bytes: Buffer, offset: number, length: number, timeBytes: number, targetsLeast: number): string | undefined {
   if (length < 5) return 'a message is cut short';
   const targets = bytes.readUInt32BE(offset + 1);
-  if (targets === 0) return 'a message went to no queue';
+  if (targets < targetsLeast) return 'a message went to no queue';
   const image = offset + 5 + 10 * targets + timeBytes;
   if (image >= offset + length) return `a message for ${targets} queues is cut short`;
   const fault = imageFault(bytes, image, offset + length);

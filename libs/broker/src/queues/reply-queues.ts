@@ -2,6 +2,7 @@ import type { Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Arena } from '../storage/arena.js';
 import { Queue, type QueueWorld } from './queue.js';
+import type { VisitHolding } from './trimmer.js';
 import type { Turn } from './turn.js';
 
 /** The name under which a client asks for replies, and which it gives to whoever is to reply. */
@@ -36,6 +37,10 @@ export class ReplyQueues {
 
   find(name: string): Queue | undefined {
     return this.byName.get(name);
+  }
+
+  forEachHolding(isWanted: readonly boolean[], visit: VisitHolding): void {
+    for (const queue of this.byName.values()) queue.forEachHolding(isWanted, visit);
   }
 
   /** The consumer is gone. False when the queue is none of these. */

@@ -22,6 +22,10 @@ export class Returned {
     return this.heap[0];
   }
 
+  forEach(visit: (message: ReturnedMessage) => void): void {
+    for (const message of this.heap) visit(message);
+  }
+
   push(message: ReturnedMessage): void {
     const { heap } = this;
     let at = heap.length;

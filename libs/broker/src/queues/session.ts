@@ -11,6 +11,7 @@ import type { Queue } from './queue.js';
 import { checkConsumerArguments } from './queue-policy.js';
 import { replyToName } from './reply-queues.js';
 import { nowhere, type Route, routeWithout } from './route.js';
+import type { VisitHolding } from './trimmer.js';
 import type { Turn } from './turn.js';
 import { type Outcome, Transaction } from './transaction.js';
 import { Unacknowledged } from './unacknowledged.js';
@@ -40,6 +41,8 @@ export interface SessionHost {
   atomically(isKept: boolean, work: () => void): void;
   /** Called when a consumer is gone: an auto-delete queue may go with it. */
   consumerLeft(queue: Queue): void;
+  /** It holds nothing any more. */
+  sessionClosed(session: Session): void;
 }
 
 export interface ConsumeSettings {
@@ -257,7 +260,15 @@ export class Session {
     for (const consumer of consumers) this.forget(consumer);
     if (this.transaction !== undefined) this.rollBackTransaction();
     this.recover();
+    this.host.sessionClosed(this);
     for (const { queue } of consumers) this.host.consumerLeft(queue);
+  }
+
+  /** What is out with its consumers. */
+  forEachHolding(visit: VisitHolding): void {
+    this.unacknowledged.forEach((queue, sequence, chunk, offset, length) =>
+      visit(chunk, offset, length, queue.keptId, sequence, queue.isTimed),
+    );
   }
 
   /** A commit begins. */

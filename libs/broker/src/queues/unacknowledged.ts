@@ -76,6 +76,14 @@ export class Unacknowledged {
     return this.tags[slot]! <= tag ? slot : -1;
   }
 
+  forEach(visit: (queue: Queue, sequence: number, chunk: number, offset: number, length: number) => void): void {
+    for (let position = this.head; position < this.tail; position++) {
+      const slot = position & this.mask;
+      const queue = this.queues[slot];
+      if (queue !== undefined) visit(queue, this.sequences[slot]!, this.chunks[slot]!, this.offsets[slot]!, this.lengths[slot]!);
+    }
+  }
+
   /** Takes an entry out. */
   take(slot: number): Outstanding {
     const outstanding = this.at(slot);

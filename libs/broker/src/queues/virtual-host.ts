@@ -23,6 +23,7 @@ import { ReplyQueues } from './reply-queues.js';
 import { nowhere, perMessage, type Route, routeTo } from './route.js';
 import { ContentMessage, KeyedMessage } from './routed-message.js';
 import { Session, type SessionHost, type SessionSink } from './session.js';
+import type { Holders, VisitHolding } from './trimmer.js';
 import type { Turn } from './turn.js';
 
 export interface VirtualHostParts {
@@ -55,7 +56,7 @@ const cachedRoutesMax = 10_000;
  * caller must tell nobody before `turn.afterCommit`. Whatever was decided later stands behind it in the journal, so no message
  * can be in a queue that a crash forgets. Refusals are CodedErrors whose sentences are those of RabbitMQ, which clients match.
  */
-export class VirtualHost implements SessionHost, RecordVisitor {
+export class VirtualHost implements SessionHost, RecordVisitor, Holders {
   /** Grows with every change that can alter a route. */
   epoch = 1;
   readonly arena: Arena;
@@ -67,6 +68,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   private readonly log: MessageLog | undefined;
   private readonly exchanges: Exchanges;
   private readonly replyQueues: ReplyQueues;
+  private readonly sessions = new Set<Session>();
   private readonly queuesByName = new Map<string, Queue>();
   private readonly queuesById = new Map<number, Queue>();
   private readonly routes = new Map<string, Route>();
@@ -100,7 +102,20 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   createSession(owner: Owner, sink: SessionSink): Session {
-    return new Session(this, owner, sink);
+    const session = new Session(this, owner, sink);
+    this.sessions.add(session);
+    return session;
+  }
+
+  sessionClosed(session: Session): void {
+    this.sessions.delete(session);
+  }
+
+  forEachHolding(isWanted: readonly boolean[], visit: VisitHolding): void {
+    for (const queue of this.queuesByName.values()) queue.forEachHolding(isWanted, visit);
+    this.replyQueues.forEachHolding(isWanted, visit);
+    this.exchanges.forEachHolding(visit);
+    for (const session of this.sessions) session.forEachHolding(visit);
   }
 
   createOwner(): Owner {

@@ -3,8 +3,12 @@ import { copyBytes, viewOf } from '../small-copy.js';
 /** Where the bytes of a chunk can be read back: a file of the journal, or one for what memory cannot hold. */
 export interface ChunkHome {
   readonly path: string;
+  /** The file that must stay for it. */
+  readonly file: object;
   /** Whether `bytes`, read back for the chunk, are what was written for it. */
   isIntact(chunk: Chunk, bytes: Buffer): boolean;
+  /** Where they do not stand as they did in the chunk: puts the messages in them to their places. */
+  readonly place?: (bytes: Buffer, into: Buffer) => void;
   /** The chunk was let go. */
   dropChunk(chunk: Chunk): void;
 }
@@ -31,6 +35,8 @@ export interface ChunkWaiter {
 export class Chunk {
   /** Messages in here that a queue or a consumer still holds, each counted once per holder. */
   live = 0;
+  /** Holders that there ever were, as far as they were counted: what lives is about `live / born` of it. */
+  born = 0;
   /** How many of the holders have packed their entries away: they will not ask for the bytes soon. */
   cold = 0;
   /** Reasons to keep the bytes although no message lives: it is being filled, or a write of it is under way. */
@@ -87,6 +93,8 @@ export interface ChunkReader {
   readNow(chunk: Chunk, into: Buffer): void;
   /** Brings the bytes soon and tells `waiter`, if there is one. */
   fetch(chunk: Chunk, waiter: ChunkWaiter | undefined): void;
+  /** Brings memory down to its limit, as far as that can be done now. */
+  relieve(): boolean;
 }
 
 /** The entries of a queue, which can be made smaller. */

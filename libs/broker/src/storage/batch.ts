@@ -61,6 +61,14 @@ export function areBatchesWhole(bytes: Buffer, length: number, salt: number): bo
   return true;
 }
 
+/** Calls `visit` with the place of every batch in bytes that are nothing but whole batches. */
+export function forEachBatch(bytes: Buffer, visit: (start: number, length: number) => void): void {
+  for (let at = 0, length = 0; at < bytes.length; at += length) {
+    length = claimedLength(bytes, at);
+    visit(at, length);
+  }
+}
+
 /** Calls `visit` with the place of every record of a batch that `readBatch` believed. */
 export function forEachRecord(bytes: Buffer, start: number, length: number, visit: (offset: number, length: number) => void): void {
   const end = start + length;

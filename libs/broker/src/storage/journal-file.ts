@@ -43,6 +43,10 @@ export class JournalFile implements ChunkHome {
     readonly handle: DiskFile,
   ) {}
 
+  get file(): this {
+    return this;
+  }
+
   get number(): number {
     return this.head.number;
   }

@@ -144,6 +144,28 @@ export class Journal {
     return at + recordHeadBytes;
   }
 
+  /** What is appended from now on stands in batches of its own. Returns where the first of them will stand in `activeFile`. */
+  beginBatch(): number {
+    this.closeBatch();
+    return this.filePosition;
+  }
+
+  /** Bytes of the files that are needed. */
+  get bytesOnDisk(): number {
+    return this.files.reduce((total, { end }) => total + end, 0);
+  }
+
+  get fileCount(): number {
+    return this.files.length;
+  }
+
+  /** The oldest files, which could all go if no chunk stood in them any more; none while no file can. */
+  get filesToEmpty(): readonly JournalFile[] {
+    const next = this.files.findIndex((file, index) => index > 0 && file.canBeOldest);
+    const oldest = next < 0 ? [] : this.files.slice(0, next);
+    return this.state === 'open' && oldest.every(({ isComplete }) => isComplete) ? oldest : [];
+  }
+
   /** Begins a commit of everything appended so far, unless one is under way: then its end begins the next. */
   seal(): void {
     if (this.isWriting || this.state === 'ended') return;
@@ -192,7 +214,8 @@ export class Journal {
     return this.state !== 'ended';
   }
 
-  private get activeFile(): JournalFile {
+  /** The file that the next commit goes to. */
+  get activeFile(): JournalFile {
     return this.files.at(-1)!;
   }
 

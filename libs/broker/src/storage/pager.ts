@@ -56,13 +56,11 @@ export class Pager implements ChunkReader {
   }
 
   readNow(chunk: Chunk, into: Buffer): void {
-    const { disk } = this.options;
-    const { home, position, length } = chunk;
+    const { home, position } = chunk;
     if (this.failure !== undefined) throw this.failure;
     try {
-      const bytes = into.subarray(0, length);
-      const count = disk.readNow(home!.path, bytes, position);
-      this.check(chunk, bytes, count);
+      const bytes = rangeFor(chunk, into);
+      this.take(chunk, bytes, this.options.disk.readNow(home!.path, bytes, position), into);
     } catch (error) {
       throw this.fail(chunk, error);
     }
@@ -96,14 +94,14 @@ export class Pager implements ChunkReader {
   private async bring(chunk: Chunk): Promise<void> {
     const { arena, disk } = this.options;
     const buffer = arena.takeBuffer(chunk.capacity);
-    const { home, position, length } = chunk;
+    const { home, position } = chunk;
     try {
-      const bytes = buffer.subarray(0, length);
+      const bytes = rangeFor(chunk, buffer);
       const count = await readFrom(disk, home!.path, bytes, position);
       // Meanwhile it may have been let go, with its file, or moved, or read by somebody who could not wait.
       const isWanted = arena.chunks[chunk.id] === chunk && !chunk.isResident && this.failure === undefined;
       if (isWanted && chunk.home === home && chunk.position === position) {
-        this.check(chunk, bytes, count);
+        this.take(chunk, bytes, count, buffer);
         arena.restore(chunk, buffer);
       } else arena.giveBuffer(buffer);
     } catch (error) {
@@ -114,9 +112,11 @@ export class Pager implements ChunkReader {
     if (this.failure === undefined) for (const waiter of waiters) waiter.bytesCame();
   }
 
-  private check(chunk: Chunk, bytes: Buffer, count: number): void {
-    if (count === bytes.length && chunk.home!.isIntact(chunk, bytes)) return;
-    const { path } = chunk.home!;
+  /** What was read becomes the bytes of the chunk, if it is what was written. */
+  private take(chunk: Chunk, bytes: Buffer, count: number, into: Buffer): void {
+    const home = chunk.home!;
+    if (count === bytes.length && home.isIntact(chunk, bytes)) return home.place?.(bytes, into);
+    const { path } = home;
     throw new CodedError(
       'data-damaged',
       `${path} is damaged between bytes ${chunk.position} and ${chunk.position + bytes.length}: messages that wait there cannot be read ` +
@@ -157,6 +157,11 @@ export class Pager implements ChunkReader {
     }
     return longest;
   }
+}
+
+/** Where the bytes that are read go first. */
+function rangeFor({ home, length }: Chunk, into: Buffer): Buffer {
+  return home!.place === undefined ? into.subarray(0, length) : Buffer.allocUnsafe(length);
 }
 
 async function readFrom(disk: Disk, path: string, into: Buffer, position: number): Promise<number> {

@@ -145,6 +145,7 @@ export class Recovery {
       }
       const file = new JournalFile(path, head ?? { number, beginsWithCheckpoint: false, salt: 0 }, handle);
       this.opened.push(file);
+      file.end = size;
       file.isComplete = true;
       // The head is synced before anything is written behind it.
       if (head === undefined && size > fileHeadBytes) throw damaged(path, 0);
