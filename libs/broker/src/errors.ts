@@ -22,6 +22,12 @@ export type BrokerErrorCode =
   | 'unknown-delivery-tag'
   | 'message-too-large'
   | 'queue-full'
+  // When topics of the partitioned log are made and changed
+  | 'topic-exists'
+  | 'no-topic'
+  | 'invalid-topic'
+  | 'invalid-partitions'
+  | 'invalid-config'
   // When somebody logs in
   | 'no-virtual-host'
   | 'login-refused'
