@@ -1,6 +1,6 @@
 import type { Api } from './api.js';
 import { produce } from './apis/00-produce.js';
-import { fetch } from './apis/01-fetch.js';
+import { fetchRecords } from './apis/01-fetch.js';
 import { listOffsets } from './apis/02-list-offsets.js';
 import { metadata } from './apis/03-metadata.js';
 import { offsetCommit } from './apis/08-offset-commit.js';
@@ -37,7 +37,7 @@ import { describeProducers } from './apis/61-describe-producers.js';
 export const apis: ReadonlyMap<number, Api> = new Map(
   [
     produce,
-    fetch,
+    fetchRecords,
     listOffsets,
     metadata,
     offsetCommit,

@@ -172,16 +172,20 @@ export class Connection implements SocketEvents {
 
   /** The socket is read while the next request may begin as soon as it is here. */
   private adjustReading(): void {
-    const mustPause = this.waiting !== undefined || this.socket.unsentBytes > this.node.limits.unsentBytesMax;
+    const mustPause = this.waiting !== undefined || this.hasTooMuchUnsent;
     if (mustPause === this.isPaused) return;
     this.isPaused = mustPause;
     if (mustPause) this.socket.pause();
     else this.socket.resume();
   }
 
+  private get hasTooMuchUnsent(): boolean {
+    return this.socket.unsentBytes + this.outgoingBytes > this.node.limits.unsentBytesMax;
+  }
+
   private mayBegin(frame: Buffer): boolean {
     const { limits } = this.node;
-    if (this.socket.unsentBytes > limits.unsentBytesMax) return false;
+    if (this.hasTooMuchUnsent) return false;
     const { inFlight } = this;
     if (inFlight.length === 0) return !this.node.waitForRoom(this);
     if (frame.length < 2 || frame.readInt16BE(0) !== produceKey || inFlight[0]!.key !== produceKey) return false;
@@ -292,5 +296,6 @@ export class Connection implements SocketEvents {
     if (outgoing.length === 1) this.socket.write(outgoing[0]!);
     else if (outgoingBytes <= joinedBytesMax) this.socket.write(Buffer.concat(outgoing, outgoingBytes));
     else for (const part of outgoing) this.socket.write(part);
+    if (this.waiting !== undefined) this.pump();
   }
 }

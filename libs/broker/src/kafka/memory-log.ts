@@ -13,7 +13,15 @@ import type {
   Topic,
   TopicSettings,
 } from '../log/log.js';
-import { changeConfigs, type ConfigChange, type ConfigEntry, type ConfigValues, describeConfigs, parseTopicConfig, type TopicConfig } from '../log/topic-config.js';
+import {
+  changeConfigs,
+  type ConfigChange,
+  type ConfigEntry,
+  type ConfigValues,
+  describeConfigs,
+  parseTopicConfig,
+  type TopicConfig,
+} from '../log/topic-config.js';
 import { recordsOf } from './record-batch.js';
 
 /**
@@ -56,7 +64,8 @@ export class MemoryLog implements Log {
   }
 
   checkTopic(name: string, settings: TopicSettings): CodedError | undefined {
-    if (!/^[a-zA-Z0-9._-]{1,249}$/.test(name) || name === '.' || name === '..') return new CodedError('invalid-topic', `No topic can be called '${name}'`);
+    if (!/^[a-zA-Z0-9._-]{1,249}$/.test(name) || name === '.' || name === '..')
+      return new CodedError('invalid-topic', `No topic can be called '${name}'`);
     if (this.byName.has(name)) return new CodedError('topic-exists', `Topic '${name}' already exists.`);
     if (settings.partitionCount < 1) return new CodedError('invalid-partitions', 'A topic has at least one partition');
     try {
@@ -183,7 +192,8 @@ class MemoryPartition implements Partition {
   }
 
   append(batch: Buffer): AppendOutcome {
-    if (batch.length > this.topic.config.messageBytesMax) return { isAppended: false, reason: 'message-too-large', message: 'The batch is too large' };
+    if (batch.length > this.topic.config.messageBytesMax)
+      return { isAppended: false, reason: 'message-too-large', message: 'The batch is too large' };
     const baseOffset = this.logEndOffset;
     batch.writeBigInt64BE(BigInt(baseOffset), 0);
     batch.writeInt32BE(this.leaderEpoch, 12);

@@ -54,7 +54,7 @@ export class Writer {
     return parts;
   }
 
-  /** Where the next `length` bytes go; the block is long enough for them. */
+  /** Where the next `length` bytes go. Ask before you take hold of `bytes` or `view`: they may be new ones afterwards. */
   room(length: number): number {
     const at = this.used;
     if (at + length > this.bytes.length) this.grow(at + length);
@@ -63,11 +63,13 @@ export class Writer {
   }
 
   bool(value: boolean): void {
-    this.bytes[this.room(1)] = value ? 1 : 0;
+    const at = this.room(1);
+    this.bytes[at] = value ? 1 : 0;
   }
 
   int8(value: number): void {
-    this.view.setInt8(this.room(1), value);
+    const at = this.room(1);
+    this.view.setInt8(at, value);
   }
 
   int16(value: number): void {
@@ -93,12 +95,14 @@ export class Writer {
   }
 
   uvarint(value: number): void {
+    let at = this.room(5);
     let left = value;
     while (left >= 0x80) {
-      this.bytes[this.room(1)] = (left % 0x80) | 0x80;
+      this.bytes[at++] = (left % 0x80) | 0x80;
       left = Math.floor(left / 0x80);
     }
-    this.bytes[this.room(1)] = left;
+    this.bytes[at++] = left;
+    this.used = at;
   }
 
   uuid(value: string): void {

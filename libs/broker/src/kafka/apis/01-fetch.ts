@@ -79,7 +79,7 @@ const table = {
  *
  * Version 18 (KIP-1166) is for followers and not answered. Sessions (KIP-227) are kept per connection.
  */
-export const fetch: Api & { readonly codec: ApiCodec<typeof table.request, typeof table.response> } = {
+export const fetchRecords: Api & { readonly codec: ApiCodec<typeof table.request, typeof table.response> } = {
   ...fetchApi(),
   begin(exchange, cursor) {
     const request = this.codec.readRequest(exchange.version)(cursor);

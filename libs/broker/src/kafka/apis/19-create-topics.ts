@@ -54,7 +54,7 @@ export const createTopics = api(table, async ({ topics, validateOnly }, { node }
   const once = topics.filter(({ name }, i) => !isTwice(name) || topics.findIndex((other) => other.name === name) === i);
   const answers = once.map((asked) =>
     isTwice(asked.name)
-      ? refused(asked, 'invalidRequest', 'Duplicate topic name.')
+      ? Promise.resolve(refused(asked, 'invalidRequest', 'Duplicate topic name.'))
       : create(asked, node, validateOnly).catch((error: unknown) => ({ ...refused(asked, 'none', ''), ...refusal(error) })),
   );
   return { topics: await Promise.all(answers) };

@@ -14,7 +14,7 @@ const table = {
 /** 42 DeleteGroups: takes groups without members away, with their offsets; durable when it is answered. */
 export const deleteGroups = api(table, async ({ groupsNames }, { node }) => {
   const results = await Promise.all(
-    groupsNames.map((groupId) => {
+    groupsNames.map(async (groupId) => {
       const group = node.groups.group(groupId);
       const refused = groupId === '' ? 'invalidGroupId' : group === undefined || group.state === 'Dead' ? 'groupIdNotFound' : undefined;
       if (group === undefined || refused !== undefined) return { groupId, errorCode: errorCodes[refused ?? 'groupIdNotFound'] };

@@ -27,7 +27,7 @@ const table = {
 /** 44 IncrementalAlterConfigs: sets, takes back, and adds to or takes from lists; the other configs stay. */
 export const incrementalAlterConfigs = api(table, async ({ resources, validateOnly }, { node }) => {
   const responses = await Promise.all(
-    resources.map(({ resourceType, resourceName, configs }) => {
+    resources.map(async ({ resourceType, resourceName, configs }) => {
       const unknown = configs.find(({ configOperation }) => operations[configOperation] === undefined);
       const missing = configs.find(({ configOperation, value }) => value === null && operations[configOperation] !== 'delete');
       if (unknown !== undefined || missing !== undefined) {

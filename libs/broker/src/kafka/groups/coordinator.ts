@@ -203,17 +203,27 @@ export class GroupCoordinator implements GroupWorld {
       done(undefined);
       return;
     }
-    this.ready().then(
-      (topic) => {
-        const outcome = topic.partitions[partitionOf(groupId, topic.partitions.length)]!.appendRecords(records);
-        if (outcome.isAppended) this.node.log.afterCommit((error) => done(error === undefined ? undefined : 'coordinatorNotAvailable'));
-        else done(outcome.reason === 'message-too-large' ? 'unknownServerError' : 'coordinatorNotAvailable');
-      },
-      (error: unknown) => {
-        this.node.report(`groups cannot be written down: ${error instanceof Error ? error.message : String(error)}`);
-        done('coordinatorNotAvailable');
-      },
-    );
+    if (this.topic === undefined) void this.appendToNew(groupId, records, done);
+    else this.appendTo(this.topic, groupId, records, done);
+  }
+
+  /** The first thing that is ever written down. */
+  private async appendToNew(groupId: string, records: readonly NewRecord[], done: (error: ErrorName | undefined) => void): Promise<void> {
+    let topic: Topic;
+    try {
+      topic = await this.ready();
+    } catch (error) {
+      this.node.report(`groups cannot be written down: ${error instanceof Error ? error.message : String(error)}`);
+      done('coordinatorNotAvailable');
+      return;
+    }
+    this.appendTo(topic, groupId, records, done);
+  }
+
+  private appendTo(topic: Topic, groupId: string, records: readonly NewRecord[], done: (error: ErrorName | undefined) => void): void {
+    const outcome = topic.partitions[partitionOf(groupId, topic.partitions.length)]!.appendRecords(records);
+    if (outcome.isAppended) this.node.log.afterCommit((error) => done(error === undefined ? undefined : 'coordinatorNotAvailable'));
+    else done(outcome.reason === 'message-too-large' ? 'unknownServerError' : 'coordinatorNotAvailable');
   }
 
   /** Takes what the batches say; the answer is the offset behind them. */

@@ -199,12 +199,13 @@ export class Group {
 
   // Joining.
 
+  /** Names that were handed out count too: they are kept. */
   private hasRoomFor(memberId: string): boolean {
     const { groupMembersMax } = this.world;
     const member = this.members.get(memberId);
-    if (this.state === 'Empty' || this.state === 'Dead') return this.pending.size < groupMembersMax;
-    if (this.state !== 'PreparingRebalance') return member !== undefined || this.members.size + this.pending.size < groupMembersMax;
-    return member?.awaitingJoin !== undefined || this.awaitingJoinCount < groupMembersMax;
+    if (this.pending.has(memberId)) return this.members.size < groupMembersMax;
+    if (member === undefined) return this.members.size + this.pending.size < groupMembersMax;
+    return this.state !== 'PreparingRebalance' || member.awaitingJoin !== undefined || this.awaitingJoinCount < groupMembersMax;
   }
 
   private get awaitingJoinCount(): number {
