@@ -20,6 +20,7 @@ const errorByBrokerCode = {
   'unknown-delivery-tag': 'unknownServerError',
   'message-too-large': 'messageTooLarge',
   'queue-full': 'unknownServerError',
+  'transaction-too-large': 'unknownServerError',
   'topic-exists': 'topicAlreadyExists',
   'no-topic': 'unknownTopicOrPartition',
   'invalid-topic': 'invalidTopic',
