@@ -69,7 +69,7 @@ export function topicFew(name: string): Topology {
 export function topicMany(name: string): Topology {
   const exchange = `${name}-topic`;
   const queues = range(topicQueues).map((index) => ({ name: `${name}-${index}`, isConsumed: true }));
-  const words = [...'abcdefghij'];
+  const words = 'abcdefghij'.split('');
   const pattern = (index: number): string => {
     const subset = index % 1000;
     return [`v${Math.floor(index / 1000)}`, ...words.map((word, bit) => ((subset >>> bit) & 1 ? '*' : word)), '#'].join('.');
