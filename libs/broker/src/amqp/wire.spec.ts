@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { SeededRandom } from '@dovecote/ground/testing';
 import { writeContent } from '../queues/content.js';
 import { MalformedError } from '../queues/field-table.js';
-import type { Route } from '../queues/route.js';
+import { nowhere, type Route } from '../queues/route.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
 import { viewOf } from '../small-copy.js';
 import { DeliveryWriter } from './delivery.js';
@@ -254,7 +254,7 @@ describe('the route cache', () => {
   it('answers with the route of the very bytes, grows when keys push each other out, and forgets when bindings change', () => {
     const host = { epoch: 1 } as VirtualHost;
     const cache = new RouteCache(host);
-    const route = (name: string): Route => ({ queues: [], durableQueues: [], hasBounds: false, isTimed: false, name }) as Route;
+    const route = (name: string): Route & { readonly name: string } => ({ ...nowhere, name });
     const lookUp = (key: string): Route | undefined => {
       const bytes = Buffer.from(key);
       return cache.find(bytes, viewOf(bytes), 0, bytes.length);
