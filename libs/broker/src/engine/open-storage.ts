@@ -83,7 +83,6 @@ async function openJournaled(
   const host = new VirtualHost('/', { arena, turn, gate, random, clock, limits, log, exchangeTypes });
   const pager = new Pager({ arena, disk, residentBytesMax: Math.min(limits.residentBytesMax, limits.memoryBytesMax / 2) });
   const directory = `${data}/journal`;
-  const progress = reportProgress(ground, report);
   const replay = new RecordReplay(arena, (chunk, offset, length) => readRecord(chunk, offset, length, host));
   const start = await recover({
     disk,
@@ -91,7 +90,7 @@ async function openJournaled(
     arena,
     directory,
     durability,
-    progress,
+    progress: reportProgress(ground, report),
     relieve: () => void pager.relieve(),
     replay: (chunk, offset, length) => replay.take(chunk, offset, length),
   });
