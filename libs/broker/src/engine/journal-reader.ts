@@ -102,7 +102,8 @@ export class JournalReader implements RecordVisitor {
   claim(bytes: Buffer, offset: number, length: number): boolean {
     this.isLiving = false;
     const kind = bytes[offset];
-    const isMessage = kind === recordKind.message || kind === recordKind.timedMessage || kind === recordKind.settling || kind === recordKind.moved;
+    const isMessage =
+      kind === recordKind.message || kind === recordKind.timedMessage || kind === recordKind.settling || kind === recordKind.moved;
     if (isMessage && recordFault(bytes, offset, length) === undefined) readRecord({ bytes } as Chunk, offset, length, this.claimer);
     return this.isLiving;
   }

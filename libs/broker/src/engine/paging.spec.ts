@@ -320,3 +320,97 @@ describe('what cannot be read back', () => {
     expect(side.reader('q').given.every((line) => !line.includes('y'))).toBe(true);
   });
 });
+
+describe('a journal with messages that nobody takes', () => {
+  async function journalBytes(side: Side): Promise<number> {
+    const { clock, disk } = side.machine;
+    let bytes = 0;
+    for (const name of await clock.drive(disk.list('/data/journal'))) {
+      const file = await clock.drive(disk.open(`/data/journal/${name}`, 'read'));
+      bytes += await clock.drive(file.size());
+      await clock.drive(file.close());
+    }
+    return bytes;
+  }
+
+  /** Sends much through one queue, and now and then something to the others. */
+  async function flow(side: Side, messages: number, keep: (number: number) => void): Promise<void> {
+    side.reader('flow').consume(0);
+    for (let i = 0; i < messages; i++) {
+      side.publish('flow', `${i} `.padEnd(200, 'x'));
+      if (i % 25 === 0) keep(i);
+      if (i % 50 !== 49) continue;
+      await side.machine.clock.advance(30);
+      side.reader('flow').session.acknowledge(0, true);
+    }
+    await side.machine.clock.advance(2000);
+  }
+
+  function everythingIn(side: Side, queue: string): number[] {
+    const reader = side.reader(queue);
+    reader.given.length = 0;
+    while (reader.get(false));
+    return reader.given.map((line) => Number.parseInt(line.replace(/^one of \d+: /, '')));
+  }
+
+  it.each([1, 32 << 20])('stays short, and keeps them in order through restarts, with %i bytes of memory', async (residentBytesMax) => {
+    const side = new Side(1, residentBytesMax);
+    await side.open();
+    for (const name of ['flow', 'kept', 'ranked']) side.declare(name, queues[name] ?? {});
+    const kept: number[] = [];
+    const keep = (number: number): void => {
+      side.publish(number % 50 === 0 ? 'kept' : 'ranked', `${number} `.padEnd(150, 'x'));
+      kept.push(number);
+    };
+    const both = (): number[] => [...everythingIn(side, 'kept'), ...everythingIn(side, 'ranked')].sort((one, other) => one - other);
+    for (let round = 0; round < 4; round++) {
+      await flow(side, 3000, (i) => keep(i + 3000 * round));
+      const live = kept.length * 250;
+      expect(await journalBytes(side)).toBeLessThan(2 * live + 6 * 24 * 1024 + 10_000);
+      await side.end(round % 2 === 0 ? 'kill' : 'close');
+      await side.open();
+      const inOrder = [...kept];
+      expect(everythingIn(side, 'kept')).toEqual(inOrder.filter((number) => number % 50 === 0));
+      side.reader('kept').session.recover();
+      expect(both()).toEqual(inOrder);
+      for (const name of ['kept', 'ranked']) side.reader(name).session.recover();
+    }
+    expect(side.failure).toBeUndefined();
+  });
+
+  it('stays short while consumers hold messages, come and go, and other queues have the same', async () => {
+    const side = new Side(2, 1);
+    await side.open();
+    const { host } = side.storage;
+    for (const name of ['flow', 'held', 'returned']) side.declare(name, {});
+    host.declareQueue(side.publisher, 'passing', { passive: false, durable: false, exclusive: false, autoDelete: false, arguments: {} });
+    host.declareExchange(side.publisher, 'all', 'fanout', {
+      passive: false,
+      durable: true,
+      autoDelete: false,
+      internal: false,
+      arguments: {},
+    });
+    for (const name of ['held', 'returned', 'passing']) host.bindQueue(side.publisher, name, 'all', '', {});
+    const kept: number[] = [];
+    const toAll = (number: number): void => {
+      kept.push(number);
+      const image = writeContent('all', '', { deliveryMode: 2 }, Buffer.from(`${number} `.padEnd(150, 'x')));
+      side.publisher.publish(host.route('all', ''), true, image, 0, image.length);
+    };
+    side.reader('held').consume(0);
+    for (let round = 0; round < 4; round++) {
+      await flow(side, 1500, (i) => toAll(i + 1500 * round));
+      everythingIn(side, 'returned');
+      side.reader('returned').session.recover();
+    }
+    expect(await journalBytes(side)).toBeLessThan(2 * kept.length * 280 + 6 * 24 * 1024 + 10_000);
+    expect(everythingIn(side, 'passing')).toEqual(kept);
+    expect(everythingIn(side, 'returned')).toEqual(kept);
+    expect(side.reader('held').given.map((line) => Number.parseInt(line))).toEqual(kept);
+    await side.end('kill');
+    await side.open();
+    expect(everythingIn(side, 'held')).toEqual(kept);
+    expect(everythingIn(side, 'returned')).toEqual(kept);
+  });
+});

@@ -1,3 +1,5 @@
+import type { Arena, Chunk } from '../storage/arena.js';
+import type { Backlog } from './backlog.js';
 import { bodyLength } from './content.js';
 import type { Graveyard } from './graveyard.js';
 import type { Queue } from './queue.js';
@@ -31,6 +33,25 @@ export class Bounds {
     if (waiting < maxLength && this.bytes + bodyBytes <= maxLengthBytes) return false;
     const left = Math.max(waiting - queue.appetite, 0);
     return left >= maxLength || (left === 0 ? 0 : this.bytes) + bodyBytes > maxLengthBytes;
+  }
+
+  /** Adds what was recovered, in the order in which it stands on the disk; what was not in memory does not stay there. */
+  count(backlog: Backlog, arena: Arena): void {
+    let current: Chunk | undefined;
+    let wasHere = true;
+    const leave = (): void => {
+      if (current !== undefined && !wasHere && current.isEvictable) arena.evict(current);
+    };
+    backlog.forEach((_sequence, id, offset) => {
+      const chunk = arena.chunks[id]!;
+      if (chunk !== current) {
+        leave();
+        current = chunk;
+        wasHere = chunk.isResident;
+      }
+      this.bytes += bodyLength(chunk.bytes, offset);
+    });
+    leave();
   }
 
   get buriesRefused(): boolean {

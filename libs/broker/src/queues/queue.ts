@@ -1,5 +1,5 @@
 import type { Clock } from '@dovecote/ground';
-import type { Arena, Chunk, ChunkWaiter } from '../storage/arena.js';
+import type { Arena, ChunkWaiter } from '../storage/arena.js';
 import { Backlog, type BacklogOwner } from './backlog.js';
 import { Bounds } from './bounds.js';
 import type { Consumer } from './consumer.js';
@@ -410,7 +410,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     if (!wasClosed) this.deliveredBelow = this.nextSequence;
     this.redeliveredBelow = this.deliveredBelow;
     this.visible = this.sealed = this.journaledEnd = ready.tail;
-    if (bounds !== undefined) this.countBodies(bounds);
+    bounds?.count(ready, this.arena);
     if (this.lanes !== undefined) this.fillLanes(this.lanes);
     this.wake();
   }
@@ -439,26 +439,6 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     const { keptId, isTimed } = this;
     this.ready.forEachIn(isWanted, (sequence, chunk, offset, length) => visit(chunk, offset, length, keptId, sequence, isTimed));
     this.returned.forEach(({ sequence, chunk, offset, length }) => visit(chunk, offset, length, keptId, sequence, isTimed));
-  }
-
-  /** In the order in which they stand on the disk; what was not in memory does not stay there. */
-  private countBodies(bounds: Bounds): void {
-    const { arena } = this;
-    let current: Chunk | undefined;
-    let wasHere = true;
-    const leave = (): void => {
-      if (current !== undefined && !wasHere && current.isEvictable) arena.evict(current);
-    };
-    this.ready.forEach((_sequence, id, offset) => {
-      const chunk = arena.chunks[id]!;
-      if (chunk !== current) {
-        leave();
-        current = chunk;
-        wasHere = chunk.isResident;
-      }
-      bounds.bytes += bodyLength(chunk.bytes, offset);
-    });
-    leave();
   }
 
   /** Whether the bytes of the first message are in memory. If not they are asked for, and the queue goes on when they came. */

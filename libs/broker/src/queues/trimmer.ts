@@ -99,7 +99,7 @@ export class Trimmer implements ChunkWaiter {
     const victims: Chunk[] = [];
     let bytes = 0;
     for (const chunk of this.parts.arena.chunks) {
-      if (chunk === undefined || chunk.pins > 0 || chunk.length === 0 || !files.some((file) => file === chunk.home?.file)) continue;
+      if (chunk === undefined || chunk.pins > 0 || !files.some((file) => file === chunk.home?.file)) continue;
       victims.push(chunk);
       bytes += livingBytes(chunk);
       if (bytes >= bytesAtOnce || victims.length === chunksAtOnce) break;
