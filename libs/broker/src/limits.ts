@@ -13,6 +13,8 @@ export interface Limits {
   readonly uncommittedBytesMax: number;
   /** A journal file is closed and the next begun when it is longer. */
   readonly journalFileBytesMax: number;
+  /** The journal may be longer than twice what lives in it by so much, before the rest is written again. */
+  readonly journalSlackBytes: number;
   readonly connectionsMax: number;
   /** Channels of one connection. */
   readonly channelsMax: number;
@@ -29,6 +31,7 @@ export const defaultLimits: Limits = {
   memoryBytesMax: 1024 * 1024 * 1024,
   uncommittedBytesMax: 32 * 1024 * 1024,
   journalFileBytesMax: 64 * 1024 * 1024,
+  journalSlackBytes: 128 * 1024 * 1024,
   connectionsMax: 10_000,
   channelsMax: 2047,
   frameBytesMax: 131_072,

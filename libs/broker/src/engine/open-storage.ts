@@ -13,6 +13,7 @@ import { Journal, type JournalDurability } from '../storage/journal.js';
 import { Pager } from '../storage/pager.js';
 import { folderError, recover } from '../storage/recovery.js';
 import type { BrokerOptions, Durability } from './options.js';
+import { Progress } from './progress.js';
 
 /** Everything of a broker below its protocols, ready to serve. */
 export interface OpenStorage {
@@ -24,8 +25,6 @@ export interface OpenStorage {
   /** Says who is told when the disk fails for good. */
   onFailure(listener: (error: CodedError) => void): void;
 }
-
-const progressEveryMs = 1000;
 
 /** Claims the folder, recovers what is in it and starts the journal. Rejects with a CodedError and leaves nothing claimed. */
 export async function openStorage(options: BrokerOptions, ground: Ground, limits: Limits): Promise<OpenStorage> {
@@ -83,6 +82,7 @@ async function openJournaled(
   const host = new VirtualHost('/', { arena, turn, gate, random, clock, limits, log, exchangeTypes });
   const pager = new Pager({ arena, disk, residentBytesMax: Math.min(limits.residentBytesMax, limits.memoryBytesMax / 2) });
   const directory = `${data}/journal`;
+  const progress = new Progress(clock, report);
   const replay = new RecordReplay(arena, (chunk, offset, length) => readRecord(chunk, offset, length, host));
   const start = await recover({
     disk,
@@ -90,17 +90,21 @@ async function openJournaled(
     arena,
     directory,
     durability,
-    progress: reportProgress(ground, report),
+    progress: (bytesRead, bytesTotal) => progress.tell(bytesRead, bytesTotal),
     relieve: () => void pager.relieve(),
-    replay: (chunk, offset, length) => replay.take(chunk, offset, length),
+    replay: (chunk, offset, length) => {
+      progress.records++;
+      replay.take(chunk, offset, length);
+    },
   });
   replay.forget();
   host.finishRecovery();
-  const journal = new Journal({ disk, clock, random, arena, directory, durability, fileBytesMax: limits.journalFileBytesMax }, start);
+  const fileBytesMax = limits.journalFileBytesMax;
+  const journal = new Journal({ disk, clock, random, arena, directory, durability, fileBytesMax }, start);
   log.useJournal(journal);
   turn.useJournal(journal, log);
   arena.onChange = () => turn.schedule();
-  const trimmer = new Trimmer({ arena, journal, log, turn, holders: host, fileBytesMax: limits.journalFileBytesMax });
+  const trimmer = new Trimmer({ arena, journal, log, turn, holders: host, fileBytesMax, slackBytes: limits.journalSlackBytes });
   pager.onFailure = (error) => journal.end(error);
   turn.watch = () => {
     if (pager.relieve()) turn.schedule();
@@ -108,10 +112,26 @@ async function openJournaled(
     watchMemory(arena, gate, limits);
     gate.journalIsBehind(journal.uncommittedBytes > limits.uncommittedBytesMax);
   };
-  let fail: (error: CodedError) => void = () => undefined;
+  const failure = await startJournal(journal, { data, turn, gate, host, trimmer, report });
+  return { durability, arena, host, journal, lock, onFailure: (listener) => (failure.tell = listener) };
+}
+
+interface JournalUsers {
+  readonly data: string;
+  readonly turn: Turn;
+  readonly gate: Gate;
+  readonly host: VirtualHost;
+  readonly trimmer: Trimmer;
+  readonly report: (line: string) => void;
+}
+
+/** Resolves when the first commit is durable, to where the one who is told of a failure can be set. Rejects, and ends the journal, when there is none. */
+async function startJournal(journal: Journal, users: JournalUsers): Promise<{ tell: (error: CodedError) => void }> {
+  const { data, turn, gate, host, trimmer, report } = users;
+  const failure: { tell: (error: CodedError) => void } = { tell: () => undefined };
   let isStarted = false;
   const started = new Promise<void>((resolve, reject) => {
-    fail = reject;
+    failure.tell = reject;
     journal.start({
       sealing: () => turn.sealing(),
       sealed: () => turn.sealed(),
@@ -122,11 +142,11 @@ async function openJournaled(
       },
       full: (reason) => {
         if (reason !== undefined && !isStarted)
-          fail(new CodedError('disk-full', `The disk of ${data} is full: free some space and start again`));
+          failure.tell(new CodedError('disk-full', `The disk of ${data} is full: free some space and start again`));
         else if (reason !== undefined) report(`The disk of ${data} is full: publishers are held back until there is space. ${reason}`);
         gate.diskIsFull(reason);
       },
-      failed: (error) => fail(error),
+      failed: (error) => failure.tell(error),
     });
     turn.afterCommit(() => {
       isStarted = true;
@@ -139,19 +159,7 @@ async function openJournaled(
     await journal.abandon();
     throw error;
   }
-  return { durability, arena, host, journal, lock, onFailure: (listener) => (fail = listener) };
-}
-
-/** A line a second while a long recovery runs. */
-function reportProgress({ clock }: Ground, report: (line: string) => void): (bytesRead: number, bytesTotal: number) => void {
-  let last = clock.monotonicMs();
-  return (bytesRead, bytesTotal) => {
-    const now = clock.monotonicMs();
-    if (now - last < progressEveryMs) return;
-    last = now;
-    const percent = Math.floor((100 * bytesRead) / Math.max(bytesTotal, 1));
-    report(`Recovering: ${percent} % of ${Math.ceil(bytesTotal / 1_048_576)} MiB read`);
-  };
+  return failure;
 }
 
 /** Publishers are held back above the limit and let in again when a tenth of it is free. */

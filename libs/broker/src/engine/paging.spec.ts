@@ -32,7 +32,12 @@ class Side implements SessionSink {
 
   async open(): Promise<void> {
     const { ground } = this.machine.startProcess();
-    const limits = { ...defaultLimits, residentBytesMax: this.residentBytesMax, journalFileBytesMax: 24 * 1024 };
+    const limits = {
+      ...defaultLimits,
+      residentBytesMax: this.residentBytesMax,
+      journalFileBytesMax: 24 * 1024,
+      journalSlackBytes: 48 * 1024,
+    };
     this.storage = await this.machine.clock.drive(openStorage({ durability: 'fsync', data: '/data' }, ground, limits));
     this.storage.onFailure((error) => (this.failure = error));
     const { host } = this.storage;

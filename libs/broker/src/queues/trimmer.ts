@@ -24,6 +24,8 @@ export interface TrimmerParts {
   readonly turn: Turn;
   readonly holders: Holders;
   readonly fileBytesMax: number;
+  /** The journal may be longer than twice what lives in it by so much. */
+  readonly slackBytes: number;
 }
 
 interface Living {
@@ -86,13 +88,15 @@ export class Trimmer implements ChunkWaiter {
   }
 
   private isWorthWhile(): boolean {
-    const { arena, journal, fileBytesMax } = this.parts;
-    const { bytesOnDisk, fileCount } = journal;
+    const { arena, journal, fileBytesMax, slackBytes } = this.parts;
+    const { bytesOnDisk, fileCount, checkpointBytes } = journal;
     if (fileCount > filesMin + (2 * bytesOnDisk) / fileBytesMax) return true; // as many restarts leave them
-    if (bytesOnDisk <= filesKept * fileBytesMax) return false;
+    if (bytesOnDisk <= slackBytes) return false;
     let living = 0;
     for (const chunk of arena.chunks) if (chunk?.isJournaled === true) living += livingBytes(chunk);
-    return bytesOnDisk > 2 * living + filesKept * fileBytesMax;
+    // What lives needs so many files at least, and they do not get shorter than their checkpoints.
+    const files = 2 + living / Math.max(fileBytesMax - checkpointBytes, fileBytesMax / 8);
+    return bytesOnDisk > 2 * (living + files * checkpointBytes) + slackBytes;
   }
 
   private choose(files: readonly JournalFile[]): readonly Chunk[] {
@@ -179,8 +183,6 @@ export class Trimmer implements ChunkWaiter {
 
 /** So many files may be there, whatever is in them. */
 const filesMin = 16;
-/** The journal may be longer than twice what lives in it by so many files. */
-const filesKept = 2;
 /** Moved in one commit: so much, or what lives in so many chunks. */
 const bytesAtOnce = 1 << 20;
 const chunksAtOnce = 8;

@@ -36,8 +36,8 @@ export const passingQueues = ['passing-1', 'passing-2'] as const;
 /** `everywhere` leads to all steady queues, `chosen` to the queue that the key names. */
 export const exchanges = { everywhere: 'everywhere', chosen: 'chosen' } as const;
 
-/** Small, so that files are begun and trimmed within a run. */
-const journalFileBytesMax = 24 * 1024;
+/** Small, so that files are begun and trimmed within a run; now and then so small that what lives in them is moved all the time. */
+const journalFileBytes = [24 * 1024, 3 * 1024] as const;
 const amqpPort = 5672;
 /** How long an answer is waited for before the run goes on without it. */
 const patienceMs = 1500;
@@ -258,8 +258,9 @@ export class World {
     const ground = watchedGround(process.ground, this.options.sabotage, (operation, error) => this.diskFailed(life, operation, error));
     const { durability } = this.options;
     // Now and then so little that everything is paged out as soon as it can be.
+    const journalFileBytesMax = journalFileBytes[this.machine.random.below(2)]!;
     const residentBytesMax = this.machine.random.chance(0.6) ? 1 : 32 << 20;
-    const limits = { journalFileBytesMax, memoryBytesMax: 64 << 20, residentBytesMax };
+    const limits = { journalFileBytesMax, memoryBytesMax: 64 << 20, residentBytesMax, journalSlackBytes: 0 };
     const opening = Broker.open({ data: '/data', durability, ground, limits, amqp: { port: amqpPort } });
     const broker = await opening.catch((error: unknown) => {
       process.kill();

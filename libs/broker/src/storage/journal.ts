@@ -72,6 +72,8 @@ export class Journal {
   chunk: Chunk;
   /** Bytes appended and not committed: the measure for holding publishers back. */
   uncommittedBytes = 0;
+  /** Bytes of the last checkpoint: each file has one. */
+  checkpointBytes = 0;
 
   private cursor = 0;
   /** Where the next batch will stand in the file. */
@@ -120,7 +122,7 @@ export class Journal {
   /** Starts to take records: the first ones are a checkpoint. */
   start(events: JournalEvents): void {
     this.events = events;
-    events.checkpoint();
+    this.appendCheckpoint();
     this.condemnDeadFiles();
   }
 
@@ -175,6 +177,7 @@ export class Journal {
     // of synced sequences is true of the files that it needs, not of the ones that nobody synced because they die.
     this.oldestFile = this.files[0]!.number;
     this.saidDurable = this.durableSequence;
+    if (this.batchStart < 0) this.openBatch(0); // it may have been closed early, and then it did not say this
     this.closeBatch();
     if (this.condemned.length > 0)
       this.condemned = this.condemned.map(({ file, after }) => ({ file, after: Math.min(after, this.sequence) }));
@@ -307,7 +310,13 @@ export class Journal {
     this.filePosition = this.activeFile.end;
     this.options.arena.unpin(this.chunk);
     this.chunk = this.openChunk(0);
+    this.appendCheckpoint();
+  }
+
+  private appendCheckpoint(): void {
+    const before = this.uncommittedBytes;
     this.events?.checkpoint();
+    this.checkpointBytes = this.uncommittedBytes - before;
   }
 
   private prepareNextFile(): void {
