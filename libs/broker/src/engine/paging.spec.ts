@@ -11,6 +11,7 @@ import { bodyLength, bodyStart, writeContent } from '../queues/content.js';
 import type { FieldTable } from '../queues/field-table.js';
 import type { MessageProperties } from '../queues/properties.js';
 import type { Session, SessionSink } from '../queues/session.js';
+import { checkFolder } from './check-folder.js';
 import { openStorage, type OpenStorage } from './open-storage.js';
 
 /** One broker's storage on its own machine, a publisher, and a reader for each queue that writes down what it is given. */
@@ -381,6 +382,9 @@ describe('a journal with messages that nobody takes', () => {
       for (const name of ['kept', 'ranked']) side.reader(name).session.recover();
     }
     expect(side.failure).toBeUndefined();
+    await side.end('close');
+    const checked = await side.machine.clock.drive(checkFolder('/data', { ground: side.machine.startProcess().ground }));
+    expect([checked.problems, checked.queues.map(({ messages }) => messages)]).toEqual([[], [0, kept.length / 2, kept.length / 2]]);
   });
 
   it('stays short while consumers hold messages, come and go, and other queues have the same', async () => {
