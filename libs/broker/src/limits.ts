@@ -5,7 +5,7 @@
 export interface Limits {
   /** A message body; larger ones are refused. */
   readonly messageBytesMax: number;
-  /** Memory for messages that could also be read from the journal: above it the longest backlogs wait on the disk alone. */
+  /** Memory for messages before the longest backlogs wait on the disk alone, if there is a data folder. */
   readonly residentBytesMax: number;
   /** Memory for messages in all: above it publishers are held back until consumers have caught up. */
   readonly memoryBytesMax: number;

@@ -210,9 +210,12 @@ class AmqpBenchmark {
       add('backlog', `backlog of ${backlogMessages.toLocaleString('en-US')} persistent messages`, durability, async (server) =>
         measureBacklog(server, confirmed, backlogMessages),
       );
-      add('ten-million', 'ten million persistent messages in one queue', durability, async (server) =>
-        measureMillions(server, confirmed, tenMillion),
-      );
+      for (const kind of ['persistent', 'transient'] as const) {
+        const shape: LoadShape = { ...confirmed, isPersistent: kind === 'persistent' };
+        add('ten-million', `ten million ${kind} messages in one queue`, durability, async (server) =>
+          measureMillions(server, shape, tenMillion),
+        );
+      }
       add('latency', "a steady rate, half of the peer's highest", durability, async (server) =>
         measureOpenLoop(server, { ...confirmed, ackEvery: 10 }, await this.openLoopRate(confirmed), stretch),
       );

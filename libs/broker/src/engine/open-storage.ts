@@ -12,6 +12,7 @@ import { Arena } from '../storage/arena.js';
 import { Journal, type JournalDurability } from '../storage/journal.js';
 import { Pager } from '../storage/pager.js';
 import { folderError, recover } from '../storage/recovery.js';
+import { Spill } from '../storage/spill.js';
 import type { BrokerOptions, Durability } from './options.js';
 import { Progress } from './progress.js';
 
@@ -80,7 +81,8 @@ async function openJournaled(
   const gate = new Gate();
   const log = new MessageLog(arena);
   const host = new VirtualHost('/', { arena, turn, gate, random, clock, limits, log, exchangeTypes });
-  const pager = new Pager({ arena, disk, residentBytesMax: Math.min(limits.residentBytesMax, limits.memoryBytesMax / 2) });
+  const residentBytesMax = Math.min(limits.residentBytesMax, limits.memoryBytesMax / 2);
+  const pager = new Pager({ arena, disk, clock, residentBytesMax, spill: await Spill.open(disk, `${data}/spill`) });
   const directory = `${data}/journal`;
   const progress = new Progress(clock, report);
   const replay = new RecordReplay(arena, (chunk, offset, length) => readRecord(chunk, offset, length, host));

@@ -47,6 +47,8 @@ export class Chunk {
   length = 0;
   /** Somebody wants the bytes soon although all holders are cold. */
   isAwaited = false;
+  /** Its bytes are being written to where they can be read back. */
+  isSpilling = false;
   /** Grows with every use of any chunk: the least was not used for the longest time. */
   lastUse = 0;
   /** Who is told when the bytes are there; undefined while nobody reads them. */
@@ -79,6 +81,11 @@ export class Chunk {
   /** Nobody fills or writes it, and its bytes stand somewhere else too. */
   get isEvictable(): boolean {
     return this.pins === 0 && this.length > 0 && this.buffer !== undefined;
+  }
+
+  /** Nobody fills it any more, and its bytes stand nowhere else. */
+  get isSpillable(): boolean {
+    return this.pins === 0 && this.length === 0 && this.home === undefined && !this.isSpilling;
   }
 
   setBuffer(buffer: Buffer | undefined): void {

@@ -1,5 +1,6 @@
-import type { Disk, DiskFile } from '@dovecote/ground';
+import type { Clock, Disk, DiskFile } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
+import type { Spill } from './spill.js';
 import type { Arena, Chunk, ChunkReader, ChunkWaiter, Packable } from './arena.js';
 
 /**
@@ -11,6 +12,9 @@ import type { Arena, Chunk, ChunkReader, ChunkWaiter, Packable } from './arena.j
  * time go too. What is delivered in order is asked for ahead of time (`fetch`), so that nobody waits for the disk; what is asked for out of
  * order is read while everybody waits (`readNow`), one chunk at a time.
  *
+ * Volatile chunks stand nowhere else, so they are written to files of their own first (spill.ts), a few at a time. Where that fails they stay
+ * in memory, and it is tried again later.
+ *
  * What is read back is compared with its sums. Damage, or a read that fails, ends the broker: what it was asked to keep it has not got.
  *
  * Nothing here survives a crash or needs to.
@@ -20,11 +24,17 @@ export interface PagerOptions {
   readonly disk: Disk;
   /** Memory for messages; more of them are left on the disk. */
   readonly residentBytesMax: number;
+  readonly clock: Clock;
+  /** Where volatile chunks go; undefined keeps them in memory. */
+  readonly spill: Spill | undefined;
 }
 
 /** Entries that are packed in one go; the rest has to wait for the next turn. */
 const packedPerTurnMax = 65_536;
 const packedAtOnceMax = 8192;
+const spillingBytesMax = 16 * 1024 * 1024;
+/** After a write that failed, as on a full disk. */
+const spillRetryMs = 5000;
 /** So that what is taken out of its pack to be delivered is a small part of the memory that there is. */
 const bytesPerPackedEntry = 16_384;
 
@@ -32,6 +42,9 @@ export class Pager implements ChunkReader {
   /** Takes the reason why the broker cannot go on. Until then whoever asks for the bytes hears of it. */
   onFailure: ((error: CodedError) => void) | undefined;
   private failure: CodedError | undefined;
+  /** Bytes of volatile chunks that are being written. */
+  private spillingBytes = 0;
+  private spillAgainAt = 0;
 
   constructor(private readonly options: PagerOptions) {
     const { arena, residentBytesMax } = options;
@@ -41,18 +54,19 @@ export class Pager implements ChunkReader {
 
   /** Brings memory down to the limit, or nearer to it, if it has grown. True when there is more to do and it can be done. */
   relieve(): boolean {
-    const { arena, residentBytesMax } = this.options;
+    const { arena } = this.options;
     if (!arena.hasGrown) return false;
     arena.hasGrown = false;
-    if (arena.bytesInUse <= residentBytesMax) return false;
+    if (this.excess <= 0) return false;
     this.evictCold();
-    for (let left = packedPerTurnMax; arena.bytesInUse > residentBytesMax && left > 0;) {
+    for (let left = packedPerTurnMax; this.excess > 0 && left > 0 && this.spillingBytes < spillingBytesMax;) {
       const longest = this.longestBacklog();
       if (longest === undefined) return this.evictUnused();
       left -= longest.pack(packedAtOnceMax);
       this.evictCold();
     }
-    return (arena.hasGrown = arena.bytesInUse > residentBytesMax);
+    if (this.spillingBytes >= spillingBytesMax) return false; // it goes on when they are written
+    return (arena.hasGrown = this.excess > 0);
   }
 
   readNow(chunk: Chunk, into: Buffer): void {
@@ -125,23 +139,58 @@ export class Pager implements ChunkReader {
   }
 
   private evictCold(): void {
-    const { arena, residentBytesMax } = this.options;
-    for (let at = arena.resident.length - 1; at >= 0 && arena.bytesInUse > residentBytesMax; at--) {
+    const { arena } = this.options;
+    for (let at = arena.resident.length - 1; at >= 0 && this.excess > 0; at--) {
       const chunk = arena.resident[at]!;
-      if (chunk.cold === chunk.live && !chunk.isAwaited && chunk.isEvictable) arena.evict(chunk);
+      if (chunk.cold === chunk.live && !chunk.isAwaited) this.evict(chunk);
     }
   }
 
   /** Nothing can be packed any more: what was not used for the longest time goes. False, because nothing is left to do then. */
   private evictUnused(): boolean {
-    const { arena, residentBytesMax } = this.options;
-    const candidates = arena.resident.filter((chunk) => chunk.isEvictable).sort((one, other) => one.lastUse - other.lastUse);
+    const { arena } = this.options;
+    const candidates = arena.resident
+      .filter((chunk) => chunk.isEvictable || chunk.isSpillable)
+      .sort((one, other) => one.lastUse - other.lastUse);
     for (const chunk of candidates) {
-      if (arena.bytesInUse <= residentBytesMax) break;
+      if (this.excess <= 0) break;
       chunk.isAwaited = false;
-      arena.evict(chunk);
+      this.evict(chunk);
     }
     return false;
+  }
+
+  /** What memory holds above its limit, without what leaves it already. */
+  private get excess(): number {
+    const { arena, residentBytesMax } = this.options;
+    return arena.bytesInUse - this.spillingBytes - residentBytesMax;
+  }
+
+  /** Lets the bytes go if they stand somewhere else, or has them written there first. */
+  private evict(chunk: Chunk): void {
+    if (chunk.isEvictable) return this.options.arena.evict(chunk);
+    const { spill, clock } = this.options;
+    if (spill === undefined || !chunk.isSpillable || this.spillingBytes >= spillingBytesMax || clock.monotonicMs() < this.spillAgainAt)
+      return;
+    chunk.isSpilling = true;
+    this.spillingBytes += chunk.capacity;
+    void this.spillOut(spill, chunk);
+  }
+
+  private async spillOut(spill: Spill, chunk: Chunk): Promise<void> {
+    const { arena, clock } = this.options;
+    const home = await spill.write(chunk).catch(() => undefined);
+    chunk.isSpilling = false;
+    this.spillingBytes -= chunk.capacity;
+    if (home === undefined) this.spillAgainAt = clock.monotonicMs() + spillRetryMs;
+    else if (arena.chunks[chunk.id] !== chunk) home.dropChunk(chunk);
+    else {
+      chunk.home = home;
+      chunk.length = chunk.capacity;
+      if (this.excess > 0 && chunk.isEvictable) arena.evict(chunk);
+    }
+    arena.hasGrown = true;
+    arena.onChange?.();
   }
 
   private longestBacklog(): Packable | undefined {
