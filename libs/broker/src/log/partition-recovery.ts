@@ -8,7 +8,7 @@ import { readWhole, removeIfThere, sync, write } from './open-files.js';
 import { PartitionLog, type PartitionWorld } from './partition-log.js';
 import { ProducerStates } from './producer-state.js';
 import { decodeSnapshot, decodeWindow, restoreWindow } from './producer-snapshot.js';
-import { BatchHead, batchHeadBytes } from './record-batch.js';
+import { batchHeadBytes } from './record-batch.js';
 import { RecordCursor } from './records.js';
 import { offsetInName, Segment, segmentStem, segmentSuffixes } from './segment.js';
 import { OffsetIndex, TimeIndex } from './sparse-index.js';
@@ -267,15 +267,10 @@ class PartitionOpening {
     // An entry of a batch that ends before `from`: everything up to its end is counted in already.
     const entry = offsets.lookUp(from - 1 - segment.baseOffset);
     const position = entry < 0 ? 0 : offsets.positionAt(entry);
-    const indexed = new BatchHead();
-    let fits = false;
-    await segment.scan(position, ({ bytes, at, head }) => {
-      indexed.read(bytes, at);
-      fits = entry >= 0 && head.lastOffset === segment.baseOffset + offsets.offsetAt(entry);
-      return false;
-    });
+    const indexed = entry < 0 ? undefined : await segment.headAt(position);
+    const fits = indexed?.lastOffset === segment.baseOffset + (entry < 0 ? 0 : offsets.offsetAt(entry));
     segment.startAnew();
-    if (!fits || times.length === 0) return 0;
+    if (indexed === undefined || !fits || times.length === 0) return 0;
     await segment.readFirstTimestamp();
     segment.indexes = { offsets, times };
     segment.rewind(position, indexed);

@@ -1,7 +1,7 @@
 import { AbortedTransactions } from './aborted-transactions.js';
-import { type ScannedBatch, scanBatches } from './batch-scan.js';
+import { isPlausible, type ScannedBatch, scanBatches } from './batch-scan.js';
 import { type OpenFile, type OpenFiles, readWhole, removeIfThere, replaceFile, sync, write } from './open-files.js';
-import type { BatchHead } from './record-batch.js';
+import { BatchHead, batchHeadBytes } from './record-batch.js';
 import { OffsetIndex, TimeIndex } from './sparse-index.js';
 import type { Disk } from '@dovecote/ground';
 
@@ -129,14 +129,18 @@ export class Segment {
   /** The last entry leads to a batch that ends where the entry says: a file of another segment, or of an earlier life, does not. */
   private async fits(offsets: OffsetIndex): Promise<boolean> {
     if (offsets.length === 0) return this.sizeBytes < 1 << 20;
+    const head = await this.headAt(offsets.lastPosition);
+    return head?.lastOffset === this.baseOffset + offsets.lastOffset;
+  }
+
+  /** The head of the batch that begins at `position`; undefined where none does. */
+  async headAt(position: number): Promise<BatchHead | undefined> {
     const file = await this.pin();
     try {
-      let isSame = false;
-      await scanBatches(file.handle, offsets.lastPosition, this.sizeBytes, ({ head }) => {
-        isSame = head.lastOffset === this.baseOffset + offsets.lastOffset;
-        return false;
-      });
-      return isSame;
+      const bytes = Buffer.alloc(batchHeadBytes);
+      if ((await file.handle.read(bytes, position)) < batchHeadBytes) return undefined;
+      const head = new BatchHead().read(bytes, 0);
+      return isPlausible(head) ? head : undefined;
     } finally {
       this.unpin(file);
     }
@@ -161,10 +165,7 @@ export class Segment {
 
   /** What rolling by time counts from, where the first batch is not counted in anew. */
   async readFirstTimestamp(): Promise<void> {
-    await this.scan(0, ({ head }) => {
-      this.firstTimestamp = head.maxTimestamp;
-      return false;
-    });
+    this.firstTimestamp = (await this.headAt(0))?.maxTimestamp;
   }
 
   /** Forgets what is known of the batches: they are going to be counted in again with `appended`. */
