@@ -22,6 +22,7 @@ export type BrokerErrorCode =
   | 'unknown-delivery-tag'
   | 'message-too-large'
   | 'queue-full'
+  | 'transaction-too-large'
   // When topics of the partitioned log are made and changed
   | 'topic-exists'
   | 'no-topic'

@@ -7,7 +7,7 @@ import { longValue, MalformedError, nestedValue, valueBytesByTag } from '../queu
 import { checkProperties, findProperty, propertyFlags } from '../queues/properties.js';
 import type { Queue } from '../queues/queue.js';
 import { noReplyConsumer, replyToName } from '../queues/reply-queues.js';
-import { nowhere, perMessage, type Route } from '../queues/route.js';
+import { isHeldOnly, nowhere, perMessage, type Route } from '../queues/route.js';
 import { ContentMessage } from '../queues/routed-message.js';
 import type { Session } from '../queues/session.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
@@ -102,6 +102,7 @@ export class Publisher {
       const header = start + routingBytes + 1;
       const mode = plainDeliveryMode(bytes, view, header + headerBytesMin - 2, header + 7 + view.getUint32(header + 3));
       if (mode >= 0 && (route !== nowhere || bytes[start + routingBytes - 1] === 0)) {
+        this.fastEnd = contentEnd;
         this.session.publish(route, mode === 2, bytes, start, contentEnd - start);
         return contentEnd;
       }
@@ -233,7 +234,8 @@ export class Publisher {
     if (keys !== undefined || route === perMessage) {
       route = this.host.routeMessage(contentExchange(bytes, start), new ContentMessage(bytes, start, keys));
     }
-    let image = keys === undefined ? undefined : withoutHeader(bytes, start, length, 'BCC');
+    // A message that is held goes by all of its keys later.
+    let image = keys === undefined || isHeldOnly(route) ? undefined : withoutHeader(bytes, start, length, 'BCC');
     if (this.wantsReplies) {
       const { name } = this.replyQueue!;
       image = image === undefined ? withReplyTo(bytes, start, length, name) : withReplyTo(image, 0, image.length, name);
@@ -243,7 +245,7 @@ export class Publisher {
   }
 
   private send(route: Route, isPersistent: boolean, isMandatory: boolean, bytes: Buffer, start: number, length: number): void {
-    if (isMandatory && route === nowhere) this.line.returnMessage(this.channel, bytes, start, length);
+    if (isMandatory && route === nowhere && !this.session.isTransactional) this.line.returnMessage(this.channel, bytes, start, length);
     const isExpiring = (bytes.readUInt16BE(propertiesStart(bytes, start)) & propertyFlags.expiration) !== 0;
     this.session.publish(route, isPersistent, bytes, start, length, isExpiring);
   }

@@ -47,6 +47,7 @@ export const replyByBrokerCode = {
   'unknown-delivery-tag': 'precondition-failed',
   'message-too-large': 'precondition-failed',
   'queue-full': 'resource-error',
+  'transaction-too-large': 'precondition-failed',
   'topic-exists': 'precondition-failed',
   'no-topic': 'not-found',
   'invalid-topic': 'precondition-failed',

@@ -8,7 +8,7 @@ import type { Checkpoint, Definition } from './definitions.js';
 import type { Exchange, ExchangeSettings } from './exchange.js';
 import { defaultExchangeError, type ExchangeDeclaration, Exchanges } from './exchanges.js';
 import { exchangeTypesWith } from './exchange-types/built-in.js';
-import type { ExchangeType, RoutedMessage } from './exchange-type.js';
+import type { ExchangeType } from './exchange-type.js';
 import type { FieldTable } from './field-table.js';
 import type { Gate, GateState } from './gate.js';
 import { Graveyard } from './graveyard.js';
@@ -18,6 +18,8 @@ import type { MessageLog, RecordVisitor } from './message-log.js';
 import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
 import { argumentsFrom, argumentsText, checkQueueArguments, checkSameQueueArguments, parseQueuePolicy } from './queue-policy.js';
+import { RecentRoutes } from './recent-routes.js';
+import { Release } from './release.js';
 import { ReplyQueues } from './reply-queues.js';
 import { nowhere, perMessage, type Route, routeTo } from './route.js';
 import { ContentMessage, KeyedMessage } from './routed-message.js';
@@ -45,8 +47,6 @@ export interface QueueDeclaration {
   readonly arguments: FieldTable;
 }
 
-const cachedRoutesMax = 10_000;
-
 /**
  * Exchanges, queues and the bindings between them, and every change to them.
  *
@@ -68,8 +68,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   private readonly replyQueues: ReplyQueues;
   private readonly queuesByName = new Map<string, Queue>();
   private readonly queuesById = new Map<number, Queue>();
-  private readonly routes = new Map<string, Route>();
-  private routesEpoch = 0;
+  private readonly routes = new RecentRoutes();
   private nextQueueId = 1;
   private isReplayed = false;
   private wasClosed = false;
@@ -92,6 +91,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       random: parts.random,
       append: (definition) => this.append(definition),
       changed: () => void this.epoch++,
+      nextId: () => this.nextQueueId++,
+      log: parts.log,
+      delays: new Release(this, parts.gate, parts.log),
     });
   }
 
@@ -132,6 +134,26 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return this.parts.gate.isDiskFull;
   }
 
+  /** What the transactions of one owner may publish without a commit, in bytes. */
+  get transactionBytesMax(): number {
+    return this.parts.limits.transactionBytesMax;
+  }
+
+  /**
+   * Runs `work`, which publishes and settles and does nothing else: after a crash all that it did is there, or nothing. Where
+   * `isKept` is false nothing of it goes to the journal.
+   */
+  atomically(isKept: boolean, work: () => void): void {
+    const log = isKept ? this.log : undefined;
+    log?.begin();
+    try {
+      work();
+    } finally {
+      log?.end();
+      if (log !== undefined) this.turn.definitionWasAppended();
+    }
+  }
+
   /** The largest body; whoever publishes sees to it. */
   get messageBytesMax(): number {
     return this.parts.limits.messageBytesMax;
@@ -145,8 +167,21 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return this.queuesByName.values();
   }
 
+  /** What has this number in the journal, in words. */
+  whatHas(id: number): string | undefined {
+    const queue = this.queuesById.get(id);
+    if (queue !== undefined) return `queue '${queue.name}'`;
+    const held = this.exchanges.held(id);
+    return held === undefined ? undefined : `what exchange '${held.name}' holds`;
+  }
+
   get exchangeSettings(): readonly ExchangeSettings[] {
     return this.exchanges.settings;
+  }
+
+  /** How many messages an exchange holds until they are due. */
+  heldCount(exchange: string): number {
+    return this.exchanges.find(exchange).held?.count ?? 0;
   }
 
   /** Finds a queue that `session` may use. */
@@ -162,20 +197,17 @@ export class VirtualHost implements SessionHost, RecordVisitor {
    * look at the message: then `routeMessage` knows.
    */
   route(exchangeName: string, key: string): Route {
-    if (this.routesEpoch !== this.epoch || this.routes.size > cachedRoutesMax) {
-      this.routes.clear();
-      this.routesEpoch = this.epoch;
-    }
-    const cacheKey = `${exchangeName}\0${key}`;
-    let route = this.routes.get(cacheKey);
-    if (route === undefined) this.routes.set(cacheKey, (route = this.findRoute(exchangeName, key)));
+    const known = this.routes.find(this.epoch, exchangeName, key);
+    if (known !== undefined) return known;
+    const route = this.findRoute(exchangeName, key);
+    this.routes.keep(exchangeName, key, route);
     return route;
   }
 
   /** Where this very message goes, by all of its keys and by whatever else exchanges look at. */
-  routeMessage(exchangeName: string, message: RoutedMessage): Route {
+  routeMessage(exchangeName: string, message: ContentMessage): Route {
     if (exchangeName === '') return routeTo(message.routingKeys.flatMap((key) => this.findByKey(key) ?? []));
-    return routeTo(this.exchanges.walk(this.findOpenExchange(exchangeName), message, false)!);
+    return this.exchanges.walk(this.findOpenExchange(exchangeName), message, false)!;
   }
 
   /** Where a dead letter goes: internal exchanges take it too, and one that is not there leads nowhere. */
@@ -183,7 +215,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     if (exchangeName === '') return routeTo(routingKeys.flatMap((key) => this.findByKey(key) ?? []));
     if (!this.exchanges.has(exchangeName)) return nowhere;
     const message = new ContentMessage(image, 0, routingKeys.slice(1));
-    return routeTo(this.exchanges.walk(this.exchanges.find(exchangeName), message, false)!);
+    return this.exchanges.walk(this.exchanges.find(exchangeName), message, false)!;
   }
 
   declareQueue(session: Session, givenName: string, declaration: QueueDeclaration): Queue {
@@ -291,13 +323,14 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number, isTimed: boolean): void {
     this.wasClosed = false;
     const queue = this.queuesById.get(queueId);
-    if (isTimed) queue?.beginToExpire();
-    queue?.recoverMessage(sequence, chunk.id, offset, length);
+    if (queue === undefined) return this.exchanges.held(queueId)?.recoverMessage(sequence, chunk.id, offset, length);
+    if (isTimed) queue.beginToExpire();
+    queue.recoverMessage(sequence, chunk.id, offset, length);
   }
 
   settled(queueId: number, first: number, count: number): void {
     this.wasClosed = false;
-    this.queuesById.get(queueId)?.recoverSettled(first, count);
+    (this.queuesById.get(queueId) ?? this.exchanges.held(queueId))?.recoverSettled(first, count);
   }
 
   delivered(queueId: number, below: number): void {
@@ -315,16 +348,17 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       queue.finishRecovery(this.wasClosed);
       this.startLease(queue);
     }
+    this.exchanges.finishRecovery();
   }
 
   /** Everything that is kept, as it is defined now. */
   checkpoint(): Checkpoint {
     const queues = [...this.queuesByName.values()].filter((queue) => queue.log !== undefined);
-    const { exchanges, bindings } = this.exchanges.checkpoint();
+    const { bindings, ...exchanges } = this.exchanges.checkpoint();
     return {
       do: 'checkpoint',
       nextQueueId: this.nextQueueId,
-      exchanges,
+      ...exchanges,
       queues: queues.map((queue) => ({ queue: queue.settings, nextSequence: queue.upcomingSequence })),
       bindings,
     };
@@ -352,7 +386,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   private evolve(definition: Exclude<Definition, { readonly do: 'close' }>): void {
     switch (definition.do) {
       case 'declare-exchange':
-        return this.exchanges.recoverDeclared(definition.exchange);
+        return this.recoverExchange(definition.exchange);
       case 'delete-exchange':
         return this.exchanges.recoverDeleted(definition.name);
       case 'declare-queue':
@@ -372,12 +406,18 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     if (this.isReplayed) return;
     this.isReplayed = true;
     this.nextQueueId = checkpoint.nextQueueId;
-    for (const settings of checkpoint.exchanges) this.exchanges.recoverDeclared(settings);
+    for (const settings of checkpoint.exchanges) this.recoverExchange(settings);
+    for (const { id, nextSequence } of checkpoint.held ?? []) this.exchanges.held(id)?.recoverSequence(nextSequence);
     for (const { queue: settings, nextSequence } of checkpoint.queues) {
       const queue = this.addQueue(settings, undefined);
       queue.recoverSequence(nextSequence);
     }
     for (const binding of checkpoint.bindings) this.exchanges.recoverBinding('bind', binding, (id) => this.queuesById.get(id));
+  }
+
+  private recoverExchange(settings: ExchangeSettings): void {
+    if (settings.heldId !== undefined && settings.heldId >= this.nextQueueId) this.nextQueueId = settings.heldId + 1;
+    this.exchanges.recoverDeclared(settings);
   }
 
   private addQueue(settings: QueueSettings, owner: Owner | undefined): Queue {
@@ -422,8 +462,12 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       const queue = this.findByKey(key);
       return queue === undefined ? nowhere : routeTo([queue]);
     }
-    const queues = this.exchanges.walk(this.findOpenExchange(exchangeName), new KeyedMessage(key), true);
-    return queues === undefined ? perMessage : routeTo(queues);
+    return this.exchanges.walk(this.findOpenExchange(exchangeName), new KeyedMessage(key), true) ?? perMessage;
+  }
+
+  /** Where a message that was held goes now, from the exchange that held it on. */
+  routeReleased(exchangeName: string, message: ContentMessage): Route {
+    return this.exchanges.walk(this.exchanges.find(exchangeName), message, false)!;
   }
 
   /** What the default exchange leads to. */
