@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
+import assert from 'node:assert/strict';
 import { SeededRandom, type SimulatedGround, simulatedGround } from '@dovecote/ground/testing';
-import { codecOf, compress, decompress } from './compression.js';
+import { compress, decompress } from './compression.js';
 import type { Partition } from './log.js';
 import { type OpenLog, openLog } from './open-log.js';
 import { BatchHead, batchHeadBytes } from './record-batch.js';
@@ -64,7 +65,7 @@ class World {
     if (kind !== 'plain') this.sequence += records.length;
     if (isTransactional) {
       const marker = { producerId: 5, producerEpoch: 0, coordinatorEpoch: 0, isCommit: kind === 'committed' };
-      expect(this.partition.appendMarker(marker).isAppended).toBe(true);
+      assert.ok(this.partition.appendMarker(marker).isAppended);
     }
     if (kind === 'aborted') return;
     for (const [index, { key, value }] of records.entries())
@@ -88,7 +89,7 @@ class World {
       for (const part of read.parts) {
         for (let at = 0; at < part.length;) {
           const head = new BatchHead().read(part, at);
-          expect(head.baseOffset).toBeGreaterThan(last);
+          assert.ok(head.baseOffset > last);
           while (aborted.length > 0 && aborted[0]!.firstOffset <= head.baseOffset) isAborting = aborted.shift() !== undefined;
           if (head.isControl) isAborting = false;
           else if (head.count > 0 && !(head.isTransactional && isAborting))
@@ -108,9 +109,9 @@ class World {
     for (const { offset, key, value } of records) latest.set(key, { offset, value });
     for (const [key, expected] of this.model) {
       if (expected.value === null && tombstonesMayBeGone && latest.get(key) === undefined) continue;
-      expect([key, latest.get(key)]).toEqual([key, expected]);
+      assert.deepEqual([key, latest.get(key)?.offset, latest.get(key)?.value], [key, expected.offset, expected.value]);
     }
-    expect(latest.size).toBeLessThanOrEqual(this.model.size);
+    assert.ok(latest.size <= this.model.size);
     return records.length;
   }
 }
@@ -267,6 +268,5 @@ describe('compaction', () => {
     await world.open();
     await world.append('idempotent');
     expect(world.partition.producers()[0]!.producerId).toBe(5);
-    expect(codecOf.uncompressed).toBe(0);
   });
 });
