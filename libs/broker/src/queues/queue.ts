@@ -1,5 +1,6 @@
 import type { Clock } from '@dovecote/ground';
-import type { Arena } from '../storage/arena.js';
+import type { Arena, ChunkWaiter } from '../storage/arena.js';
+import { Backlog, type BacklogOwner } from './backlog.js';
 import { Bounds } from './bounds.js';
 import type { Consumer } from './consumer.js';
 import { ConsumerTurns } from './consumer-turns.js';
@@ -17,8 +18,8 @@ import type { QueuePolicy } from './queue-policy.js';
 import { type Lanes, PriorityLanes } from './priority-lanes.js';
 import { Quorum } from './quorum.js';
 import { isHigh, QuorumLanes, turnBefore } from './quorum-lanes.js';
-import { ReadyRing } from './ready-ring.js';
 import { Returned } from './returned.js';
+import { SettlementRun } from './settlement-run.js';
 import type { Turn } from './turn.js';
 
 export interface QueueSettings {
@@ -51,7 +52,7 @@ const quantum = 1024;
  * After a crash a durable queue holds every persistent message that was committed and whose settlement was not, in order. The
  * ones that may have been delivered are flagged redelivered.
  */
-export class Queue {
+export class Queue implements BacklogOwner, ChunkWaiter {
   /** It had a consumer once: an auto-delete queue goes with the last one, not before the first. */
   hadConsumer = false;
   isDeleted = false;
@@ -76,12 +77,12 @@ export class Queue {
   /** Ends the queue when it is not used. */
   lease: Lease | undefined;
 
-  private readonly ready = new ReadyRing();
+  private readonly ready: Backlog;
   private returned: Returned | Fifo | Lanes;
   /** The same as `returned` in a queue with priorities. */
   private lanes: Lanes | undefined;
-  /** The ring's positions: before `visible` everything is committed; before `sealed` it is in the commit under way or visible. */
-  private visible = 0;
+  /** The backlog's positions: before `visible` everything is committed; before `sealed` it is in the commit under way or visible. */
+  visible = 0;
   private sealed = 0;
   private isUncommitted = false;
   private journaledEnd = 0;
@@ -89,10 +90,11 @@ export class Queue {
   /** Below this sequence a message may have been delivered before the broker was opened. */
   private redeliveredBelow = 0;
   private deliveredBelow = 0;
-  /** Settled sequences that follow one another and are not in the journal yet. */
-  private runStart = 0;
-  private runLength = 0;
-  private isUnrecorded = false;
+  private readonly settlements: SettlementRun;
+  /** The bytes of the first message are not in memory, and it waits for them. */
+  private isWaitingForBytes = false;
+  /** What is due must be done before the call returns, whoever has to wait for it. */
+  private isImpatient = false;
 
   /** What `take` took. */
   takenSequence = 0;
@@ -115,6 +117,8 @@ export class Queue {
     policy: QueuePolicy | undefined,
   ) {
     this.policy = policy;
+    this.ready = new Backlog(arena, this);
+    this.settlements = new SettlementRun(this, turn);
     const isBounded = policy !== undefined && (policy.maxLength !== Infinity || policy.maxLengthBytes !== Infinity);
     this.bounds = isBounded ? new Bounds(policy) : undefined;
     this.graveyard = policy?.deadLetterExchange === undefined ? undefined : world.graveyard;
@@ -219,20 +223,27 @@ export class Queue {
 
   /** Gives messages to consumers that can take them. True when it stopped although both are left. */
   dispatch(): boolean {
+    this.isWaitingForBytes = false;
+    const isUnfinished = this.deliverAndDrop();
+    this.ready.askAhead();
+    return isUnfinished;
+  }
+
+  private deliverAndDrop(): boolean {
     if (this.expiry !== undefined) {
       if (this.deliverUnexpired(this.expiry)) return true;
     } else if (this.deliverReady()) return true;
-    if (this.bounds !== undefined) {
+    if (this.bounds !== undefined && !this.isWaitingForBytes) {
       this.dropExcess(this.bounds);
       this.bounds.watch(this);
     }
-    if (this.expiry !== undefined) this.watchFirst(this.expiry);
+    if (this.expiry !== undefined && !this.isWaitingForBytes) this.watchFirst(this.expiry);
     return false;
   }
 
   private deliverReady(): boolean {
     for (let left = quantum; left > 0; left--) {
-      if (this.messageCount === 0) return false;
+      if (this.messageCount === 0 || !this.isFirstHere()) return false;
       const consumer = this.turns.next();
       if (consumer === undefined) return false;
       this.take();
@@ -249,7 +260,10 @@ export class Queue {
 
   /** Does at once what is due anyway, so that what is counted or fetched next is what should be there. */
   tidy(): void {
-    if (this.hasChores) while (this.dispatch());
+    if (!this.hasChores) return;
+    this.isImpatient = true;
+    while (this.dispatch());
+    this.isImpatient = false;
   }
 
   /** Takes the first visible message out, into the `taken` fields; there must be one. The caller holds its chunk from now on. */
@@ -276,13 +290,13 @@ export class Queue {
       if (message.sequence >= this.deliveredBelow) this.deliveredBelow = message.sequence + 1;
       return;
     }
-    const { ready } = this;
-    const slot = ready.shift();
-    const sequence = ready.sequences[slot]!;
+    const slot = this.ready.shift();
+    const { front } = this.ready;
+    const sequence = front.sequences[slot]!;
     this.takenSequence = sequence;
-    this.takenChunk = ready.chunks[slot]!;
-    this.takenOffset = ready.offsets[slot]!;
-    this.takenLength = ready.lengths[slot]!;
+    this.takenChunk = front.chunks[slot]!;
+    this.takenOffset = front.offsets[slot]!;
+    this.takenLength = front.lengths[slot]!;
     this.takenWasDelivered = sequence < this.redeliveredBelow;
     this.deliveredBelow = sequence + 1;
   }
@@ -296,7 +310,7 @@ export class Queue {
   settle(sequence: number, chunk: number): void {
     const holder = this.arena.chunks[chunk]!;
     this.quorum?.forget(sequence);
-    if (holder.isJournaled && this.log !== undefined && !this.isDeleted) this.recordSettled(this.log, sequence);
+    if (holder.isJournaled && this.log !== undefined && !this.isDeleted) this.settlements.add(this.log, sequence);
     this.arena.drop(holder);
   }
 
@@ -317,7 +331,7 @@ export class Queue {
     if (quorum !== undefined) {
       this.expiry?.noteReturned(sequence);
       if (quorum.countReturn(sequence) > quorum.deliveryLimit) return this.bury('delivery_limit', sequence, chunk, offset, length);
-      if (this.log !== undefined && !this.isUnrecorded) this.markUnrecorded(this.log);
+      if (this.log !== undefined) this.settlements.mark(this.log);
     }
     const message = { sequence, chunk, offset, length };
     if (quorum !== undefined && quorum.deliveryLimit === Infinity && !isAbandoned) this.useQuorumLanes().requeue(message);
@@ -329,10 +343,14 @@ export class Queue {
   /** Drops what waits for a consumer and is visible; returns how many. */
   purge(): number {
     const count = this.messageCount;
+    const { bounds } = this;
+    const isAll = this.waitingCount === count;
     for (let i = 0; i < count; i++) {
-      this.take();
+      this.takeFirst();
+      if (bounds !== undefined && !isAll) bounds.bytes -= this.bodyBytes(this.takenChunk, this.takenOffset);
       this.settle(this.takenSequence, this.takenChunk);
     }
+    if (bounds !== undefined && isAll) bounds.bytes = 0; // without a look at what is not in memory
     return count;
   }
 
@@ -345,6 +363,7 @@ export class Queue {
     this.ready.compact(); // during recovery the settled ones are still in there
     this.visible = this.ready.tail;
     this.purge();
+    this.ready.release();
   }
 
   addConsumer(consumer: Consumer): void {
@@ -361,11 +380,8 @@ export class Queue {
 
   /** Appends the settlements since the last commit. */
   record(log: MessageLog): void {
-    this.isUnrecorded = false;
-    if (this.isDeleted) return;
-    if (this.runLength > 0) log.appendSettled(this.id, this.runStart, this.runLength);
-    this.runLength = 0;
-    this.quorum?.record(log, this.id);
+    this.settlements.record(log, this.isDeleted);
+    if (!this.isDeleted) this.quorum?.record(log, this.id);
   }
 
   /** A message that was taken is dead and stays until its dead letter has gone. */
@@ -389,19 +405,13 @@ export class Queue {
   recoverMessage(sequence: number, chunk: number, offset: number, length: number): void {
     this.arena.chunks[chunk]!.live++;
     this.ready.push(sequence, chunk, offset, length);
+    this.visible = this.ready.tail; // nobody can be given it, and it can be packed
+    if (this.quorum !== undefined && isHigh(this.bytesOf(chunk), offset)) this.quorum.hasHigh = true;
     this.recoverSequence(sequence + 1);
   }
 
   recoverSettled(start: number, count: number): void {
-    const { ready } = this;
-    for (let position = ready.positionOf(start); position < ready.tail; position++) {
-      const slot = ready.slotAt(position);
-      if (ready.sequences[slot]! >= start + count) break;
-      if (ready.lengths[slot] === 0) continue;
-      this.arena.drop(this.arena.chunks[ready.chunks[slot]!]!);
-      ready.lengths[slot] = 0;
-    }
-    while (ready.length > 0 && ready.lengths[ready.slotAt(ready.head)] === 0) ready.shift();
+    this.ready.settle(start, start + count);
     this.quorum?.recoverSettled(start, count);
     this.recoverSequence(start + count);
   }
@@ -428,39 +438,62 @@ export class Queue {
    */
   finishRecovery(wasClosed: boolean): void {
     const { ready, bounds } = this;
-    this.setDeadApart();
     ready.compact();
+    this.setDeadApart();
     if (!wasClosed) this.deliveredBelow = this.nextSequence;
     this.redeliveredBelow = this.deliveredBelow;
     this.visible = this.sealed = this.journaledEnd = ready.tail;
-    for (let position = ready.head; position < ready.tail; position++) {
-      const slot = ready.slotAt(position);
-      const [chunk, offset] = [ready.chunks[slot]!, ready.offsets[slot]!];
-      if (bounds !== undefined) bounds.bytes += this.bodyBytes(chunk, offset);
-      if (this.quorum !== undefined && this.lanes === undefined && isHigh(this.bytesOf(chunk), offset)) this.useQuorumLanes();
-    }
+    if (bounds !== undefined) bounds.bytes = ready.countBodies();
+    if (this.quorum?.hasHigh === true) this.useQuorumLanes();
     if (this.lanes !== undefined) this.fillLanes(this.lanes);
     this.wake();
   }
 
   /** What was dead already waits with its kind. */
   private setDeadApart(): void {
-    const { ready, discards, quorum } = this;
-    if (quorum === undefined || discards === undefined) return;
-    for (const [sequence, reason] of quorum.dead) {
-      const slot = ready.slotAt(ready.positionOf(sequence));
-      if (ready.sequences[slot] !== sequence || ready.lengths[slot] === 0) continue;
-      discards.recover(reason, sequence, ready.chunks[slot]!, ready.offsets[slot]!, ready.lengths[slot]!);
-      ready.lengths[slot] = 0;
-    }
+    const { ready, discards, quorum, arena } = this;
+    if (quorum === undefined || discards === undefined || quorum.dead.size === 0) return;
+    const found: number[] = [];
+    ready.forEach((sequence, chunk, offset, length) => {
+      const reason = quorum.dead.get(sequence);
+      if (reason === undefined) return;
+      found.push(sequence);
+      arena.chunks[chunk]!.live++;
+      discards.recover(reason, sequence, chunk, offset, length);
+    });
+    for (const sequence of found) ready.settle(sequence, sequence + 1);
     quorum.dead.clear();
+    ready.compact();
+  }
+
+  /** Whether the bytes of the first message are in memory. If not they are asked for, and the queue goes on when they came. */
+  private isFirstHere(): boolean {
+    const { arena } = this;
+    if (arena.evictedCount === 0 || this.isImpatient) return true;
+    const chunk = arena.chunks[this.firstChunk()]!;
+    if (chunk.isResident) return true;
+    this.isWaitingForBytes = true;
+    arena.reader!.fetch(chunk, this);
+    return false;
+  }
+
+  bytesCame(): void {
+    this.wake();
+  }
+
+  /** There must be a message. */
+  private firstChunk(): number {
+    const first = this.returned.first;
+    if (first !== undefined) return first.chunk;
+    const slot = this.ready.firstSlot();
+    return this.ready.front.chunks[slot]!;
   }
 
   /** The same for a queue in which messages may expire. */
   private deliverUnexpired(expiry: Expiry): boolean {
     if (this.lanes !== undefined) this.dropOverInLanes(expiry, this.lanes);
     for (let left = quantum; left > 0; left--) {
-      if (this.messageCount === 0) return false;
+      if (this.messageCount === 0 || !this.isFirstHere()) return false;
       if (this.isFirstOver(expiry)) {
         this.take();
         this.bury('expired', this.takenSequence, this.takenChunk, this.takenOffset, this.takenLength);
@@ -494,9 +527,9 @@ export class Queue {
   private isFirstOver(expiry: Expiry): boolean {
     const first = this.returned.first;
     if (first !== undefined) return expiry.isOver(this.arena.chunks[first.chunk]!.bytes, first.offset, first.sequence);
-    const { ready } = this;
-    const slot = ready.slotAt(ready.head);
-    return expiry.isOver(this.arena.chunks[ready.chunks[slot]!]!.bytes, ready.offsets[slot]!, ready.sequences[slot]!);
+    const slot = this.ready.firstSlot();
+    const { chunks, offsets, sequences } = this.ready.front;
+    return expiry.isOver(this.arena.chunks[chunks[slot]!]!.bytes, offsets[slot]!, sequences[slot]!);
   }
 
   private watchFirst(expiry: Expiry): void {
@@ -505,21 +538,20 @@ export class Queue {
       for (const { chunk, offset } of this.lanes.heads()) expiry.watch(this.arena.chunks[chunk]!.bytes, offset);
       return;
     }
-    const { ready } = this;
     const first = this.returned.first;
-    const slot = ready.slotAt(ready.head);
-    const chunk = first === undefined ? ready.chunks[slot]! : first.chunk;
-    expiry.watch(this.arena.chunks[chunk]!.bytes, first === undefined ? ready.offsets[slot]! : first.offset);
+    const slot = first === undefined ? this.ready.firstSlot() : 0;
+    const { bytes } = this.arena.chunks[this.firstChunk()]!;
+    expiry.watch(bytes, first === undefined ? this.ready.front.offsets[slot]! : first.offset);
   }
 
   /** The first sequence that no commit has made visible. */
   private visibleBelow(): number {
     const { ready } = this;
-    return this.visible === ready.tail ? this.nextSequence : ready.sequences[ready.slotAt(this.visible)]!;
+    return this.visible === ready.tail ? this.nextSequence : ready.sequenceAt(this.visible);
   }
 
   private dropExcess(bounds: Bounds): void {
-    while (bounds.dropsHead && this.messageCount > 0 && bounds.isExceededBy(this.messageCount)) {
+    while (bounds.dropsHead && this.messageCount > 0 && bounds.isExceededBy(this.messageCount) && this.isFirstHere()) {
       // What is over behind the one that had to go was over before it had to go.
       const reason = this.expiry !== undefined && this.isFirstOver(this.expiry) ? 'expired' : 'maxlen';
       this.take();
@@ -536,8 +568,8 @@ export class Queue {
     const { ready } = this;
     while (ready.head < this.visible) {
       const slot = ready.shift();
-      const sequence = ready.sequences[slot]!;
-      lanes.push({ sequence, chunk: ready.chunks[slot]!, offset: ready.offsets[slot]!, length: ready.lengths[slot]!, isFresh: true });
+      const { sequences, chunks, offsets, lengths } = ready.front;
+      lanes.push({ sequence: sequences[slot]!, chunk: chunks[slot]!, offset: offsets[slot]!, length: lengths[slot]!, isFresh: true });
     }
   }
 
@@ -545,27 +577,10 @@ export class Queue {
   private useQuorumLanes(): QuorumLanes {
     if (this.lanes instanceof QuorumLanes) return this.lanes;
     const { ready } = this;
-    const next = ready.length === 0 ? this.nextSequence : ready.sequences[ready.slotAt(ready.head)]!;
+    const next = ready.length === 0 ? this.nextSequence : ready.front.sequences[ready.firstSlot()]!;
     const lanes = new QuorumLanes((chunk) => this.bytesOf(chunk), this.returned as Fifo, turnBefore(next));
     this.returned = this.lanes = lanes;
     this.fillLanes(lanes);
     return lanes;
-  }
-
-  private recordSettled(log: MessageLog, sequence: number): void {
-    if (this.runLength > 0 && sequence === this.runStart + this.runLength) {
-      this.runLength++;
-      return;
-    }
-    if (this.runLength > 0) log.appendSettled(this.id, this.runStart, this.runLength);
-    this.runStart = sequence;
-    this.runLength = 1;
-    if (!this.isUnrecorded) this.markUnrecorded(log);
-  }
-
-  private markUnrecorded(log: MessageLog): void {
-    this.isUnrecorded = true;
-    log.queueHasUnrecorded(this);
-    this.turn.schedule(); // it may be the last thing that happens for long
   }
 }

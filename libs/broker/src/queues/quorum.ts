@@ -10,6 +10,8 @@ import type { MessageLog } from './message-log.js';
 export class Quorum {
   private readonly counts = new Map<number, number>();
   private unrecorded = new Set<number>();
+  /** One of the messages that were recovered has a high priority. */
+  hasHigh = false;
   /** What the journal says to be dead, while it is recovered. */
   readonly dead = new Map<number, DeathReason>();
 
