@@ -15,30 +15,32 @@ const local = new AsyncLocalStorage<string>();
 
 const note =
   (name: string): Run =>
-  ({ handle }, notes, context) => {
+  (handler, notes, context) => {
     notes.push(
       `${name} before ${context.getType()} ${context.getHandler().name} ${context.getClass().name} ${String(context.getArgs()[0])}`,
     );
-    return handle().pipe(tap({ next: (value) => notes.push(`${name} ${String(value)}`), complete: () => notes.push(`${name} is done`) }));
+    return handler
+      .handle()
+      .pipe(tap({ next: (value) => notes.push(`${name} ${String(value)}`), complete: () => notes.push(`${name} is done`) }));
   };
 
 const runs: Readonly<Record<string, Run>> = {
   note: note('note'),
   other: note('other'),
-  doubled: ({ handle }) => handle().pipe(map((value) => `${String(value)}${String(value)}`)),
+  doubled: (handler) => handler.handle().pipe(map((value) => `${String(value)}${String(value)}`)),
   'answers without the handler': (_handler, notes) => {
     notes.push('answered');
     return of('cached');
   },
   'answers with nothing': () => EMPTY,
-  'a promise of a stream': async ({ handle }, notes) => {
+  'a promise of a stream': async (handler, notes) => {
     await Promise.resolve();
     notes.push('waited');
-    return handle();
+    return handler.handle();
   },
-  'asks three times': ({ handle }) => handle().pipe(retry(2)),
-  'asks twice, one after the other': ({ handle }) => concat(handle(), handle()),
-  'turns an error into a value': ({ handle }) => handle().pipe(catchError((error: Error) => of(`caught ${error.message}`))),
+  'asks three times': (handler) => handler.handle().pipe(retry(2)),
+  'asks twice, one after the other': (handler) => concat(handler.handle(), handler.handle()),
+  'turns an error into a value': (handler) => handler.handle().pipe(catchError((error: Error) => of(`caught ${error.message}`))),
   throws: () => {
     throw new Error('no');
   },
@@ -46,8 +48,8 @@ const runs: Readonly<Record<string, Run>> = {
   'answers a value': () => 5,
   'answers undefined': () => undefined,
   'answers a promise of undefined': () => Promise.resolve(undefined),
-  'asks later, in another context': ({ handle }) => {
-    const stream = handle();
+  'asks later, in another context': (handler) => {
+    const stream = handler.handle();
     return of(1).pipe(
       delay(1),
       switchMap(() => local.run('elsewhere', () => stream)),

@@ -77,76 +77,50 @@ type Decoded = { -readonly [Name in keyof MessageProperties]: MessageProperties[
 export function decodeProperties(bytes: Buffer, offset: number, end: number): MessageProperties {
   const flags = propertyFlagsAt(bytes, offset, end);
   const properties: Decoded = {};
-  let at = offset + 2;
-  if ((flags & propertyFlags.contentType) !== 0) {
-    const next = propertyEnd(bytes, at, end, 'shortstr');
-    properties.contentType = shortText(bytes, at + 1, next);
-    at = next;
-  }
-  if ((flags & propertyFlags.contentEncoding) !== 0) {
-    const next = propertyEnd(bytes, at, end, 'shortstr');
-    properties.contentEncoding = shortText(bytes, at + 1, next);
-    at = next;
-  }
-  if ((flags & propertyFlags.headers) !== 0) {
-    properties.headers = decodeFieldTable(bytes, at, end);
-    at += 4 + bytes.readUInt32BE(at);
-  }
-  if ((flags & propertyFlags.deliveryMode) !== 0) {
-    properties.deliveryMode = bytes[at] as 1 | 2;
-    at = propertyEnd(bytes, at, end, 'octet');
-  }
-  if ((flags & propertyFlags.priority) !== 0) {
-    properties.priority = bytes[at]!;
-    at = propertyEnd(bytes, at, end, 'octet');
-  }
-  if ((flags & propertyFlags.correlationId) !== 0) {
-    const next = propertyEnd(bytes, at, end, 'shortstr');
-    properties.correlationId = shortText(bytes, at + 1, next);
-    at = next;
-  }
-  if ((flags & propertyFlags.replyTo) !== 0) {
-    const next = propertyEnd(bytes, at, end, 'shortstr');
-    properties.replyTo = shortText(bytes, at + 1, next);
-    at = next;
-  }
-  if ((flags & propertyFlags.expiration) !== 0) {
-    const next = propertyEnd(bytes, at, end, 'shortstr');
-    properties.expiration = shortText(bytes, at + 1, next);
-    at = next;
-  }
-  if ((flags & propertyFlags.messageId) !== 0) {
-    const next = propertyEnd(bytes, at, end, 'shortstr');
-    properties.messageId = shortText(bytes, at + 1, next);
-    at = next;
-  }
-  if ((flags & propertyFlags.timestamp) !== 0) {
-    const next = propertyEnd(bytes, at, end, 'timestamp');
-    properties.timestamp = bytes.readUInt32BE(at) * 0x1_0000_0000 + bytes.readUInt32BE(at + 4);
-    at = next;
-  }
-  if ((flags & propertyFlags.type) !== 0) {
-    const next = propertyEnd(bytes, at, end, 'shortstr');
-    properties.type = shortText(bytes, at + 1, next);
-    at = next;
-  }
-  if ((flags & propertyFlags.userId) !== 0) {
-    const next = propertyEnd(bytes, at, end, 'shortstr');
-    properties.userId = shortText(bytes, at + 1, next);
-    at = next;
-  }
-  if ((flags & propertyFlags.appId) !== 0) {
-    const next = propertyEnd(bytes, at, end, 'shortstr');
-    properties.appId = shortText(bytes, at + 1, next);
-    at = next;
-  }
-  if ((flags & propertyFlags.clusterId) !== 0) {
-    const next = propertyEnd(bytes, at, end, 'shortstr');
-    properties.clusterId = shortText(bytes, at + 1, next);
-    at = next;
-  }
-  if (at !== end) throw tooLong();
+  cursor = offset + 2;
+  if ((flags & propertyFlags.contentType) !== 0) properties.contentType = takeText(bytes, end);
+  if ((flags & propertyFlags.contentEncoding) !== 0) properties.contentEncoding = takeText(bytes, end);
+  if ((flags & propertyFlags.headers) !== 0) properties.headers = takeHeaders(bytes, end);
+  if ((flags & propertyFlags.deliveryMode) !== 0) properties.deliveryMode = takeOctet(bytes, end) as 1 | 2;
+  if ((flags & propertyFlags.priority) !== 0) properties.priority = takeOctet(bytes, end);
+  if ((flags & propertyFlags.correlationId) !== 0) properties.correlationId = takeText(bytes, end);
+  if ((flags & propertyFlags.replyTo) !== 0) properties.replyTo = takeText(bytes, end);
+  if ((flags & propertyFlags.expiration) !== 0) properties.expiration = takeText(bytes, end);
+  if ((flags & propertyFlags.messageId) !== 0) properties.messageId = takeText(bytes, end);
+  if ((flags & propertyFlags.timestamp) !== 0) properties.timestamp = takeTimestamp(bytes, end);
+  if ((flags & propertyFlags.type) !== 0) properties.type = takeText(bytes, end);
+  if ((flags & propertyFlags.userId) !== 0) properties.userId = takeText(bytes, end);
+  if ((flags & propertyFlags.appId) !== 0) properties.appId = takeText(bytes, end);
+  if ((flags & propertyFlags.clusterId) !== 0) properties.clusterId = takeText(bytes, end);
+  if (cursor !== end) throw tooLong();
   return properties;
+}
+
+/** Where the next property stands while some are being decoded. */
+let cursor = 0;
+
+function takeText(bytes: Buffer, end: number): string {
+  const start = cursor + 1;
+  cursor = propertyEnd(bytes, cursor, end, 'shortstr');
+  return isShortAscii(bytes, start, cursor) ? bytes.toString('latin1', start, cursor) : bytes.toString('utf8', start, cursor);
+}
+
+function takeHeaders(bytes: Buffer, end: number): FieldTable {
+  const headers = decodeFieldTable(bytes, cursor, end);
+  cursor += 4 + bytes.readUInt32BE(cursor);
+  return headers;
+}
+
+function takeOctet(bytes: Buffer, end: number): number {
+  const at = cursor;
+  cursor = propertyEnd(bytes, at, end, 'octet');
+  return bytes[at]!;
+}
+
+function takeTimestamp(bytes: Buffer, end: number): number {
+  const at = cursor;
+  cursor = propertyEnd(bytes, at, end, 'timestamp');
+  return bytes.readUInt32BE(at) * 0x1_0000_0000 + bytes.readUInt32BE(at + 4);
 }
 
 /** Looks at every property without decoding any. Throws MalformedError unless they fill `bytes[offset..end)` exactly. */
@@ -279,8 +253,4 @@ function propertyEnd(bytes: Buffer, at: number, end: number, kind: PropertyKind)
   const next = kind === 'octet' ? at + 1 : kind === 'timestamp' ? at + 8 : at < end ? at + 1 + bytes[at]! : end + 1;
   if (next > end) throw new MalformedError('a property reaches beyond the content header');
   return next;
-}
-
-function shortText(bytes: Buffer, start: number, end: number): string {
-  return isShortAscii(bytes, start, end) ? bytes.toString('latin1', start, end) : bytes.toString('utf8', start, end);
 }
