@@ -1,6 +1,8 @@
-import type { Arena, Packable } from '../storage/arena.js';
+import type { Arena, Chunk, Packable } from '../storage/arena.js';
+import { bodyLength } from './content.js';
 import { PackedEntries } from './packed-entries.js';
 import { ReadyRing } from './ready-ring.js';
+import { Strays } from './strays.js';
 
 /**
  * The messages of a queue that wait for their first delivery, oldest first, however many there are.
@@ -27,6 +29,8 @@ export class Backlog implements Packable {
   /** Settled entries in the back; only while it is recovered. */
   private holes = 0;
   private frontMax = frontMaxLeast;
+  private lastRecovered = 0;
+  private strays: Strays | undefined;
   /** Who looks for one sequence looks for its neighbours next. */
   private lookedAt: { readonly part: PackedEntries; readonly sequences: ReadonlySet<number> } | undefined;
 
@@ -34,11 +38,13 @@ export class Backlog implements Packable {
     private readonly arena: Arena,
     private readonly owner: BacklogOwner,
   ) {
-    this.back = new ReadyRing(arena, 0, (slots) => {
-      if (slots >= this.longRingSlots) arena.backlogs.add(this);
-    });
+    this.back = new ReadyRing(arena, 0, this.grown);
     this.front = this.back;
   }
+
+  private readonly grown = (slots: number): void => {
+    if (slots >= this.longRingSlots) this.arena.backlogs.add(this);
+  };
 
   get head(): number {
     return this.front.head;
@@ -106,7 +112,7 @@ export class Backlog implements Packable {
   }
 
   pack(entriesMax: number): number {
-    if (this.holes > 0) this.fillHoles();
+    if (this.holes > 0) this.fillBackHoles();
     if (this.packedFrom === Infinity) this.split();
     const { back } = this;
     const from = back.head;
@@ -137,10 +143,46 @@ export class Backlog implements Packable {
     if (this.back !== this.front) this.back.forEach(visit);
   }
 
+  /** Bytes of all bodies. In the order in which they stand on the disk; what was not in memory does not stay there. */
+  countBodies(): number {
+    const { arena } = this;
+    let bytes = 0;
+    let current: Chunk | undefined;
+    let wasHere = true;
+    const leave = (): void => {
+      if (current !== undefined && !wasHere && current.isEvictable) arena.evict(current);
+    };
+    this.forEach((_sequence, id, offset) => {
+      const chunk = arena.chunks[id]!;
+      if (chunk !== current) {
+        leave();
+        current = chunk;
+        wasHere = chunk.isResident;
+      }
+      bytes += bodyLength(chunk.bytes, offset);
+    });
+    leave();
+    return bytes;
+  }
+
   // What recovery does, in the order of the journal: entries may be settled that are not the first, and leave holes.
+
+  /** Takes an entry in, and holds its chunk for it. */
+  recover(sequence: number, id: number, offset: number, length: number): void {
+    if (sequence <= this.lastRecovered) {
+      this.strays ??= new Strays(this.arena, this, () => new Backlog(this.arena, everything));
+      return this.strays.take(sequence, id, offset, length);
+    }
+    this.lastRecovered = sequence;
+    const chunk = this.arena.chunks[id]!;
+    chunk.live++;
+    chunk.born++;
+    this.push(sequence, id, offset, length);
+  }
 
   /** Takes the entries from the sequence `start` to below `end` out and drops their chunks. */
   settle(start: number, end: number): void {
+    this.strays?.settle(start, end);
     this.settleIn(this.front, start, end);
     if (this.packedFrom !== Infinity) {
       this.settlePacked(start, end);
@@ -165,11 +207,18 @@ export class Backlog implements Packable {
     return this.lookedAt.sequences.has(sequence);
   }
 
-  /** Everything was recovered: takes out the holes. Afterwards positions are dense. */
+  /** Everything was recovered: takes out the holes, and puts what was met late to its place. Afterwards positions are dense. */
   compact(): void {
-    this.lookedAt = undefined;
-    if (this.back === this.front) return this.fillHoles();
+    if (this.strays !== undefined) this.adopt(this.strays.merge());
+    this.strays = undefined;
     this.fillHoles();
+  }
+
+  /** The same without what was met late. */
+  fillHoles(): void {
+    this.lookedAt = undefined;
+    this.fillBackHoles();
+    if (this.back === this.front) return;
     this.front.compact();
     // The packed entries stand right before the back ones, and the front before them.
     let packed = 0;
@@ -305,7 +354,19 @@ export class Backlog implements Packable {
     return low;
   }
 
-  private fillHoles(): void {
+  private adopt(other: Backlog): void {
+    this.front = other.front;
+    this.back = other.back;
+    this.back.grown = this.grown;
+    this.packedFrom = other.packedFrom;
+    this.parts = other.parts;
+    this.firstPart = other.firstPart;
+    this.holes = 0;
+    this.arena.backlogs.delete(other);
+    if (this.isLong) this.arena.backlogs.add(this);
+  }
+
+  private fillBackHoles(): void {
     this.holes = 0;
     this.back.compact();
   }
@@ -317,6 +378,8 @@ export interface BacklogOwner {
   readonly visible: number;
 }
 
+/** Nothing is waited for: all of it was committed in an earlier life. */
+const everything: BacklogOwner = { visible: Infinity };
 /** The bytes of so many chunks are asked for before they are needed. */
 const chunksAhead = 4;
 /** A front of so many entries is looked through for holes. */

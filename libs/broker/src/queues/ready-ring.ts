@@ -30,7 +30,7 @@ export class ReadyRing {
     /** The position of the first entry. */
     start = 0,
     /** Called when it needed more slots. */
-    private readonly grown?: (slots: number) => void,
+    public grown?: (slots: number) => void,
   ) {
     this.head = start;
     this.tail = start;

@@ -1,5 +1,5 @@
 import type { Arena } from '../storage/arena.js';
-import { Backlog } from './backlog.js';
+import type { Backlog } from './backlog.js';
 
 /**
  * Messages that recovery meets out of their order, because they were written again when their file went (trimmer.ts): they wait here until
@@ -14,13 +14,15 @@ export class Strays {
   constructor(
     private readonly arena: Arena,
     private readonly main: Backlog,
+    /** Makes an empty one of which everything is visible. */
+    private readonly make: () => Backlog,
   ) {}
 
   take(sequence: number, chunk: number, offset: number, length: number): void {
     const { arena, runs, main } = this;
     if (main.has(sequence) || runs.some(({ backlog }) => backlog.has(sequence))) return;
     let run = runs.filter(({ last }) => last < sequence).reduce<(typeof runs)[number] | undefined>(latest, undefined);
-    if (run === undefined) runs.push((run = { backlog: new Backlog(arena, everything), last: 0 }));
+    if (run === undefined) runs.push((run = { backlog: this.make(), last: 0 }));
     const holder = arena.chunks[chunk]!;
     holder.live++;
     holder.born++;
@@ -32,10 +34,11 @@ export class Strays {
     for (const { backlog } of this.runs) backlog.settle(start, end);
   }
 
-  /** Moves everything to `into`, which must be empty: what was met in order, and what was not. */
-  mergeInto(into: Backlog): void {
+  /** Moves everything to a new backlog: what was met in order, and what was not. */
+  merge(): Backlog {
+    const into = this.make();
     const sources = [this.main, ...this.runs.map(({ backlog }) => backlog)];
-    for (const source of sources) source.compact();
+    for (const source of sources) source.fillHoles();
     for (let moved = 1; ; moved++) {
       let first: Backlog | undefined;
       for (const source of sources) {
@@ -48,14 +51,12 @@ export class Strays {
       if (moved % relievedEvery === 0) this.arena.reader?.relieve();
     }
     for (const source of sources) source.release();
+    return into;
   }
 }
 
 /** Messages that are moved before somebody looks at the memory. */
 const relievedEvery = 4096;
-
-/** Nothing is waited for: all of it was committed in an earlier life. */
-const everything = { visible: Infinity };
 
 function latest<Run extends { readonly last: number }>(one: Run | undefined, other: Run): Run {
   return one === undefined || other.last > one.last ? other : one;

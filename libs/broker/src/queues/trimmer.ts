@@ -15,6 +15,8 @@ export type VisitHolding = (chunk: number, offset: number, length: number, id: n
 export interface Holders {
   /** Visits every holding in the chunks for which `isWanted` has true; more may be visited. */
   forEachHolding(isWanted: readonly boolean[], visit: VisitHolding): void;
+  /** The message was written again: what else the journal says of it must be, too. */
+  messageMoved(id: number, sequence: number): void;
 }
 
 export interface TrimmerParts {
@@ -113,7 +115,7 @@ export class Trimmer implements ChunkWaiter {
 
   /** Writes what lives in the victims again. */
   private move(): void {
-    const { journal, turn } = this.parts;
+    const { journal, turn, holders } = this.parts;
     const { victims } = this;
     const file = journal.activeFile;
     const living = this.findLiving(victims);
@@ -122,8 +124,10 @@ export class Trimmer implements ChunkWaiter {
       if (messages === undefined) return [];
       file.chunks++;
       const position = journal.beginBatch();
-      this.append(chunk, messages);
-      return [{ chunk, position, length: journal.beginBatch() - position }];
+      const written = this.append(chunk, messages);
+      const length = journal.beginBatch() - position;
+      for (const [id, sequence] of written) holders.messageMoved(id, sequence);
+      return [{ chunk, position, length }];
     });
     this.state = 'committing';
     if (moved.length === 0) return this.leave('idle');
@@ -152,10 +156,13 @@ export class Trimmer implements ChunkWaiter {
     turn.schedule();
   }
 
-  private append(chunk: Chunk, messages: ReadonlyMap<number, Living>): void {
+  private append(chunk: Chunk, messages: ReadonlyMap<number, Living>): readonly (readonly [id: number, sequence: number])[] {
+    const moved: [number, number][] = [];
     for (const [offset, { length, targets, isTimed }] of [...messages].sort(([one], [other]) => one - other)) {
       this.parts.log.appendMoved(chunk, offset, length, targets, isTimed);
+      for (let i = 0; i < targets.length; i += 2) moved.push([targets[i]!, targets[i + 1]!]);
     }
+    return moved;
   }
 
   /** The living messages of each chunk by their offset; undefined for one with holders whom nobody knows of. */
