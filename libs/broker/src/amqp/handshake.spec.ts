@@ -32,6 +32,12 @@ const refusedLogin = (mechanism: string): string[] =>
 const fromTheStart: readonly Conversation[] = [
   ['PLAIN', [handshake], [...greeted, 'connection.open-ok 0 {}']],
   ['AMQPLAIN', login('AMQPLAIN', amqplain('guest', 'guest')), [...greeted, 'connection.open-ok 0 {}']],
+  ['ANONYMOUS, which is guest with the password of old', login('ANONYMOUS', Buffer.alloc(0)), [...greeted, 'connection.open-ok 0 {}']],
+  [
+    'a start-ok that is longer than a frame may be so early',
+    [ourProtocolHeader, startOk({ clientProperties: { long: 'x'.repeat(8192) } })],
+    ['connection.start', ...closed(501, 'FRAME_ERROR - type 1, all octets = <<>>: {frame_too_large,8238,8184}')],
+  ],
   ['a wrong password', login('PLAIN', Buffer.from('\0guest\0wrong')), ['connection.start', ...refusedLogin('PLAIN')]],
   ['a wrong password, AMQPLAIN', login('AMQPLAIN', amqplain('guest', 'wrong')), ['connection.start', ...refusedLogin('AMQPLAIN')]],
   [
@@ -47,7 +53,7 @@ const fromTheStart: readonly Conversation[] = [
   [
     'an unknown mechanism (ours)',
     login('EXTRA', Buffer.alloc(0)),
-    ['connection.start', ...closed(503, "COMMAND_INVALID - unknown SASL mechanism 'EXTRA': use one of PLAIN, AMQPLAIN", 10, 11)],
+    ['connection.start', ...closed(503, "COMMAND_INVALID - unknown SASL mechanism 'EXTRA': use one of ANONYMOUS, AMQPLAIN, PLAIN", 10, 11)],
   ],
   [
     'a virtual host that is not there',
@@ -113,7 +119,7 @@ const fromTheStart: readonly Conversation[] = [
   [
     'a huge frame before the login',
     [ourProtocolHeader, bytes(1, 0, 0, 0, 1, 0, 1)],
-    ['connection.start', ...closed(501, 'FRAME_ERROR - type 1, all octets = <<>>: {frame_too_large,65537,65528}')],
+    ['connection.start', ...closed(501, 'FRAME_ERROR - type 1, all octets = <<>>: {frame_too_large,65537,8184}')],
   ],
   ['AMQP 0-9', [Buffer.from('AMQP\x01\x01\0\x09', 'latin1')], ['connection.start']],
   ['AMQP 1.0', [Buffer.from('AMQP\0\x01\0\0', 'latin1')], ['protocol 00000901', 'closed']],

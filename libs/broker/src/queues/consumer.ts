@@ -28,8 +28,8 @@ export class Consumer {
   get isReady(): boolean {
     const { session } = this;
     if (!session.isWritable) return false;
-    if (this.noAck) return true;
-    if (this.prefetch !== 0 && this.unacknowledgedCount >= this.prefetch) return false;
-    return session.sharedPrefetch === 0 || session.unacknowledged.count < session.sharedPrefetch;
+    // Where the channel has taken all that it may, also those wait that acknowledge nothing, as in RabbitMQ.
+    if (session.sharedPrefetch !== 0 && session.unacknowledged.count >= session.sharedPrefetch) return false;
+    return this.noAck || this.prefetch === 0 || this.unacknowledgedCount < this.prefetch;
   }
 }

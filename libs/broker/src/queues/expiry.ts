@@ -45,6 +45,11 @@ export class Expiry implements Due {
     this.wake();
   }
 
+  /** The message was out with a consumer and comes back: one that lives for no time at all is over. */
+  hadItsChance(sequence: number): void {
+    if (sequence >= this.offeredBelow) this.offeredBelow = sequence + 1;
+  }
+
   /** Whether the message must not be delivered any more. */
   isOver(bytes: Buffer, offset: number, sequence: number): boolean {
     const lifeMs = this.lifeMs(bytes, offset);

@@ -202,6 +202,11 @@ export class Queue {
     this.turn.queueIsDirty(this);
   }
 
+  /** Whether messages wait for the commit that makes them visible. */
+  get hasInvisible(): boolean {
+    return this.visible !== this.ready.tail;
+  }
+
   /** Gives messages to consumers that can take them. True when it stopped although both are left. */
   dispatch(): boolean {
     if (this.expiry !== undefined) {
@@ -231,6 +236,7 @@ export class Queue {
   /** Does at once what is due anyway, so that what is counted or fetched next is what should be there. */
   tidy(): void {
     if (this.hasChores) while (this.dispatch());
+    else if (this.isDirty) this.dispatch();
   }
 
   /** Takes the first visible message out, into the `taken` fields; there must be one. The caller holds its chunk from now on. */
@@ -282,6 +288,7 @@ export class Queue {
   /** A message that was taken comes back to its place. */
   putBack(sequence: number, chunk: number, offset: number, length: number): void {
     if (this.isDeleted) return this.arena.drop(this.arena.chunks[chunk]!);
+    this.expiry?.hadItsChance(sequence);
     this.returned.push({ sequence, chunk, offset, length });
     if (this.bounds !== undefined) this.bounds.bytes += this.bodyBytes(chunk, offset);
     this.wake();

@@ -64,6 +64,7 @@ export class Session {
   sharedPrefetch = 0;
   readonly consumers = new Map<string, Consumer>();
   readonly unacknowledged = new Unacknowledged();
+  private firstWoken = 0;
   private deliveryTag = 0;
   private isClosed = false;
   /** The last publish that went to the journal, and the last one before the commit under way. */
@@ -175,8 +176,11 @@ export class Session {
     if (isWritable) this.wakeQueues();
   }
 
+  /** Each time another one is woken first: where one limit is for all, the first takes what there is. */
   wakeQueues(): void {
-    for (const consumer of this.consumers.values()) consumer.queue.wake();
+    const consumers = [...this.consumers.values()];
+    for (let i = 0; i < consumers.length; i++) consumers[(this.firstWoken + i) % consumers.length]!.queue.wake();
+    this.firstWoken++;
   }
 
   /** The queue is deleted: its consumers here are told. */
@@ -271,11 +275,9 @@ export class Session {
     if (outcome === 'done') queue.settle(sequence, chunk);
     else if (outcome === 'put-back') queue.putBack(sequence, chunk, offset, length);
     else queue.bury('rejected', sequence, chunk, offset);
-    if (consumer !== undefined) {
-      consumer.unacknowledgedCount--;
-      queue.wake();
-    }
+    if (consumer !== undefined) consumer.unacknowledgedCount--;
     if (this.sharedPrefetch !== 0) this.wakeQueues();
+    else if (consumer !== undefined) queue.wake();
   }
 
   private forget(consumer: Consumer): void {

@@ -119,6 +119,20 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     this.turn.afterCommit(run);
   }
 
+  /**
+   * Calls `run` when the messages that were published before now can be seen in the queue, and whoever consumes it had the first
+   * choice. False, and nothing is called, where there is nothing to wait for.
+   */
+  afterMessagesOf(queueName: string, run: () => void): boolean {
+    const queue = this.queuesByName.get(queueName);
+    if (queue?.hasInvisible !== true) return false;
+    this.turn.afterMessages(() => {
+      queue.tidy();
+      run();
+    });
+    return true;
+  }
+
   /** Whether publishers may publish now, and if not, why. */
   get gate(): GateState {
     return this.parts.gate.state;
