@@ -74,7 +74,12 @@ describe('a look into a queue', () => {
     client.send(persistent('first'), persistent('second'), method('basic.get', { queue: 'd' }));
     await world.clock.advance(10_000);
     const lines = client.take().filter((line) => /^(basic\.(deliver|get)|body)/.test(line));
-    expect(lines.map((line) => line.replace(/ \{.*/, ''))).toEqual(['basic.deliver 1', 'body 1 5 first', 'basic.get-ok 1', 'body 1 6 second']);
+    expect(lines.map((line) => line.replace(/ \{.*/, ''))).toEqual([
+      'basic.deliver 1',
+      'body 1 5 first',
+      'basic.get-ok 1',
+      'body 1 6 second',
+    ]);
   });
 });
 
