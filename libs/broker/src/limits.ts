@@ -17,6 +17,8 @@ export interface Limits {
   /** The largest AMQP frame, head and end octet included. */
   readonly frameBytesMax: number;
   readonly queuesMax: number;
+  /** Published in transactions of one connection, or one session in the process, and not committed; more ends the channel. */
+  readonly transactionBytesMax: number;
 }
 
 export const defaultLimits: Limits = {
@@ -28,4 +30,5 @@ export const defaultLimits: Limits = {
   channelsMax: 2047,
   frameBytesMax: 131_072,
   queuesMax: 100_000,
+  transactionBytesMax: 64 * 1024 * 1024,
 };

@@ -4,6 +4,7 @@ import type { Limits } from '../limits.js';
 import type { ExchangeType } from '../queues/exchange-type.js';
 import { Gate } from '../queues/gate.js';
 import { MessageLog, readRecord } from '../queues/message-log.js';
+import { RecordReplay } from '../queues/record-replay.js';
 import { Turn } from '../queues/turn.js';
 import { VirtualHost } from '../queues/virtual-host.js';
 import { Arena } from '../storage/arena.js';
@@ -80,6 +81,7 @@ async function openJournaled(
   const host = new VirtualHost('/', { arena, turn, gate, random, clock, limits, log, exchangeTypes });
   const directory = `${data}/journal`;
   const progress = reportProgress(ground, report);
+  const replay = new RecordReplay(arena, (chunk, offset, length) => readRecord(chunk, offset, length, host));
   const start = await recover({
     disk,
     random,
@@ -87,8 +89,9 @@ async function openJournaled(
     directory,
     durability,
     progress,
-    replay: (chunk, offset, length) => readRecord(chunk, offset, length, host),
+    replay: (chunk, offset, length) => replay.take(chunk, offset, length),
   });
+  replay.forget();
   host.finishRecovery();
   const journal = new Journal({ disk, clock, random, arena, directory, durability, fileBytesMax: limits.journalFileBytesMax }, start);
   log.useJournal(journal);

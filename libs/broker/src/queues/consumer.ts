@@ -29,7 +29,7 @@ export class Consumer {
     const { session } = this;
     if (!session.isWritable) return false;
     // Where the channel has taken all that it may, also those wait that acknowledge nothing, as in RabbitMQ.
-    if (session.sharedPrefetch !== 0 && session.unacknowledged.count >= session.sharedPrefetch) return false;
+    if (session.sharedPrefetch !== 0 && session.outstandingCount >= session.sharedPrefetch) return false;
     return this.noAck || this.prefetch === 0 || this.unacknowledgedCount < this.prefetch;
   }
 }
