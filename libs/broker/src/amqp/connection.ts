@@ -74,6 +74,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   private waitingReplies = 0;
   /** The method at hand has waited for the messages that were published before it. */
   private hasWaited = false;
+  private lookCount = 0;
   private unfinishedBytes = 0;
   private isSlow = false;
   private isBlockedTold = false;
@@ -153,6 +154,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
 
   /** Publishers may publish again, or may not any longer. */
   gateChanged(): void {
+    if (this.host.isDiskFull) this.look();
     if ((this.held & heldFor.gate) === 0) return;
     if (this.host.gate === 'open') {
       if (this.isBlockedTold) this.send('connection.unblocked', {}, 0);
@@ -407,12 +409,21 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
       return false;
     }
     const given = bytes.toString('utf8', start + 7, start + 7 + bytes[start + 6]!);
+    // On a full disk nothing is committed, and who consumes must not wait for that.
+    if (this.host.isDiskFull) return false;
+    const look = ++this.lookCount;
     const isWaiting = this.host.afterMessagesOf(given === '' ? (channel.lastQueue ?? '') : given, () => {
-      this.hasWaited = true;
-      this.release(heldFor.messages);
+      if (look === this.lookCount) this.look();
     });
     if (isWaiting) this.hold(heldFor.messages);
     return isWaiting;
+  }
+
+  /** Goes on with the method that waits for messages, if one does. */
+  private look(): void {
+    if ((this.held & heldFor.messages) === 0) return;
+    this.hasWaited = true;
+    this.release(heldFor.messages);
   }
 
   private takeChannelMethod(channel: Channel, method: Method, values: object): void {

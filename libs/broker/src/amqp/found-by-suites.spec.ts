@@ -154,3 +154,16 @@ describe('one limit for all consumers of a channel', () => {
     for (const queue of ['a', 'b', 'c']) expect(got.filter((body) => body === queue).length).toBeGreaterThanOrEqual(3);
   });
 });
+
+describe('an exclusive queue', () => {
+  it('is the same whether it was declared as durable or not', async () => {
+    const world = await openWorld();
+    const client = await world.connected(onChannel);
+    client.send(
+      method('queue.declare', { queue: 'e', exclusive: true, durable: true }),
+      method('queue.declare', { queue: 'e', exclusive: true }),
+    );
+    await world.settle();
+    expect(names(client.take())).toEqual(['queue.declare-ok', 'queue.declare-ok']);
+  });
+});

@@ -67,6 +67,9 @@ const checks: Readonly<Record<string, Check>> = {
   'x-queue-version': (value, given) =>
     wholeNumber(value, given) ?? (value === 1 || value === 2 ? undefined : `"unsupported queue version '${valueText(value)}'"`),
   'x-single-active-consumer': (value) => (typeof value === 'boolean' ? undefined : `{unacceptable_type,${typeName(value)}}`),
+  'x-queue-leader-locator': (value, given) =>
+    text(value, given) ??
+    (['client-local', 'balanced', 'random', 'least-leaders'].includes(value as string) ? undefined : 'invalid_queue_locator_arg'),
   'x-queue-type': unsupported('queue type', ['classic', 'quorum', 'stream']),
 };
 
@@ -75,6 +78,8 @@ const foreign = new Set([
   'x-dead-letter-strategy',
   'x-delivery-limit',
   'x-max-age',
+  'x-max-in-memory-length',
+  'x-max-in-memory-bytes',
   'x-stream-max-segment-size-bytes',
   'x-stream-filter-size-bytes',
   'x-initial-cluster-size',

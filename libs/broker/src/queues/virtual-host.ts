@@ -248,8 +248,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     if (declaration.passive) return existing!;
     if (existing !== undefined) {
       if (existing.settings.exclusive !== declaration.exclusive) throw this.locked(name);
+      // Exclusive queues are never kept: RabbitMQ forgets that one was to be durable.
       this.checkSame('queue', name, existing.settings, {
-        durable: declaration.durable,
+        durable: declaration.exclusive ? existing.settings.durable : declaration.durable,
         auto_delete: declaration.autoDelete,
       });
       checkSameQueueArguments(name, this.name, argumentsFrom(existing.settings.arguments), declaration.arguments);
