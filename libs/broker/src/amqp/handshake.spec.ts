@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { converse } from './amqp-world.js';
+import { AmqpWorld, converse } from './amqp-world.js';
+import { decodeArguments, methodById } from './method-codec.js';
 import { ourProtocolHeader } from './protocol-header.js';
 import { handshake, method, open, openChannel, startOk, tuneOk } from './scripted-client.js';
 
@@ -131,5 +132,23 @@ const fromTheStart: readonly Conversation[] = [
 describe('the handshake', () => {
   it.each(fromTheStart)('with %s', async (_name, said, answered) => {
     expect(await converse(said)).toEqual(answered);
+  });
+
+  it('says which RabbitMQ the broker behaves like, and who it is', async () => {
+    const world = await AmqpWorld.open();
+    const client = world.client().send(ourProtocolHeader);
+    await world.settle();
+    const payload = client.takeBytes().subarray(7, -1);
+    const said = decodeArguments(methodById(payload.readUInt32BE(0))!, payload, 4, payload.length);
+    await world.close();
+    expect(said).toMatchObject({
+      mechanisms: Buffer.from('ANONYMOUS AMQPLAIN PLAIN'),
+      serverProperties: {
+        product: 'RabbitMQ',
+        version: '4.0.5',
+        platform: expect.stringContaining('Dovecote') as unknown,
+        capabilities: { consumer_priorities: true, direct_reply_to: true, publisher_confirms: true },
+      },
+    });
   });
 });
