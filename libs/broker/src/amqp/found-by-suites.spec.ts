@@ -135,6 +135,22 @@ describe('one limit for all consumers of a channel', () => {
     expect(bodies(client)).toEqual(['b1']);
   });
 
+  it('does not count what was fetched', async () => {
+    const world = await openWorld();
+    const client = await world.connected(onChannel);
+    client.send(method('queue.declare', { queue: 'a' }), publish({ routingKey: 'a' }, 'fetched'), method('basic.get', { queue: 'a' }));
+    client.send(method('basic.qos', { prefetchCount: 1, isGlobal: true }), method('basic.consume', { queue: 'a', consumerTag: 'a' }));
+    client.send(publish({ routingKey: 'a' }, 'first'), publish({ routingKey: 'a' }, 'second'));
+    await world.settle();
+    expect(bodies(client)).toEqual(['fetched', 'first']);
+    client.send(method('basic.ack', { deliveryTag: 1 }));
+    await world.settle();
+    expect(bodies(client)).toEqual([]);
+    client.send(method('basic.ack', { deliveryTag: 2 }));
+    await world.settle();
+    expect(bodies(client)).toEqual(['second']);
+  });
+
   it('goes round the queues', async () => {
     const world = await openWorld();
     const client = await world.connected(onChannel);

@@ -69,6 +69,8 @@ export class Session {
   readonly consumers = new Map<string, Consumer>();
   readonly unacknowledged = new Unacknowledged();
   private firstWoken = 0;
+  /** Unacknowledged messages that no consumer got. */
+  private fetchedCount = 0;
   private transaction: Transaction | undefined;
   private deliveryTag = 0;
   private isClosed = false;
@@ -117,9 +119,9 @@ export class Session {
     return this.transaction !== undefined;
   }
 
-  /** Deliveries that take room in the prefetch: what a transaction settles does so until the commit. */
+  /** Deliveries that take room in the prefetch: what a transaction settles does so until the commit, and what was fetched never does. */
   get outstandingCount(): number {
-    return this.unacknowledged.count + (this.transaction?.settlements.length ?? 0);
+    return this.unacknowledged.count + (this.transaction?.settlements.length ?? 0) - this.fetchedCount;
   }
 
   /**
@@ -190,6 +192,7 @@ export class Session {
     const { bytes } = this.host.arena.chunks[takenChunk]!;
     const tag = ++this.deliveryTag;
     if (!noAck) {
+      this.fetchedCount++;
       this.unacknowledged.push(tag, queue, undefined, takenSequence, takenChunk, takenOffset, takenLength);
       queue.noteOutstanding();
     }
@@ -357,7 +360,8 @@ export class Session {
     if (outcome === 'done') queue.settle(sequence, chunk);
     else if (outcome === 'put-back') queue.putBack(sequence, chunk, offset, length);
     else queue.bury('rejected', sequence, chunk, offset);
-    if (consumer !== undefined) consumer.unacknowledgedCount--;
+    if (consumer === undefined) this.fetchedCount--;
+    else consumer.unacknowledgedCount--;
     if (this.sharedPrefetch !== 0) this.wakeQueues();
     else if (consumer !== undefined) queue.wake();
   }
