@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { AmqpWorld } from './amqp-world.js';
-import { handshake, method, openChannel, publish, type ScriptedClient } from './scripted-client.js';
+import { frame, handshake, header, method, open, openChannel, publish, type ScriptedClient, startOk, tuneOk } from './scripted-client.js';
+import { ourProtocolHeader } from './protocol-header.js';
 
 /**
  * What the test suites of other clients found, each said to a RabbitMQ 4.0.5 as well: there an answer is what a client's own tests
@@ -181,5 +182,71 @@ describe('an exclusive queue', () => {
     );
     await world.settle();
     expect(names(client.take())).toEqual(['queue.declare-ok', 'queue.declare-ok']);
+  });
+});
+
+describe('unusual clients', () => {
+  const declare = method('queue.declare', { queue: 'u' });
+  const get = method('basic.get', { queue: 'u', noAck: true });
+  const ofContent = (lines: readonly string[]): string[] => lines.filter((line) => /^(header|body|connection)/.test(line));
+
+  it('get messages in frames as small as they asked for, and may miscount by the eight bytes of a frame', async () => {
+    const world = await openWorld();
+    const client = await world.connected(
+      Buffer.concat([ourProtocolHeader, startOk(), tuneOk({ frameMax: 4096 }), open, openChannel, declare]),
+    );
+    client.send(publish({ routingKey: 'u' }, 'x'.repeat(4089), {}, { bodyFrameBytes: 4089 }), get);
+    await world.settle();
+    expect(ofContent(client.take())).toEqual(['header 1 003c00000000000000000ff90000', 'body 1 4088 xxxxxxxxxxxx', 'body 1 1 x']);
+  });
+
+  it('may send empty frames within a body, but none behind it', async () => {
+    const world = await openWorld();
+    const client = await world.connected(Buffer.concat([onChannel, declare]));
+    const piece = (text: string): Buffer => frame(3, 1, Buffer.from(text));
+    client.send(method('basic.publish', { routingKey: 'u' }), header(2), piece(''), piece('a'), piece(''), piece('b'), get);
+    await world.settle();
+    expect(ofContent(client.take())).toEqual(['header 1 003c000000000000000000020000', 'body 1 2 ab']);
+    client.send(publish({ routingKey: 'u' }, ''), piece(''));
+    await world.settle();
+    expect(client.take().join()).toContain('UNEXPECTED_FRAME - expected method frame, got non method frame instead');
+  });
+
+  it('get back what they put into a message, whatever it is', async () => {
+    const world = await openWorld();
+    const client = await world.connected(Buffer.concat([onChannel, declare]));
+    client.send(
+      publish({ routingKey: 'u' }, 'a', { deliveryMode: 0 }),
+      get,
+      publish({ routingKey: 'u' }, 'b', { headers: { long: 'y'.repeat(60_000) } }),
+      get,
+    );
+    await world.settle();
+    const [plain, , large] = ofContent(client.take());
+    expect(plain).toBe('header 1 003c00000000000000000001100000');
+    expect(large).toHaveLength('header 1 '.length + 2 * (14 + 4 + 5 + 1 + 4 + 60_000));
+  });
+
+  it('may ask for what is done already, or for nothing', async () => {
+    const world = await openWorld();
+    const client = await world.connected(onChannel);
+    client.send(
+      method('basic.ack', { deliveryTag: 0, multiple: true }),
+      method('basic.nack', { deliveryTag: 0, multiple: true }),
+      method('basic.cancel', { consumerTag: 'none', noWait: true }),
+      method('basic.cancel', { consumerTag: 'none' }),
+      method('queue.delete', { queue: 'none' }),
+      method('exchange.delete', { exchange: 'none' }),
+      method('confirm.select'),
+      method('confirm.select'),
+    );
+    await world.settle();
+    expect(names(client.take())).toEqual([
+      'basic.cancel-ok',
+      'queue.delete-ok',
+      'exchange.delete-ok',
+      'confirm.select-ok',
+      'confirm.select-ok',
+    ]);
   });
 });

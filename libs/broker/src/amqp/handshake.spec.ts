@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { AmqpWorld, converse } from './amqp-world.js';
 import { decodeArguments, methodById } from './method-codec.js';
 import { ourProtocolHeader } from './protocol-header.js';
-import { handshake, method, open, openChannel, startOk, tuneOk } from './scripted-client.js';
+import { frame, handshake, method, open, openChannel, startOk, tuneOk } from './scripted-client.js';
 
 /** The first words of a connection; those marked `ours` are answered otherwise by RabbitMQ 4.0.5, which drops the connection without a word. */
 type Conversation = readonly [name: string, said: readonly Buffer[], answered: readonly string[]];
@@ -27,6 +27,7 @@ const amqplain = (user: string, password: string): Buffer =>
     bytes(0, 0, 0, password.length),
     Buffer.from(password),
   ]);
+const heartbeat = frame(8, 0, Buffer.alloc(0));
 const refusedLogin = (mechanism: string): string[] =>
   closed(403, `ACCESS_REFUSED - Login was refused using authentication mechanism ${mechanism}. For details see the broker logfile.`);
 
@@ -38,6 +39,40 @@ const fromTheStart: readonly Conversation[] = [
     'a start-ok that is longer than a frame may be so early',
     [ourProtocolHeader, startOk({ clientProperties: { long: 'x'.repeat(8192) } })],
     ['connection.start', ...closed(501, 'FRAME_ERROR - type 1, all octets = <<>>: {frame_too_large,8238,8184}')],
+  ],
+  [
+    'AMQPLAIN in any order, with more than is asked for',
+    login(
+      'AMQPLAIN',
+      Buffer.concat([
+        amqplain('guest', 'guest').subarray(11),
+        short('X'),
+        Buffer.from('t\x01'),
+        amqplain('guest', 'guest').subarray(0, 11),
+      ]),
+    ),
+    [...greeted, 'connection.open-ok 0 {}'],
+  ],
+  [
+    'another locale, and no client properties',
+    [ourProtocolHeader, startOk({ locale: 'de_DE', clientProperties: {} }), tuneOk(), open],
+    [...greeted, 'connection.open-ok 0 {}'],
+  ],
+  [
+    'heartbeats between the steps',
+    [ourProtocolHeader, startOk(), heartbeat, tuneOk({ heartbeat: 65_535 }), heartbeat, open],
+    [...greeted, 'connection.open-ok 0 {}'],
+  ],
+  [
+    'the highest channel number',
+    [handshake, method('channel.open', {}, 65_535), method('channel.close', {}, 65_535)],
+    [...greeted, 'connection.open-ok 0 {}', 'channel.open-ok 65535 {}', 'channel.close-ok 65535 {}'],
+  ],
+  ['an empty password', login('PLAIN', Buffer.from('\0guest\0')), ['connection.start', ...refusedLogin('PLAIN')]],
+  [
+    'no virtual host',
+    [ourProtocolHeader, startOk(), tuneOk(), method('connection.open', {}, 0)],
+    [...greeted, ...closed(530, 'NOT_ALLOWED - vhost  not found', 10, 40)],
   ],
   ['a wrong password', login('PLAIN', Buffer.from('\0guest\0wrong')), ['connection.start', ...refusedLogin('PLAIN')]],
   ['a wrong password, AMQPLAIN', login('AMQPLAIN', amqplain('guest', 'wrong')), ['connection.start', ...refusedLogin('AMQPLAIN')]],
