@@ -216,7 +216,9 @@ describe('unusual clients', () => {
     const world = await openWorld();
     const client = await world.connected(Buffer.concat([onChannel, declare]));
     client.send(
-      publish({ routingKey: 'u' }, 'a', { deliveryMode: 0 }),
+      method('basic.publish', { routingKey: 'u' }),
+      header(1, {}, { rest: Buffer.from([0x10, 0, 0]) }), // delivery-mode 0
+      frame(3, 1, Buffer.from('a')),
       get,
       publish({ routingKey: 'u' }, 'b', { headers: { long: 'y'.repeat(60_000) } }),
       get,

@@ -45,10 +45,10 @@ const fromTheStart: readonly Conversation[] = [
     login(
       'AMQPLAIN',
       Buffer.concat([
-        amqplain('guest', 'guest').subarray(11),
+        amqplain('guest', 'guest').subarray(16),
         short('X'),
         Buffer.from('t\x01'),
-        amqplain('guest', 'guest').subarray(0, 11),
+        amqplain('guest', 'guest').subarray(0, 16),
       ]),
     ),
     [...greeted, 'connection.open-ok 0 {}'],
