@@ -19,6 +19,8 @@ export class Consumer {
     readonly prefetch: number,
     /** Consumers of a higher one are given everything they can take before those of a lower one get anything. */
     readonly priority: number = 0,
+    /** How long a delivery may be unacknowledged, if the consumer says so. */
+    readonly timeoutMs?: number,
   ) {
     const text = Buffer.from(tag);
     this.tagBytes = Buffer.concat([Buffer.from([text.length]), text]);
@@ -28,8 +30,9 @@ export class Consumer {
   get isReady(): boolean {
     const { session } = this;
     if (!session.isWritable) return false;
-    // Where the channel has taken all that it may, also those wait that acknowledge nothing, as in RabbitMQ.
-    if (session.sharedPrefetch !== 0 && session.outstandingCount >= session.sharedPrefetch) return false;
+    // Where the channel has taken all that it may, also those wait that acknowledge nothing, as in RabbitMQ. Quorum queues know no such limit.
+    const { sharedPrefetch } = session;
+    if (sharedPrefetch !== 0 && session.outstandingCount >= sharedPrefetch && this.queue.quorum === undefined) return false;
     return this.noAck || this.prefetch === 0 || this.unacknowledgedCount < this.prefetch;
   }
 }
