@@ -1,6 +1,6 @@
 import type { Clock } from '@dovecote/ground';
 import type { Arena } from '../storage/arena.js';
-import { admit } from './bounds.js';
+import { admit, buryRefused } from './bounds.js';
 import { type DeadLetter, type DeathReason, isCycle, writeDeadLetter } from './dead-letter.js';
 import type { Intake } from './intake.js';
 import type { Queue } from './queue.js';
@@ -75,8 +75,9 @@ export class Graveyard {
       route = routeTo(route.queues.filter(({ name }) => !isCycle(letter.deaths, name, reason)));
     }
     const { image } = letter;
-    if (route.hasBounds) route = admit(route, this, image, 0);
-    host.intake.put(route, letter.isPersistent, false, image, 0, image.length);
+    const open = route.hasBounds ? admit(route, image, 0) : route;
+    host.intake.put(open, letter.isPersistent, false, image, 0, image.length);
+    if (open !== route) buryRefused(route, open, this, image, 0);
     if (original !== undefined) queue.settle(original.sequence, original.chunk);
   }
 }

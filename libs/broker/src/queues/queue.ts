@@ -13,7 +13,7 @@ import type { Owner } from './owner.js';
 import type { QueuePolicy } from './queue-policy.js';
 import { PriorityLanes } from './priority-lanes.js';
 import { ReadyRing } from './ready-ring.js';
-import { Returned } from './returned.js';
+import { Returned, type ReturnedMessage } from './returned.js';
 import type { Turn } from './turn.js';
 
 export interface QueueSettings {
@@ -223,11 +223,6 @@ export class Queue {
     return true;
   }
 
-  /** The first message was fetched: another is first. */
-  firstIsGone(): void {
-    if (this.hasChores) this.wake();
-  }
-
   /** Does at once what is due anyway, so that what is counted or fetched next is what should be there. */
   tidy(): void {
     if (this.hasChores) while (this.dispatch());
@@ -283,7 +278,10 @@ export class Queue {
   putBack(sequence: number, chunk: number, offset: number, length: number): void {
     if (this.isDeleted) return this.arena.drop(this.arena.chunks[chunk]!);
     this.returned.push({ sequence, chunk, offset, length });
-    if (this.bounds !== undefined) this.bounds.bytes += this.bodyBytes(chunk, offset);
+    if (this.bounds !== undefined) {
+      this.bounds.bytes += this.bodyBytes(chunk, offset);
+      this.dropExcess(this.bounds); // before a consumer has its chance, as RabbitMQ does with what comes back
+    }
     this.wake();
   }
 
@@ -379,7 +377,8 @@ export class Queue {
     const { ready, bounds } = this;
     ready.compact();
     if (!wasClosed) this.deliveredBelow = this.nextSequence;
-    this.redeliveredBelow = this.deliveredBelow;
+    // Transient messages had sequences too, which are given again.
+    this.redeliveredBelow = this.deliveredBelow = Math.min(this.deliveredBelow, this.nextSequence);
     this.visible = this.sealed = this.journaledEnd = ready.tail;
     for (let position = ready.head; position < ready.tail; position++) {
       const slot = ready.slotAt(position);
@@ -417,7 +416,7 @@ export class Queue {
   private dropOverInLanes(expiry: Expiry, lanes: PriorityLanes): void {
     for (const head of lanes.heads()) {
       const { sequence, chunk, offset } = head;
-      if (!expiry.isOver(this.arena.chunks[chunk]!.bytes, offset, sequence)) continue;
+      if (!this.isReturnedOver(expiry, head)) continue;
       lanes.remove(head);
       if (this.bounds !== undefined) this.bounds.bytes -= this.bodyBytes(chunk, offset);
       this.bury('expired', sequence, chunk, offset);
@@ -426,10 +425,15 @@ export class Queue {
 
   private isFirstOver(expiry: Expiry): boolean {
     const first = this.returned.first;
-    if (first !== undefined) return expiry.isOver(this.arena.chunks[first.chunk]!.bytes, first.offset, first.sequence);
+    if (first !== undefined) return this.isReturnedOver(expiry, first);
     const { ready } = this;
     const slot = ready.slotAt(ready.head);
     return expiry.isOver(this.arena.chunks[ready.chunks[slot]!]!.bytes, ready.offsets[slot]!, ready.sequences[slot]!);
+  }
+
+  /** What was out with a consumer had its chance. */
+  private isReturnedOver(expiry: Expiry, { sequence, chunk, offset, isFresh }: ReturnedMessage): boolean {
+    return expiry.isOver(this.arena.chunks[chunk]!.bytes, offset, isFresh === true ? sequence : -1);
   }
 
   private watchFirst(expiry: Expiry): void {
@@ -513,5 +517,6 @@ export class Queue {
   private markUnrecorded(log: MessageLog): void {
     this.isUnrecorded = true;
     log.queueHasUnrecorded(this);
+    this.turn.schedule(); // where nothing else goes on, nobody else would see to it
   }
 }

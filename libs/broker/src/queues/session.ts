@@ -1,6 +1,6 @@
 import { CodedError } from '../errors.js';
 import type { Arena } from '../storage/arena.js';
-import { admit } from './bounds.js';
+import { admit, buryRefused } from './bounds.js';
 import { Consumer } from './consumer.js';
 import { isMandatory } from './content.js';
 import type { FieldTable } from './field-table.js';
@@ -98,9 +98,10 @@ export class Session {
   /** False when a queue was full and refused it. */
   private publishNow(route: Route, isPersistent: boolean, bytes: Buffer, start: number, length: number, isExpiring: boolean): boolean {
     const { host } = this;
-    const open = route.hasBounds ? admit(route, host.graveyard, bytes, start) : route;
+    const open = route.hasBounds ? admit(route, bytes, start) : route;
     const isJournaled = host.intake.put(open, isPersistent, isExpiring, bytes, start, length);
     const isWhole = open === route;
+    if (!isWhole) buryRefused(route, open, host.graveyard, bytes, start);
     if (!this.isConfirming) return isWhole;
     this.countPublish(isJournaled);
     if (!isWhole) this.rejections.push(this.publishedCount);
@@ -160,7 +161,7 @@ export class Session {
   consume(queue: Queue, settings: ConsumeSettings): Consumer {
     const { tag, noAck, exclusive, prefetch } = settings;
     const priority = checkConsumerArguments(queue.name, this.host.name, settings.arguments);
-    if (this.consumers.has(tag)) throw new CodedError('consumer-tag-taken', `attempt to reuse consumer tag '${tag}'`);
+    this.checkNewTag(tag);
     if (queue.consumers.some((other) => other.isExclusive) || (exclusive && (queue.consumers.length > 0 || queue.isSingleActive))) {
       throw new CodedError('exclusive-consumer', `queue '${queue.name}' in vhost '${this.host.name}' in exclusive use`);
     }
@@ -168,6 +169,11 @@ export class Session {
     this.consumers.set(tag, consumer);
     queue.addConsumer(consumer);
     return consumer;
+  }
+
+  /** Throws when a consumer of this tag is there. */
+  checkNewTag(tag: string): void {
+    if (this.consumers.has(tag)) throw new CodedError('consumer-tag-taken', `attempt to reuse consumer tag '${tag}'`);
   }
 
   /** Nothing is delivered to the consumer after this. False when there is none of that tag. */
@@ -192,7 +198,7 @@ export class Session {
       this.unacknowledged.push(tag, queue, undefined, takenSequence, takenChunk, takenOffset, takenLength);
       queue.noteOutstanding();
     }
-    queue.firstIsGone();
+    queue.tidy(); // what is over behind it is not counted any more
     this.sink.got(tag, takenWasDelivered, queue.messageCount, bytes, takenOffset, takenLength);
     if (noAck) queue.settle(takenSequence, takenChunk);
     return true;
