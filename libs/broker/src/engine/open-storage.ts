@@ -3,7 +3,7 @@ import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
 import type { ExchangeType } from '../queues/exchange-type.js';
 import { Gate } from '../queues/gate.js';
-import { MessageLog } from '../queues/message-log.js';
+import { MessageLog, readRecord } from '../queues/message-log.js';
 import { RecordReplay } from '../queues/record-replay.js';
 import { Turn } from '../queues/turn.js';
 import { VirtualHost } from '../queues/virtual-host.js';
@@ -81,7 +81,7 @@ async function openJournaled(
   const host = new VirtualHost('/', { arena, turn, gate, random, clock, limits, log, exchangeTypes });
   const directory = `${data}/journal`;
   const progress = reportProgress(ground, report);
-  const replay = new RecordReplay(arena, host);
+  const replay = new RecordReplay(arena, (chunk, offset, length) => readRecord(chunk, offset, length, host));
   const start = await recover({
     disk,
     random,

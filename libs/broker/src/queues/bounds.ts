@@ -2,13 +2,14 @@ import { bodyLength } from './content.js';
 import type { Graveyard } from './graveyard.js';
 import type { Queue } from './queue.js';
 import type { QueuePolicy } from './queue-policy.js';
-import { type Route, routeTo } from './route.js';
+import { type Route, routeWithout } from './route.js';
 
 /**
  * How much may wait in a queue: messages, and bytes of their bodies. What is out with a consumer does not count.
  *
  * A queue that drops does so from its head, and only after its consumers had their chance: a message that comes and can be delivered is
- * never dropped for want of room. Where one comes back, there is no such chance, as in RabbitMQ. One that rejects is asked before a message enters it (`admit`). Kept nowhere: recovery counts anew.
+ * never dropped for want of room. Where one comes back, there is no such chance, as in RabbitMQ. One that rejects is asked before a
+ * message enters it (`admit`). Kept nowhere: recovery counts anew.
  */
 export class Bounds {
   /** Bytes of bodies that wait, committed or not. */
@@ -41,8 +42,8 @@ export class Bounds {
 /** The part of the route that has room for the message; the route itself when all of it has. */
 export function admit(route: Route, bytes: Buffer, start: number): Route {
   const bodyBytes = bodyLength(bytes, start);
-  const open = route.queues.filter((queue) => queue.bounds?.refuses(queue, bodyBytes) !== true);
-  return open.length === route.queues.length ? route : routeTo(open);
+  if (!route.queues.some((queue) => queue.bounds?.refuses(queue, bodyBytes))) return route;
+  return routeWithout(route, (queue) => queue.bounds?.refuses(queue, bodyBytes) === true);
 }
 
 /** Where the message had no room, to the dead letters of that queue; once the others have it, so that it does not come behind them. */

@@ -517,6 +517,6 @@ export class Queue {
   private markUnrecorded(log: MessageLog): void {
     this.isUnrecorded = true;
     log.queueHasUnrecorded(this);
-    this.turn.schedule(); // where nothing else goes on, nobody else would see to it
+    this.turn.schedule(); // it may be the last thing that happens for long
   }
 }

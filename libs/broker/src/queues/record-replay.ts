@@ -1,5 +1,5 @@
 import type { Arena, Chunk } from '../storage/arena.js';
-import { readRecord, recordKind, type RecordVisitor } from './message-log.js';
+import { recordKind } from './message-log.js';
 
 interface Place {
   readonly chunk: Chunk;
@@ -22,7 +22,8 @@ export class RecordReplay {
 
   constructor(
     private readonly arena: Arena,
-    private readonly visitor: RecordVisitor,
+    /** Takes a record that counts. */
+    private readonly read: (chunk: Chunk, offset: number, length: number) => void,
   ) {}
 
   take(chunk: Chunk, offset: number, length: number): void {
@@ -31,10 +32,10 @@ export class RecordReplay {
       this.forget();
       this.pending = [];
     } else if (kind === recordKind.end) this.finish();
-    else if (this.pending === undefined) readRecord(chunk, offset, length, this.visitor);
+    else if (this.pending === undefined) this.read(chunk, offset, length);
     else if (kind === recordKind.definition) {
       this.forget();
-      readRecord(chunk, offset, length, this.visitor);
+      this.read(chunk, offset, length);
     } else {
       chunk.pins++; // nobody else holds it until the end has come
       this.pending.push({ chunk, offset, length });
@@ -48,7 +49,7 @@ export class RecordReplay {
   }
 
   private finish(): void {
-    for (const { chunk, offset, length } of this.pending ?? []) readRecord(chunk, offset, length, this.visitor);
+    for (const { chunk, offset, length } of this.pending ?? []) this.read(chunk, offset, length);
     this.forget();
   }
 }

@@ -8,7 +8,7 @@ import type { Checkpoint, Definition } from './definitions.js';
 import type { Exchange, ExchangeSettings } from './exchange.js';
 import { defaultExchangeError, type ExchangeDeclaration, Exchanges } from './exchanges.js';
 import { exchangeTypesWith } from './exchange-types/built-in.js';
-import type { ExchangeType, RoutedMessage } from './exchange-type.js';
+import type { ExchangeType } from './exchange-type.js';
 import type { FieldTable } from './field-table.js';
 import type { Gate, GateState } from './gate.js';
 import { Graveyard } from './graveyard.js';
@@ -18,6 +18,7 @@ import type { MessageLog, RecordVisitor } from './message-log.js';
 import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
 import { argumentsFrom, argumentsText, checkQueueArguments, checkSameQueueArguments, parseQueuePolicy } from './queue-policy.js';
+import { Release } from './release.js';
 import { ReplyQueues } from './reply-queues.js';
 import { nowhere, perMessage, type Route, routeTo } from './route.js';
 import { ContentMessage, KeyedMessage } from './routed-message.js';
@@ -92,6 +93,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       random: parts.random,
       append: (definition) => this.append(definition),
       changed: () => void this.epoch++,
+      nextId: () => this.nextQueueId++,
+      log: parts.log,
+      delays: new Release(this, parts.gate, parts.log),
     });
   }
 
@@ -165,8 +169,21 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return this.queuesByName.values();
   }
 
+  /** What has this number in the journal, in words. */
+  whatHas(id: number): string | undefined {
+    const queue = this.queuesById.get(id);
+    if (queue !== undefined) return `queue '${queue.name}'`;
+    const held = this.exchanges.held(id);
+    return held === undefined ? undefined : `what exchange '${held.name}' holds`;
+  }
+
   get exchangeSettings(): readonly ExchangeSettings[] {
     return this.exchanges.settings;
+  }
+
+  /** How many messages an exchange holds until they are due. */
+  heldCount(exchange: string): number {
+    return this.exchanges.find(exchange).held?.count ?? 0;
   }
 
   /** Finds a queue that `session` may use. */
@@ -193,9 +210,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   /** Where this very message goes, by all of its keys and by whatever else exchanges look at. */
-  routeMessage(exchangeName: string, message: RoutedMessage): Route {
+  routeMessage(exchangeName: string, message: ContentMessage): Route {
     if (exchangeName === '') return routeTo(message.routingKeys.flatMap((key) => this.findByKey(key) ?? []));
-    return routeTo(this.exchanges.walk(this.findOpenExchange(exchangeName), message, false)!);
+    return this.exchanges.walk(this.findOpenExchange(exchangeName), message, false)!;
   }
 
   /** Where a dead letter goes: internal exchanges take it too, and one that is not there leads nowhere. */
@@ -203,7 +220,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     if (exchangeName === '') return routeTo(routingKeys.flatMap((key) => this.findByKey(key) ?? []));
     if (!this.exchanges.has(exchangeName)) return nowhere;
     const message = new ContentMessage(image, 0, routingKeys.slice(1));
-    return routeTo(this.exchanges.walk(this.exchanges.find(exchangeName), message, false)!);
+    return this.exchanges.walk(this.exchanges.find(exchangeName), message, false)!;
   }
 
   declareQueue(session: Session, givenName: string, declaration: QueueDeclaration): Queue {
@@ -315,13 +332,14 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number, isTimed: boolean): void {
     this.wasClosed = false;
     const queue = this.queuesById.get(queueId);
-    if (isTimed) queue?.beginToExpire();
-    queue?.recoverMessage(sequence, chunk.id, offset, length);
+    if (queue === undefined) return this.exchanges.held(queueId)?.recoverMessage(sequence, chunk.id, offset, length);
+    if (isTimed) queue.beginToExpire();
+    queue.recoverMessage(sequence, chunk.id, offset, length);
   }
 
   settled(queueId: number, first: number, count: number): void {
     this.wasClosed = false;
-    this.queuesById.get(queueId)?.recoverSettled(first, count);
+    (this.queuesById.get(queueId) ?? this.exchanges.held(queueId))?.recoverSettled(first, count);
   }
 
   delivered(queueId: number, below: number): void {
@@ -339,16 +357,17 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       queue.finishRecovery(this.wasClosed);
       this.startLease(queue);
     }
+    this.exchanges.finishRecovery();
   }
 
   /** Everything that is kept, as it is defined now. */
   checkpoint(): Checkpoint {
     const queues = [...this.queuesByName.values()].filter((queue) => queue.log !== undefined);
-    const { exchanges, bindings } = this.exchanges.checkpoint();
+    const { bindings, ...exchanges } = this.exchanges.checkpoint();
     return {
       do: 'checkpoint',
       nextQueueId: this.nextQueueId,
-      exchanges,
+      ...exchanges,
       queues: queues.map((queue) => ({ queue: queue.settings, nextSequence: queue.upcomingSequence })),
       bindings,
     };
@@ -376,7 +395,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   private evolve(definition: Exclude<Definition, { readonly do: 'close' }>): void {
     switch (definition.do) {
       case 'declare-exchange':
-        return this.exchanges.recoverDeclared(definition.exchange);
+        return this.recoverExchange(definition.exchange);
       case 'delete-exchange':
         return this.exchanges.recoverDeleted(definition.name);
       case 'declare-queue':
@@ -396,12 +415,18 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     if (this.isReplayed) return;
     this.isReplayed = true;
     this.nextQueueId = checkpoint.nextQueueId;
-    for (const settings of checkpoint.exchanges) this.exchanges.recoverDeclared(settings);
+    for (const settings of checkpoint.exchanges) this.recoverExchange(settings);
+    for (const { id, nextSequence } of checkpoint.held ?? []) this.exchanges.held(id)?.recoverSequence(nextSequence);
     for (const { queue: settings, nextSequence } of checkpoint.queues) {
       const queue = this.addQueue(settings, undefined);
       queue.recoverSequence(nextSequence);
     }
     for (const binding of checkpoint.bindings) this.exchanges.recoverBinding('bind', binding, (id) => this.queuesById.get(id));
+  }
+
+  private recoverExchange(settings: ExchangeSettings): void {
+    if (settings.heldId !== undefined && settings.heldId >= this.nextQueueId) this.nextQueueId = settings.heldId + 1;
+    this.exchanges.recoverDeclared(settings);
   }
 
   private addQueue(settings: QueueSettings, owner: Owner | undefined): Queue {
@@ -446,8 +471,12 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       const queue = this.findByKey(key);
       return queue === undefined ? nowhere : routeTo([queue]);
     }
-    const queues = this.exchanges.walk(this.findOpenExchange(exchangeName), new KeyedMessage(key), true);
-    return queues === undefined ? perMessage : routeTo(queues);
+    return this.exchanges.walk(this.findOpenExchange(exchangeName), new KeyedMessage(key), true) ?? perMessage;
+  }
+
+  /** Where a message that was held goes now, from the exchange that held it on. */
+  routeReleased(exchangeName: string, message: ContentMessage): Route {
+    return this.exchanges.walk(this.exchanges.find(exchangeName), message, false)!;
   }
 
   /** What the default exchange leads to. */
