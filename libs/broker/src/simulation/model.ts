@@ -69,7 +69,12 @@ export class Model {
 
   /** The first moment behind `fromMs` at which something happens by itself, as far as can be told. */
   dueBehind(fromMs: number): number {
-    const moments = [...this.queues.values()].flatMap((queue) => [leaseEnd(queue), ...queue.ready.map(({ expiresAt }) => expiresAt)]);
+    const waiting = [...this.queues.values()].flatMap(({ ready }) => ready);
+    const taken = this.channels.flatMap(({ outstanding, transaction }) => [
+      ...outstanding.map(({ entry }) => entry),
+      ...(transaction?.settlements ?? []).map(({ outstanding: { entry } }) => entry),
+    ]);
+    const moments = [...[...this.queues.values()].map(leaseEnd), ...[...waiting, ...taken].map(({ expiresAt }) => expiresAt)];
     return Math.min(...moments.filter((moment) => moment > fromMs), Infinity);
   }
 
