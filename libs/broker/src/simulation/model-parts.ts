@@ -216,7 +216,7 @@ export function isSame(one: Binding, other: Binding): boolean {
 }
 
 export function sorted({ source, to, destination, key, match }: Binding): unknown[] {
-  return [source, to, destination, key, Object.entries(match).sort()];
+  return [source, to, destination, key, Object.entries(match).sort(([one], [other]) => one.localeCompare(other))];
 }
 
 export function unique<Item>(items: readonly Item[]): Item[] {
