@@ -199,7 +199,7 @@ export class Model {
     switch (command.do) {
       case 'declare-queue': {
         const queue = this.declareQueue(channel, command.queue, command.shape, command.passive === true);
-        this.refresh(queue);
+        queue.usedAt = this.now;
         return answer(`declared ${queue.name} ${queue.ready.length} ${queue.consumers.length}`);
       }
       case 'delete-queue':
@@ -433,7 +433,7 @@ export class Model {
 
   private get(channel: Channel, name: string, noAck: boolean): string {
     const queue = this.find(channel, name);
-    this.refresh(queue);
+    queue.usedAt = this.now;
     const entry = queue.ready.shift();
     if (entry === undefined) return 'empty';
     const tag = channel.nextTag++;
@@ -593,9 +593,5 @@ export class Model {
     if (leaseEnd(queue) > this.now) return false;
     this.removeQueue(queue);
     return true;
-  }
-
-  private refresh(queue: Queue): void {
-    queue.usedAt = this.now;
   }
 }
