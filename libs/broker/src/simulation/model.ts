@@ -397,20 +397,20 @@ export class Model {
 
   /** False when one of the queues is full and refuses. */
   private enter(message: Message, queues: readonly Queue[]): boolean {
-    let isTaken = true;
+    const refusing: Queue[] = [];
     for (const queue of queues) {
       const { overflow = 'drop-head' } = queue.shape;
       while (this.dropOver(queue));
       if (overflow !== 'drop-head' && (readyConsumers(queue).length > 0 ? 0 : queue.ready.length) >= capacity(queue.shape)) {
-        isTaken = false;
-        if (overflow === 'reject-publish-dlx') this.bury(queue, message, 'maxlen');
+        refusing.push(queue);
         continue;
       }
       const lifeMs = Math.min(queue.shape.ttlMs ?? Infinity, message.expirationMs ?? Infinity);
       const times = { order: ++this.order, expiresAt: this.now + lifeMs, isForNow: lifeMs === 0 };
       insert(queue, { message, ...times, hadChance: false, redelivered: false });
     }
-    return isTaken;
+    for (const queue of refusing) if (queue.shape.overflow === 'reject-publish-dlx') this.bury(queue, message, 'maxlen');
+    return refusing.length === 0;
   }
 
   private bury(queue: Queue, message: Message, reason: Reason): void {
