@@ -246,7 +246,7 @@ async function cutAtEveryStep(prepare: () => Promise<Prepared>, check: (step: nu
     let done = 0;
     while (done < step && (clock.nextDueMs ?? Infinity) <= end) {
       clock.step();
-      await new Promise(setImmediate); // promises have their turn
+      for (let turn = 0; turn < 50; turn++) await Promise.resolve(); // promises have their turn
       done++;
     }
     if (done < step) return step;
