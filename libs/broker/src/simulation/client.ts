@@ -1,5 +1,6 @@
 import type { Broker } from '../broker.js';
 import type { BrokerConsumer, Delivery, OutgoingMessage } from '../engine/in-process.js';
+import type { MessageProperties } from '../queues/properties.js';
 
 /**
  * Somebody who publishes and consumes in a simulated world: from within the broker's process, or over a socket (amqp-client.ts).
@@ -29,6 +30,13 @@ export interface Publication {
   readonly routingKey: string;
   readonly body: Buffer;
   readonly isPersistent: boolean;
+  /** 0 for none. */
+  readonly delayMs: number;
+}
+
+/** The properties of a publication. */
+export function propertiesOf({ isPersistent, delayMs }: Publication): MessageProperties {
+  return { deliveryMode: isPersistent ? 2 : 1, ...(delayMs === 0 ? {} : { headers: { 'x-delay': delayMs } }) };
 }
 
 export interface Received {
@@ -51,12 +59,14 @@ export function inProcessClient(broker: Broker): Client {
     },
     deleteQueue: async (queue) => void (await session.deleteQueue(queue)),
     purgeQueue: async (queue) => void (await session.purgeQueue(queue)),
-    publish: async ({ exchange, routingKey, body, isPersistent }) => {
-      await session.publish({ exchange, routingKey, body, properties: { deliveryMode: isPersistent ? 2 : 1 } });
+    publish: async (publication) => {
+      const { exchange, routingKey, body } = publication;
+      await session.publish({ exchange, routingKey, body, properties: propertiesOf(publication) });
     },
     transact: async (messages, acknowledge) => {
-      const publish = messages.map(({ exchange, routingKey, body, isPersistent }): OutgoingMessage => {
-        return { exchange, routingKey, body, properties: { deliveryMode: isPersistent ? 2 : 1 } };
+      const publish = messages.map((publication): OutgoingMessage => {
+        const { exchange, routingKey, body } = publication;
+        return { exchange, routingKey, body, properties: propertiesOf(publication) };
       });
       await session.transact({ publish, acknowledge: acknowledge.map(({ delivery }) => delivery!) });
     },
