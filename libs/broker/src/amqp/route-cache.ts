@@ -9,17 +9,22 @@ import { copyBytes, sameBytes, viewOf } from '../small-copy.js';
  *   slot = hash of the bytes:   | the bytes (96 at most) | their number | route |          two neighbouring slots for each hash
  *
  * Everything in it is forgotten when the virtual host's `epoch` moves. Longer names are not kept: they are looked up each time.
+ * It grows while keys that come push others out: 10,000 queues in turn need more of it than ten.
  */
-const slotsCount = 2048;
+const slotsAtFirst = 2048;
+const slotsMax = 32_768;
 const slotBytes = 96;
 
 export class RouteCache {
-  private readonly bytes = Buffer.allocUnsafeSlow(slotsCount * slotBytes);
-  private readonly view = viewOf(this.bytes);
+  private slots = slotsAtFirst;
+  private bytes = Buffer.allocUnsafeSlow(slotsAtFirst * slotBytes);
+  private view = viewOf(this.bytes);
   /** 0 marks a slot without a route. */
-  private readonly lengths = new Uint8Array(slotsCount);
-  private readonly routes = new Array<Route | undefined>(slotsCount).fill(undefined);
+  private lengths = new Uint8Array(slotsAtFirst);
+  private routes = new Array<Route | undefined>(slotsAtFirst).fill(undefined);
   private epoch = 0;
+  /** Routes that were pushed out by others since it grew or was emptied. */
+  private pushedOut = 0;
   /** The slot that the last `find` looked for in vain. */
   private missed = 0;
 
@@ -28,7 +33,7 @@ export class RouteCache {
   /** The route that was kept for these bytes. */
   find(bytes: Buffer, view: DataView, start: number, length: number): Route | undefined {
     if (this.host.epoch !== this.epoch) this.forget();
-    const slot = slotOf(bytes, view, start, length);
+    const slot = hashOf(bytes, view, start, length) & (this.slots - 1);
     if (this.holds(slot, bytes, view, start, length)) return this.routes[slot];
     this.missed = slot;
     return this.holds(slot ^ 1, bytes, view, start, length) ? this.routes[slot ^ 1] : undefined;
@@ -38,6 +43,7 @@ export class RouteCache {
   keep(bytes: Buffer, view: DataView, start: number, length: number, route: Route): void {
     if (length > slotBytes) return;
     const slot = this.lengths[this.missed] === 0 ? this.missed : this.missed ^ 1;
+    if (this.lengths[slot] !== 0 && ++this.pushedOut > this.slots && this.slots < slotsMax) return this.grow();
     copyBytes(this.bytes, this.view, slot * slotBytes, bytes, view, start, length);
     this.lengths[slot] = length;
     this.routes[slot] = route;
@@ -50,12 +56,23 @@ export class RouteCache {
   private forget(): void {
     this.lengths.fill(0);
     this.routes.fill(undefined);
+    this.pushedOut = 0;
     this.epoch = this.host.epoch;
+  }
+
+  /** What was in it comes in again with the next messages. */
+  private grow(): void {
+    this.slots *= 4;
+    this.bytes = Buffer.allocUnsafeSlow(this.slots * slotBytes);
+    this.view = viewOf(this.bytes);
+    this.lengths = new Uint8Array(this.slots);
+    this.routes = new Array<Route | undefined>(this.slots).fill(undefined);
+    this.pushedOut = 0;
   }
 }
 
 /** Multiplies the words together and mixes the outcome as MurmurHash3 does: keys that differ in one digit must not be neighbours. */
-function slotOf(bytes: Buffer, view: DataView, start: number, length: number): number {
+function hashOf(bytes: Buffer, view: DataView, start: number, length: number): number {
   const end = start + length;
   let hash = length;
   let at = start;
@@ -67,5 +84,5 @@ function slotOf(bytes: Buffer, view: DataView, start: number, length: number): n
   while (at < end) hash = Math.imul(hash ^ bytes[at++]!, 0x9e3779b1);
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) & (slotsCount - 1);
+  return hash ^ (hash >>> 16);
 }

@@ -18,6 +18,7 @@ import type { MessageLog, RecordVisitor } from './message-log.js';
 import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
 import { argumentsFrom, argumentsText, checkQueueArguments, checkSameQueueArguments, parseQueuePolicy } from './queue-policy.js';
+import { RecentRoutes } from './recent-routes.js';
 import { Release } from './release.js';
 import { ReplyQueues } from './reply-queues.js';
 import { nowhere, perMessage, type Route, routeTo } from './route.js';
@@ -46,8 +47,6 @@ export interface QueueDeclaration {
   readonly arguments: FieldTable;
 }
 
-const cachedRoutesMax = 10_000;
-
 /**
  * Exchanges, queues and the bindings between them, and every change to them.
  *
@@ -69,8 +68,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   private readonly replyQueues: ReplyQueues;
   private readonly queuesByName = new Map<string, Queue>();
   private readonly queuesById = new Map<number, Queue>();
-  private readonly routes = new Map<string, Route>();
-  private routesEpoch = 0;
+  private readonly routes = new RecentRoutes();
   private nextQueueId = 1;
   private isReplayed = false;
   private wasClosed = false;
@@ -199,13 +197,10 @@ export class VirtualHost implements SessionHost, RecordVisitor {
    * look at the message: then `routeMessage` knows.
    */
   route(exchangeName: string, key: string): Route {
-    if (this.routesEpoch !== this.epoch || this.routes.size > cachedRoutesMax) {
-      this.routes.clear();
-      this.routesEpoch = this.epoch;
-    }
-    const cacheKey = `${exchangeName}\0${key}`;
-    let route = this.routes.get(cacheKey);
-    if (route === undefined) this.routes.set(cacheKey, (route = this.findRoute(exchangeName, key)));
+    const known = this.routes.find(this.epoch, exchangeName, key);
+    if (known !== undefined) return known;
+    const route = this.findRoute(exchangeName, key);
+    this.routes.keep(exchangeName, key, route);
     return route;
   }
 
