@@ -3,7 +3,7 @@ import { codecNames, codecOf, compress, decompress, UnreadablePayload } from './
 import type { AppendOptions, AppendRefusal } from './log.js';
 import { refusal } from './producer-state.js';
 import { type BatchHead, batchHeadBytes, codecMask, logAppendTimeBit, writeInt64 } from './record-batch.js';
-import { BrokenRecord, RecordCursor, sealRecords } from './records.js';
+import { BrokenRecord, headFields, RecordCursor, sealRecords } from './records.js';
 import type { TopicConfig } from './topic-config.js';
 
 /**
@@ -101,7 +101,7 @@ function lookInto(batch: Buffer, head: BatchHead, config: TopicConfig, nowMs: nu
   if (compressionType === 'producer' || compressionType === codecNames[head.codec]) return stamp(batch, head, config, nowMs);
   const codec = codecOf[compressionType];
   const level = compressionType === 'gzip' ? config.gzipLevel : compressionType === 'zstd' ? config.zstdLevel : config.lz4Level;
-  const again = sealRecords(compress(codec, payload, level), { ...fieldsOf(head), attributes: (head.attributes & ~codecMask) | codec });
+  const again = sealRecords(compress(codec, payload, level), { ...headFields(head), attributes: (head.attributes & ~codecMask) | codec });
   head.read(again, 0);
   return stamp(again, head, config, nowMs);
 }
@@ -136,9 +136,4 @@ function stamp(batch: Buffer, head: BatchHead, config: TopicConfig, nowMs: numbe
   head.sum = crc32c(batch, 0, 21);
   batch.writeUInt32BE(head.sum, 17);
   return batch;
-}
-
-function fieldsOf(head: BatchHead) {
-  const { baseOffset, lastOffsetDelta, count, leaderEpoch, baseTimestamp, maxTimestamp, producerId, producerEpoch, baseSequence } = head;
-  return { baseOffset, lastOffsetDelta, count, leaderEpoch, baseTimestamp, maxTimestamp, producerId, producerEpoch, baseSequence };
 }

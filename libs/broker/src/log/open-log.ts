@@ -43,9 +43,10 @@ const openedAtOnce = 8;
 export async function openLog(options: LogOptions): Promise<OpenLog> {
   const { ground, durability, configs = {}, log = () => undefined, failed = () => undefined } = options;
   for (const [name, value] of Object.entries(configs)) checkValue(name, value);
-  const isKept = options.directory !== undefined && durability !== 'memory';
+  const kept = durability === 'memory' ? undefined : options.directory;
+  const isKept = kept !== undefined;
   const disk = isKept ? ground.disk : new MemoryDisk(ground.clock);
-  const directory = isKept ? options.directory! : '/memory';
+  const directory = kept ?? '/memory';
   const isSynced = durability === 'fsync' && isKept;
   try {
     await disk.makeDirectory(`${directory}/topics`);
@@ -158,7 +159,12 @@ class LogOpening {
 
   private async mustHaveFolder(topic: TopicState, number: number, recoveryPoint: number): Promise<void> {
     const folder = this.log.partitionFolder(topic.name, number);
-    if (await this.disk.exists(folder)) return;
+    const metadata = Buffer.from(`version: 0\ntopic_id: ${topic.id}`);
+    if (await this.disk.exists(folder)) {
+      if (!(await this.disk.exists(`${folder}/partition.metadata`)))
+        await replaceFile(this.disk, folder, 'partition.metadata', metadata, false);
+      return;
+    }
     if (recoveryPoint > 0) {
       throw new CodedError(
         'data-damaged',
@@ -166,7 +172,7 @@ class LogOpening {
       );
     }
     await this.disk.makeDirectory(folder);
-    await replaceFile(this.disk, folder, 'partition.metadata', Buffer.from(`version: 0\ntopic_id: ${topic.id}`), false);
+    await replaceFile(this.disk, folder, 'partition.metadata', metadata, false);
   }
 }
 

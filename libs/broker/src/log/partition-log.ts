@@ -89,6 +89,8 @@ export class PartitionLog implements Partition, CommitMember {
   committedBytes = 0;
   stableBytes = 0;
   recoveryPoint: number;
+  /** What the log start is going to be once that is written down: nobody sees it before. */
+  plannedStart: number;
   isRemoved = false;
   private readonly tail: Tail;
   private readonly watchers = new Set<PartitionWatcher>();
@@ -123,6 +125,7 @@ export class PartitionLog implements Partition, CommitMember {
     this.epochs = parts.epochs;
     this.snapshots = parts.snapshots;
     this.logStartOffset = parts.logStartOffset;
+    this.plannedStart = parts.logStartOffset;
     this.logEndOffset = this.active.nextOffset;
     this.highWatermark = this.logEndOffset;
     this.recoveryPoint = parts.recoveryPoint;
@@ -221,10 +224,10 @@ export class PartitionLog implements Partition, CommitMember {
   async deleteRecordsBefore(offset: number): Promise<number | 'offset-out-of-range'> {
     const wanted = offset === -1 ? this.highWatermark : offset;
     if (wanted < 0 || wanted > this.highWatermark) return 'offset-out-of-range';
-    if (wanted > this.logStartOffset) {
-      this.moveStart(wanted);
+    if (wanted > this.plannedStart) {
+      this.plannedStart = wanted;
       await this.world.saveLogStarts();
-      this.dropSegments('Removing records');
+      this.applyPlannedStart('Removing records');
     }
     return this.logStartOffset;
   }
@@ -300,7 +303,10 @@ export class PartitionLog implements Partition, CommitMember {
     if (this.isRemoved || (!this.hasNews && !this.isDirty)) return;
     const { disk, isSynced } = this.world;
     const offset = this.logEndOffset;
-    const [snapshot, window] = [encodeSnapshot(this.producerStates.entries.values()), encodeWindow(this.producerStates.entries.values())];
+    const [snapshot, window] = [
+      encodeSnapshot(this.producerStates.entries.values()),
+      encodeWindow(this.producerStates.entries.values(), this.segmentsWithAborted()),
+    ];
     await this.committed();
     const upTo = this.segments.filter(
       (segment) => segment.nextOffset > this.recoveryPoint || this.unsaved.includes(segment) || segment === this.active,
@@ -308,7 +314,7 @@ export class PartitionLog implements Partition, CommitMember {
     for (const segment of upTo) {
       if (!isSynced) await segment.sync();
       if (segment !== this.active) segment.sealTimes();
-      if (segment.indexes !== undefined) await segment.saveIndexes(isSynced && segment !== this.active);
+      await segment.saveIndexes();
       if (this.isRemoved) return;
     }
     this.unsaved = this.unsaved.filter((segment) => !upTo.includes(segment));
@@ -318,6 +324,7 @@ export class PartitionLog implements Partition, CommitMember {
       await writeNew(disk, `${stem}.snapshot`, snapshot, isSynced);
       this.snapshots.push(offset);
     }
+    if (isSynced) await disk.syncDirectory(this.folder);
     this.recoveryPoint = offset;
     this.bytesSinceCheckpoint = 0;
     while (this.snapshots.length > 2) {
@@ -331,7 +338,7 @@ export class PartitionLog implements Partition, CommitMember {
   async sealActive(): Promise<void> {
     if (this.active.isNew) return;
     this.active.sealTimes();
-    await this.active.saveIndexes(false);
+    await this.active.saveIndexes();
   }
 
   /** Begins a new segment, unless the active one is empty. */
@@ -345,16 +352,13 @@ export class PartitionLog implements Partition, CommitMember {
     this.rollAfterMs = this.drawRollTime();
   }
 
-  /** Nothing below `offset` is read any more. The caller makes it durable, then drops the segments. */
-  moveStart(offset: number): void {
-    this.logStartOffset = offset;
-    this.epochs.cutStart(offset);
-    // Whatever was read to the end is gone: an empty segment takes over.
-    if (offset >= this.logEndOffset && this.active.sizeBytes > 0) this.roll();
-  }
-
-  /** Takes away the segments that lie below the log start, in the background. */
-  dropSegments(what: string): void {
+  /** The planned start is written down: nothing below it is read any more, and the segments below it go, in the background. */
+  applyPlannedStart(what: string): void {
+    if (this.isRemoved) return;
+    this.logStartOffset = this.plannedStart;
+    this.epochs.cutStart(this.logStartOffset);
+    // Where nothing is left, an empty segment takes over.
+    if (this.logStartOffset >= this.logEndOffset && this.active.sizeBytes > 0) this.roll();
     const keep = this.segments.findIndex(
       (segment, index) => index === this.segments.length - 1 || segment.nextOffset > this.logStartOffset,
     );
@@ -461,10 +465,17 @@ export class PartitionLog implements Partition, CommitMember {
     const { segment } = write;
     const file = segment.pinNow();
     if (file !== undefined) return this.put(write, file, done);
-    segment.pin().then(
-      (opened) => this.put(write, opened, done),
-      (error: DiskError) => done(error),
-    );
+    void this.openAndPut(write, done);
+  }
+
+  private async openAndPut(write: PendingWrite, done: (error: DiskError | undefined) => void): Promise<void> {
+    let file: OpenFile;
+    try {
+      file = await write.segment.pin();
+    } catch (error) {
+      return done(error as DiskError);
+    }
+    this.put(write, file, done);
   }
 
   private put(write: PendingWrite, file: OpenFile, done: (error: DiskError | undefined) => void): void {
@@ -518,6 +529,10 @@ export class PartitionLog implements Partition, CommitMember {
       if (!segment.aborted.collect(from, to, found)) break;
     }
     return found ?? noTransactions;
+  }
+
+  private segmentsWithAborted(): number[] {
+    return this.segments.filter(({ aborted }) => aborted.entries.length > 0).map(({ baseOffset }) => baseOffset);
   }
 
   private endOf(isolation: Isolation): number {

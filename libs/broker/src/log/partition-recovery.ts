@@ -7,8 +7,8 @@ import type { Topic } from './log.js';
 import { readWhole, removeIfThere, sync, write } from './open-files.js';
 import { PartitionLog, type PartitionWorld } from './partition-log.js';
 import { ProducerStates } from './producer-state.js';
-import { decodeSnapshot, restoreWindow } from './producer-snapshot.js';
-import { BatchHead, batchHeadBytes } from './record-batch.js';
+import { decodeSnapshot, decodeWindow, restoreWindow } from './producer-snapshot.js';
+import { batchHeadBytes } from './record-batch.js';
 import { RecordCursor } from './records.js';
 import { offsetInName, Segment, segmentStem, segmentSuffixes } from './segment.js';
 import { OffsetIndex, TimeIndex } from './sparse-index.js';
@@ -53,6 +53,7 @@ class PartitionOpening {
   /** Producers are known up to here. */
   private producersUpTo = 0;
   private wasCut = false;
+  private abortedAreLost = false;
 
   constructor(
     private readonly topic: Topic,
@@ -123,7 +124,7 @@ class PartitionOpening {
       if (aborted !== undefined) {
         const decoded = AbortedTransactions.decode(aborted);
         if (decoded !== undefined) segment.aborted = decoded;
-        else this.hintsAreLost();
+        else this.abortedAreLost = true;
         segment.abortedAreSaved();
       }
       this.segments.push(segment);
@@ -132,10 +133,14 @@ class PartitionOpening {
     for (const [index, segment] of this.segments.entries()) segment.nextOffset = this.segments[index + 1]?.baseOffset ?? segment.baseOffset;
   }
 
-  /** What was kept beside the batches does not fit: everything is read again. */
-  private hintsAreLost(): void {
+  /** What is known of the aborted transactions does not fit: the whole log is read again for it. */
+  private async forgetSnapshots(offsets: readonly number[]): Promise<void> {
+    for (const offset of offsets) {
+      await removeIfThere(this.world.disk, `${this.folder}/${segmentStem(offset)}.snapshot`);
+      await removeIfThere(this.world.disk, `${this.folder}/${segmentStem(offset)}.window`);
+    }
     this.snapshots = [];
-    this.producersUpTo = 0;
+    for (const segment of this.segments) segment.aborted = new AbortedTransactions();
   }
 
   private async readEpochs(): Promise<LeaderEpochs> {
@@ -156,7 +161,12 @@ class PartitionOpening {
         this.producersUpTo === logStartOffset && offset <= this.hints.recoveryPoint ? await readWhole(disk, `${stem}.snapshot`) : undefined;
       const entries = bytes === undefined ? undefined : decodeSnapshot(bytes);
       if (entries !== undefined && offset > logStartOffset) {
-        restoreWindow(entries, (await readWhole(disk, `${stem}.window`)) ?? Buffer.alloc(0));
+        const window = decodeWindow((await readWhole(disk, `${stem}.window`)) ?? Buffer.alloc(0));
+        if (window !== undefined) restoreWindow(entries, window);
+        const isMissing = window?.segmentsWithAborted.some((base) =>
+          this.segments.some((segment) => segment.baseOffset === base && segment.aborted.entries.length === 0),
+        );
+        if (isMissing === true || this.abortedAreLost) return this.forgetSnapshots(offsets);
         this.producers.restore(entries);
         this.producersUpTo = offset;
         this.snapshots.push(offset);
@@ -239,7 +249,7 @@ class PartitionOpening {
     }
     if (!isLast && isWhole) {
       segment.sealTimes();
-      await segment.saveIndexes(this.world.isSynced);
+      await segment.saveIndexes();
       segment.indexes = undefined;
     }
     return isWhole;
@@ -255,15 +265,12 @@ class PartitionOpening {
     offsets.keepSane(segment.sizeBytes);
     times.keepSane(Infinity);
     // An entry of a batch that ends before `from`: everything up to its end is counted in already.
-    const position = offsets.lookUp(from - 1 - segment.baseOffset);
-    const indexed = new BatchHead();
-    await segment.scan(position, ({ bytes, at }) => {
-      indexed.read(bytes, at);
-      return false;
-    });
-    const { baseOffset } = segment;
+    const entry = offsets.lookUp(from - 1 - segment.baseOffset);
+    const position = entry < 0 ? 0 : offsets.positionAt(entry);
+    const indexed = entry < 0 ? undefined : await segment.headAt(position);
+    const fits = indexed?.lastOffset === segment.baseOffset + (entry < 0 ? 0 : offsets.offsetAt(entry));
     segment.startAnew();
-    if (position === 0 || times.length === 0 || indexed.baseOffset < baseOffset || indexed.lastOffset >= from) return 0;
+    if (indexed === undefined || !fits || times.length === 0) return 0;
     await segment.readFirstTimestamp();
     segment.indexes = { offsets, times };
     segment.rewind(position, indexed);
@@ -272,7 +279,7 @@ class PartitionOpening {
 
   /** What a batch says about its producer. */
   private countIn(segment: Segment, { head, bytes, at }: ScannedBatch): void {
-    if (head.baseOffset < this.producersUpTo || head.producerId < 0) return;
+    if (head.nextOffset <= this.producersUpTo || head.producerId < 0) return;
     if (!head.isControl) return this.producers.appended(head);
     const cursor = new RecordCursor(bytes, at + batchHeadBytes, at + head.bytes);
     if (!cursor.next() || cursor.keyLength < 4 || cursor.valueLength < 6) return;
@@ -301,7 +308,8 @@ class PartitionOpening {
     for (const [index, segment] of this.segments.entries()) {
       if (segment.isNew || (segment.nextOffset <= recoveryPoint && !this.wasCut && index < this.segments.length - 1)) continue;
       const { indexes } = segment;
-      const from = indexes === undefined ? 0 : indexes.offsets.lookUp(recoveryPoint - segment.baseOffset);
+      const entry = indexes?.offsets.lookUp(recoveryPoint - segment.baseOffset) ?? -1;
+      const from = entry < 0 ? 0 : indexes!.offsets.positionAt(entry);
       const file = await segment.pin();
       try {
         for (let position = from; position < segment.sizeBytes;) {

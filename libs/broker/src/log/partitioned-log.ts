@@ -8,7 +8,7 @@ import { OpenFiles, removeIfThere, replaceFile } from './open-files.js';
 import type { PartitionLog, PartitionWorld } from './partition-log.js';
 import { openPartition, type RecoveryHints } from './partition-recovery.js';
 import { ProducerIds } from './producer-ids.js';
-import { dropOldSegments } from './retention.js';
+import { plannedStart } from './retention.js';
 import { TailBudget } from './tail.js';
 import { changeConfigs, type ConfigChange, type ConfigValues, parseTopicConfig } from './topic-config.js';
 import { checkTopicName, collidingName, encodeDefinition, partitionsMax, type TopicDefinition, TopicState } from './topics.js';
@@ -58,6 +58,7 @@ export class PartitionedLog implements Log {
   private defining: Promise<unknown> = Promise.resolve();
   private readonly timers = new Set<Timer>();
   private startsAreSaved: Promise<void> | undefined;
+  private savingStarts: Promise<void> = Promise.resolve();
   private isClosing = false;
 
   constructor(readonly parts: LogParts) {
@@ -223,10 +224,19 @@ export class PartitionedLog implements Log {
   /** Takes away what is too old or too much. */
   async dropOld(): Promise<void> {
     const now = this.parts.clock.now();
+    const shorter: PartitionLog[] = [];
     for (const partition of this.partitions()) {
-      dropOldSegments(partition, now);
       partition.producerStates.expire(now - producerExpiryMs);
+      const start = plannedStart(partition, now);
+      if (start === partition.plannedStart) continue;
+      partition.plannedStart = start;
+      shorter.push(partition);
     }
+    if (shorter.length === 0) return;
+    await this.housekeeping.run('Removing old segments', async () => {
+      await this.saveLogStarts();
+      for (const partition of shorter) partition.applyPlannedStart(`Removing old segments of ${partition.folder}`);
+    });
     await this.housekeeping.settled();
   }
 
@@ -323,11 +333,14 @@ export class PartitionedLog implements Log {
 
   /** One write for all who ask while one is under way. */
   private saveLogStarts(): Promise<void> {
-    this.startsAreSaved ??= Promise.resolve().then(async () => {
+    this.startsAreSaved ??= this.savingStarts.then(async () => {
       this.startsAreSaved = undefined;
-      await this.saveOffsets('log-start-offset-checkpoint', (partition) => partition.logStartOffset);
+      if (this.commits.failure !== undefined) throw this.commits.failure;
+      await this.saveOffsets('log-start-offset-checkpoint', (partition) => partition.plannedStart);
     });
-    return this.startsAreSaved;
+    const { startsAreSaved } = this;
+    this.savingStarts = startsAreSaved.catch(() => undefined);
+    return startsAreSaved;
   }
 
   private saveRecoveryPoints(): Promise<void> {

@@ -12,11 +12,16 @@ import { readInt64, sequenceAfter, writeInt64 } from './record-batch.js';
  * twice is known after a restart too; without that file the window is one batch:
  *
  *   | version i16 = 1 | CRC-32C u32 of the rest | count i32 | (producer id i64 | first sequence i32 | last sequence i32 | first offset i64 | last offset i64 | timestamp i64) … |
+ *   | base offset i64 … |
+ *
+ * Behind it stand the segments that have a `.txnindex`: a lost one would make aborted records count, so it must be missed.
  */
 const version = 1;
 const headBytes = 10;
 const entryBytes = 46;
 const windowEntryBytes = 40;
+/** Kafka does not look at the sequence where there is no last offset. */
+const unknownSequence = -2;
 
 export function encodeSnapshot(entries: Iterable<ProducerEntry>): Buffer {
   const all = [...entries];
@@ -26,7 +31,7 @@ export function encodeSnapshot(entries: Iterable<ProducerEntry>): Buffer {
     const last = entry.batches.at(-1);
     writeInt64(bytes, entry.producerId, at);
     bytes.writeInt16BE(entry.producerEpoch, at + 8);
-    bytes.writeInt32BE(last?.lastSequence ?? -1, at + 10);
+    bytes.writeInt32BE(last?.lastSequence ?? (entry.isSequenceKnown ? -1 : unknownSequence), at + 10);
     writeInt64(bytes, last?.lastOffset ?? -1, at + 14);
     bytes.writeInt32BE(last === undefined ? 0 : last.lastOffset - last.firstOffset, at + 22);
     writeInt64(bytes, entry.lastTimestamp, at + 26);
@@ -55,17 +60,24 @@ export function decodeSnapshot(bytes: Buffer): ProducerEntry[] | undefined {
       coordinatorEpoch: bytes.readInt32BE(at + 34),
       lastTimestamp: timestamp,
       openTransactionFirstOffset: readInt64(bytes, at + 38),
+      isSequenceKnown: lastSequence !== unknownSequence,
       batches: lastSequence >= 0 ? [batch] : [],
     });
   }
   return entries;
 }
 
-/** The batches before the last one of each producer. */
-export function encodeWindow(entries: Iterable<ProducerEntry>): Buffer {
+export interface Window {
+  readonly batches: ReadonlyMap<number, readonly ProducerBatch[]>;
+  /** Base offsets of the segments with aborted transactions. */
+  readonly segmentsWithAborted: readonly number[];
+}
+
+/** The batches before the last one of each producer, and which segments have aborted transactions. */
+export function encodeWindow(entries: Iterable<ProducerEntry>, segmentsWithAborted: readonly number[]): Buffer {
   const all: { readonly producerId: number; readonly batch: ProducerBatch }[] = [];
   for (const { producerId, batches } of entries) for (const batch of batches.slice(0, -1)) all.push({ producerId, batch });
-  const bytes = Buffer.alloc(headBytes + all.length * windowEntryBytes);
+  const bytes = Buffer.alloc(headBytes + all.length * windowEntryBytes + segmentsWithAborted.length * 8);
   let at = headBytes;
   for (const { producerId, batch } of all) {
     writeInt64(bytes, producerId, at);
@@ -76,14 +88,17 @@ export function encodeWindow(entries: Iterable<ProducerEntry>): Buffer {
     writeInt64(bytes, batch.timestamp, at + 32);
     at += windowEntryBytes;
   }
+  for (const [index, base] of segmentsWithAborted.entries()) writeInt64(bytes, base, at + index * 8);
   return seal(bytes, all.length);
 }
 
-/** Puts the earlier batches back, where they go on to the one that the snapshot had. A file that is not whole changes nothing. */
-export function restoreWindow(entries: readonly ProducerEntry[], bytes: Buffer): void {
-  if (countOf(bytes, windowEntryBytes) === undefined) return;
-  const earlier = new Map<number, ProducerBatch[]>();
-  for (let at = headBytes; at < bytes.length; at += windowEntryBytes) {
+/** undefined where the bytes are not a whole file. */
+export function decodeWindow(bytes: Buffer): Window | undefined {
+  const count = countOf(bytes, windowEntryBytes, 8);
+  if (count === undefined) return undefined;
+  const batches = new Map<number, ProducerBatch[]>();
+  let at = headBytes;
+  for (let index = 0; index < count; index++, at += windowEntryBytes) {
     const batch: ProducerBatch = {
       firstSequence: bytes.readInt32BE(at + 8),
       lastSequence: bytes.readInt32BE(at + 12),
@@ -92,12 +107,19 @@ export function restoreWindow(entries: readonly ProducerEntry[], bytes: Buffer):
       timestamp: readInt64(bytes, at + 32),
     };
     const producerId = readInt64(bytes, at);
-    const batches = earlier.get(producerId);
-    if (batches === undefined) earlier.set(producerId, [batch]);
-    else batches.push(batch);
+    const ofProducer = batches.get(producerId);
+    if (ofProducer === undefined) batches.set(producerId, [batch]);
+    else ofProducer.push(batch);
   }
+  const segmentsWithAborted: number[] = [];
+  for (; at < bytes.length; at += 8) segmentsWithAborted.push(readInt64(bytes, at));
+  return { batches, segmentsWithAborted };
+}
+
+/** Puts the earlier batches back, where they go on to the one that the snapshot had. */
+export function restoreWindow(entries: readonly ProducerEntry[], window: Window): void {
   for (const { producerId, batches } of entries) {
-    const before = earlier.get(producerId);
+    const before = window.batches.get(producerId);
     const last = batches[0];
     if (before === undefined || last === undefined || before.length >= windowBatches) continue;
     if (sequenceAfter(before.at(-1)!.lastSequence, 1) === last.firstSequence) batches.unshift(...before);
@@ -111,9 +133,10 @@ function seal(bytes: Buffer, count: number): Buffer {
   return bytes;
 }
 
-function countOf(bytes: Buffer, each: number): number | undefined {
+function countOf(bytes: Buffer, each: number, eachBehind = 0): number | undefined {
   if (bytes.length < headBytes || bytes.readInt16BE(0) !== version) return undefined;
   if (bytes.readUInt32BE(2) !== crc32c(bytes, 0, 6)) return undefined;
   const count = bytes.readInt32BE(6);
-  return bytes.length === headBytes + count * each ? count : undefined;
+  const rest = bytes.length - headBytes - count * each;
+  return rest === 0 || (eachBehind > 0 && rest > 0 && rest % eachBehind === 0) ? count : undefined;
 }

@@ -14,6 +14,8 @@ export interface ProducerEntry {
   lastTimestamp: number;
   /** -1: no transaction is open. */
   openTransactionFirstOffset: number;
+  /** False where only the end of a transaction was seen, because what came before it is deleted: the next sequence may be any. */
+  isSequenceKnown: boolean;
   /** Oldest first, at most `windowBatches`. */
   readonly batches: ProducerBatch[];
 }
@@ -78,7 +80,8 @@ export class ProducerStates {
       for (const batch of entry.batches) if (batch.firstSequence === baseSequence && batch.lastSequence === lastSequence) return batch;
     }
     const expected = head.producerEpoch > entry.producerEpoch || last === undefined ? 0 : sequenceAfter(last.lastSequence, 1);
-    if (head.baseSequence !== expected) {
+    const mayBeAny = !entry.isSequenceKnown && head.producerEpoch === entry.producerEpoch;
+    if (head.baseSequence !== expected && !mayBeAny) {
       return refusal(
         'out-of-order-sequence',
         `Producer ${head.producerId} sent sequence ${head.baseSequence}, ${expected} was to come: a batch before this one is missing`,
@@ -98,6 +101,7 @@ export class ProducerStates {
       entry.producerEpoch = head.producerEpoch;
       entry.batches.length = 0;
     }
+    entry.isSequenceKnown = true;
     if (entry.batches.length === windowBatches) entry.batches.shift();
     entry.batches.push({
       firstSequence: head.baseSequence,
@@ -135,10 +139,14 @@ export class ProducerStates {
   markerAppended(marker: TransactionMarker, offset: number, timestamp: number): CompletedTransaction | undefined {
     const { producerId, producerEpoch, coordinatorEpoch, isCommit } = marker;
     let entry = this.entries.get(producerId);
-    if (entry === undefined) this.entries.set(producerId, (entry = newEntry(producerId, producerEpoch)));
+    if (entry === undefined) {
+      this.entries.set(producerId, (entry = newEntry(producerId, producerEpoch)));
+      entry.isSequenceKnown = false;
+    }
     if (producerEpoch > entry.producerEpoch) {
       // The next transaction begins anew at sequence 0.
       entry.producerEpoch = producerEpoch;
+      entry.isSequenceKnown = true;
       entry.batches.length = 0;
     }
     entry.coordinatorEpoch = coordinatorEpoch;
@@ -189,7 +197,15 @@ export class ProducerStates {
 }
 
 function newEntry(producerId: number, producerEpoch: number): ProducerEntry {
-  return { producerId, producerEpoch, coordinatorEpoch: -1, lastTimestamp: -1, openTransactionFirstOffset: -1, batches: [] };
+  return {
+    producerId,
+    producerEpoch,
+    coordinatorEpoch: -1,
+    lastTimestamp: -1,
+    openTransactionFirstOffset: -1,
+    isSequenceKnown: true,
+    batches: [],
+  };
 }
 
 export function refusal(reason: RefusalReason, message: string): AppendRefusal {

@@ -72,6 +72,23 @@ export class RecordCursor {
     return this.valueLength < 0 ? null : this.bytes.subarray(this.valueStart, this.valueStart + this.valueLength);
   }
 
+  /** Of the present record, read on demand: most readers do not want them. */
+  headers(): { readonly key: string; readonly value: Buffer | null }[] {
+    const { at } = this;
+    this.at = this.headersStart;
+    const headers: { readonly key: string; readonly value: Buffer | null }[] = [];
+    for (let left = this.varint(); left > 0; left--) {
+      const keyLength = this.varint();
+      const key = this.bytes.toString('utf8', this.at, this.at + keyLength);
+      this.at += keyLength;
+      const valueLength = this.varint();
+      headers.push({ key, value: valueLength < 0 ? null : this.bytes.subarray(this.at, this.at + valueLength) });
+      this.at += Math.max(valueLength, 0);
+    }
+    this.at = at;
+    return headers;
+  }
+
   private skip(length: number): void {
     if (length < -1) throw new BrokenRecord(`a length of ${length}`);
     if (length > 0) this.at += length;
@@ -152,6 +169,34 @@ export interface HeadFields {
   readonly producerId: number;
   readonly producerEpoch: number;
   readonly baseSequence: number;
+}
+
+/** The fields of a head, for a batch that differs from it a little. */
+export function headFields(head: HeadFields): HeadFields {
+  const {
+    baseOffset,
+    lastOffsetDelta,
+    count,
+    leaderEpoch,
+    attributes,
+    baseTimestamp,
+    maxTimestamp,
+    producerId,
+    producerEpoch,
+    baseSequence,
+  } = head;
+  return {
+    baseOffset,
+    lastOffsetDelta,
+    count,
+    leaderEpoch,
+    attributes,
+    baseTimestamp,
+    maxTimestamp,
+    producerId,
+    producerEpoch,
+    baseSequence,
+  };
 }
 
 /** A batch of its own bytes: the head that is said, and the payload behind it. */

@@ -4,13 +4,9 @@ import type { PartitionLog } from './partition-log.js';
  * Which segments of a partition are old enough to go, by time, by size and because their records were deleted: whole ones from the oldest on, never what
  * is not visible yet. Where all of them go, an empty segment takes over.
  */
-export function dropOldSegments(partition: PartitionLog, nowMs: number): void {
-  const { config } = partition.topic;
-  if (config.isDeleted) {
-    const start = Math.max(startByTime(partition, nowMs), startBySize(partition));
-    if (start > partition.logStartOffset) partition.moveStart(start);
-  }
-  partition.dropSegments(`Removing old segments of ${partition.folder}`);
+export function plannedStart(partition: PartitionLog, nowMs: number): number {
+  if (!partition.topic.config.isDeleted) return partition.plannedStart;
+  return Math.max(partition.plannedStart, startByTime(partition, nowMs), startBySize(partition));
 }
 
 function startByTime(partition: PartitionLog, nowMs: number): number {

@@ -80,12 +80,17 @@ export function segmentOf(segments: readonly Segment[], offset: number): number 
 }
 
 /** 'behind': every batch of this segment ends before `offset`. */
-async function readSegment(segment: Segment, offset: number, range: ReadRange): Promise<FoundBatches | 'behind'> {
+async function readSegment(segment: Segment, offset: number, range: ReadRange, wasRebuilt = false): Promise<FoundBatches | 'behind'> {
   let position = segment.takeHint(offset);
   const isHint = position !== undefined;
+  /** The batch that the index leads to must end here. */
+  let indexedOffset = -1;
   if (position === undefined) {
     await segment.loadIndexes(range.indexIntervalBytes);
-    position = segment.indexes!.offsets.lookUp(offset - segment.baseOffset);
+    const { offsets } = segment.indexes!;
+    const entry = offsets.lookUp(offset - segment.baseOffset);
+    position = entry < 0 ? 0 : offsets.positionAt(entry);
+    if (entry >= 0) indexedOffset = segment.baseOffset + offsets.offsetAt(entry);
   }
   const file = await segment.pin();
   try {
@@ -100,12 +105,12 @@ async function readSegment(segment: Segment, offset: number, range: ReadRange): 
       let at = 0;
       while (at + batchHeadBytes <= filled) {
         head.read(bytes, at);
-        if (!isPlausible(head)) {
-          if (isSecond || isHint) throw notABatch(segment, position + at);
+        if (!isPlausible(head) || (at === 0 && !isSecond && indexedOffset >= 0 && head.lastOffset !== indexedOffset)) {
+          if (isSecond || isHint || wasRebuilt) throw notABatch(segment, position + at);
           // A wrong index: make it anew, and look again.
           segment.indexes = undefined;
           await segment.rebuildIndexes(range.indexIntervalBytes);
-          return await readSegment(segment, offset, range);
+          return await readSegment(segment, offset, range, true);
         }
         if (head.lastOffset >= offset) break;
         at += head.bytes;
@@ -155,9 +160,10 @@ export async function findTimestamp(
   await segment.loadIndexes(indexIntervalBytes);
   const { offsets, times } = segment.indexes!;
   let found: TimestampedOffset | undefined;
-  await segment.scan(offsets.lookUp(times.lookUp(timestamp)), ({ bytes, at, head }) => {
+  const entry = offsets.lookUp(times.lookUp(timestamp));
+  await segment.scan(entry < 0 ? 0 : offsets.positionAt(entry), ({ bytes, at, head }) => {
     if (head.baseOffset >= limit) return false;
-    if (head.maxTimestamp < timestamp || head.isControl || head.lastOffset < fromOffset) return true;
+    if (head.maxTimestamp < timestamp || head.lastOffset < fromOffset) return true;
     found = recordAt(bytes.subarray(at, at + head.bytes), head, timestamp, fromOffset);
     return found === undefined;
   });

@@ -1,7 +1,7 @@
 import { AbortedTransactions } from './aborted-transactions.js';
-import { type ScannedBatch, scanBatches } from './batch-scan.js';
-import { type OpenFile, type OpenFiles, readWhole, removeIfThere, sync, write, writeNew } from './open-files.js';
-import type { BatchHead } from './record-batch.js';
+import { isPlausible, type ScannedBatch, scanBatches } from './batch-scan.js';
+import { type OpenFile, type OpenFiles, readWhole, removeIfThere, replaceFile, sync, write } from './open-files.js';
+import { BatchHead, batchHeadBytes } from './record-batch.js';
 import { OffsetIndex, TimeIndex } from './sparse-index.js';
 import type { Disk } from '@dovecote/ground';
 
@@ -129,14 +129,18 @@ export class Segment {
   /** The last entry leads to a batch that ends where the entry says: a file of another segment, or of an earlier life, does not. */
   private async fits(offsets: OffsetIndex): Promise<boolean> {
     if (offsets.length === 0) return this.sizeBytes < 1 << 20;
+    const head = await this.headAt(offsets.lastPosition);
+    return head?.lastOffset === this.baseOffset + offsets.lastOffset;
+  }
+
+  /** The head of the batch that begins at `position`; undefined where none does. */
+  async headAt(position: number): Promise<BatchHead | undefined> {
     const file = await this.pin();
     try {
-      let isSame = false;
-      await scanBatches(file.handle, offsets.lastPosition, this.sizeBytes, ({ head }) => {
-        isSame = head.lastOffset === this.baseOffset + offsets.lastOffset;
-        return false;
-      });
-      return isSame;
+      const bytes = Buffer.alloc(batchHeadBytes);
+      if ((await file.handle.read(bytes, position)) < batchHeadBytes) return undefined;
+      const head = new BatchHead().read(bytes, 0);
+      return isPlausible(head) ? head : undefined;
     } finally {
       this.unpin(file);
     }
@@ -156,15 +160,12 @@ export class Segment {
       this.unpin(file);
     }
     this.sealTimes();
-    await this.saveIndexes(false);
+    await this.saveIndexes();
   }
 
   /** What rolling by time counts from, where the first batch is not counted in anew. */
   async readFirstTimestamp(): Promise<void> {
-    await this.scan(0, ({ head }) => {
-      this.firstTimestamp = head.maxTimestamp;
-      return false;
-    });
+    this.firstTimestamp = (await this.headAt(0))?.maxTimestamp;
   }
 
   /** Forgets what is known of the batches: they are going to be counted in again with `appended`. */
@@ -199,17 +200,17 @@ export class Segment {
     if (this.maxTimestampOffset >= 0) this.indexes!.times.appendIfLater(this.maxTimestamp, this.maxTimestampOffset - this.baseOffset);
   }
 
-  /** Brings the files up to what is in memory. */
-  async saveIndexes(isSynced: boolean): Promise<void> {
+  /** Brings the files up to what is in memory, and on the disk: what the recovery point covers is believed without a look at the batches. */
+  async saveIndexes(): Promise<void> {
     const { indexes } = this;
     if (indexes !== undefined) {
       const { offsets, times } = indexes;
-      this.savedOffsetBytes = await this.saveEntries('.index', offsets.encoded(this.savedOffsetBytes), this.savedOffsetBytes, isSynced);
-      this.savedTimeBytes = await this.saveEntries('.timeindex', times.encoded(this.savedTimeBytes), this.savedTimeBytes, isSynced);
+      this.savedOffsetBytes = await this.saveEntries('.index', offsets.encoded(this.savedOffsetBytes), this.savedOffsetBytes);
+      this.savedTimeBytes = await this.saveEntries('.timeindex', times.encoded(this.savedTimeBytes), this.savedTimeBytes);
     }
     const { length } = this.aborted.entries;
     if (length === this.savedAborted) return;
-    await writeNew(this.disk, this.path('.txnindex'), this.aborted.encode(), isSynced);
+    await replaceFile(this.disk, this.folder, `${segmentStem(this.baseOffset)}.txnindex`, this.aborted.encode(), true);
     this.savedAborted = length;
   }
 
@@ -218,19 +219,20 @@ export class Segment {
     this.savedAborted = this.aborted.entries.length;
   }
 
-  private async saveEntries(suffix: '.index' | '.timeindex', entries: Buffer, position: number, isSynced: boolean): Promise<number> {
+  private async saveEntries(suffix: '.index' | '.timeindex', entries: Buffer, position: number): Promise<number> {
     if (position === 0) {
+      // Entries of the active segment may be appended while these are written: they are the next checkpoint's.
+      const all = Buffer.from(entries);
       await this.files.forget(this.path(suffix));
-      await writeNew(this.disk, this.path(suffix), entries, isSynced);
-      return entries.length;
+      await replaceFile(this.disk, this.folder, `${segmentStem(this.baseOffset)}${suffix}`, all, true);
+      return all.length;
     }
     if (entries.length === 0) return position;
     const file = await this.files.pin(this.path(suffix), 'edit');
     try {
-      // Entries of the active segment may be appended while these are written: they are the next checkpoint's.
       const copy = Buffer.from(entries);
       await write(file.handle, [copy], position);
-      if (isSynced) await sync(file.handle);
+      await sync(file.handle);
       return position + copy.length;
     } finally {
       this.files.unpin(file);

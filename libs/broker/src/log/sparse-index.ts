@@ -44,7 +44,7 @@ export class OffsetIndex {
     this.used += 8;
   }
 
-  /** Where to begin to look for `offset` (from the base): a batch that ends at or before it. */
+  /** The entry from which on to look for `offset` (from the base): its batch ends at or before it. -1: from the beginning. */
   lookUp(offset: number): number {
     let low = 0;
     let high = this.length;
@@ -53,7 +53,7 @@ export class OffsetIndex {
       if (this.offsetAt(middle) <= offset) low = middle + 1;
       else high = middle;
     }
-    return low === 0 ? 0 : this.positionAt(low - 1);
+    return low - 1;
   }
 
   /** Takes away entries at or behind `position`. */
