@@ -94,7 +94,7 @@ function lookInto(batch: Buffer, head: BatchHead, config: TopicConfig, nowMs: nu
   } catch (error) {
     if (error instanceof BrokenRecord) return refusal('invalid-record', `The batch holds ${error.message}`);
     if (error instanceof UnreadablePayload)
-      return refusal(error.isUnsupported ? 'unsupported-compression' : 'corrupt-message', error.message);
+      return refusal(error.isUnsupported ? 'unsupported-compression' : 'invalid-record', error.message);
     throw error;
   }
   const { compressionType } = config;

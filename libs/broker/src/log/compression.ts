@@ -1,4 +1,7 @@
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { packLz4, unpackLz4 } from './lz4.js';
+import { packSnappy, unpackSnappy } from './snappy.js';
+import { packZstd, unpackZstd } from './zstd.js';
 
 /**
  * How the records of a batch are compressed: Kafka's numbers and formats. Needed only where a topic demands to look into batches: compaction, another
@@ -23,37 +26,38 @@ export class UnreadablePayload extends Error {
 
 /** Throws an `UnreadablePayload`. */
 export function decompress(codec: number, payload: Buffer): Buffer {
-  switch (codec) {
-    case codecOf.uncompressed:
-      return payload;
-    case codecOf.gzip:
-      return attempt('gzip', () => gunzipSync(payload, { maxOutputLength: unpackedBytesMax }));
-    default:
-      throw new UnreadablePayload(`Compression ${codecNames[codec] ?? codec} is not built yet`, true);
+  const unpack = unpackers[codec];
+  if (unpack === undefined) throw new UnreadablePayload(`Compression ${codec} is not known`, true);
+  try {
+    return unpack(payload, unpackedBytesMax);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UnreadablePayload(`The records are said to be ${codecNames[codec]} and cannot be unpacked: ${reason}`, false, {
+      cause: error,
+    });
   }
 }
 
+/** `level` counts for gzip and zstd. */
 export function compress(codec: number, payload: Buffer, level: number): Buffer {
   switch (codec) {
-    case codecOf.uncompressed:
-      return payload;
     case codecOf.gzip:
       return gzipSync(payload, { level });
+    case codecOf.snappy:
+      return packSnappy(payload);
+    case codecOf.lz4:
+      return packLz4(payload);
+    case codecOf.zstd:
+      return packZstd(payload, level);
     default:
-      throw new UnreadablePayload(`Compression ${codecNames[codec] ?? codec} is not built yet`, true);
+      return payload;
   }
 }
 
-function attempt(name: string, unpack: () => Buffer): Buffer {
-  try {
-    return unpack();
-  } catch (error) {
-    throw new UnreadablePayload(
-      `The records are said to be ${name} and cannot be unpacked: ${error instanceof Error ? error.message : String(error)}`,
-      false,
-      {
-        cause: error,
-      },
-    );
-  }
-}
+const unpackers: readonly ((payload: Buffer, bytesMax: number) => Buffer)[] = [
+  (payload) => payload,
+  (payload, maxOutputLength) => gunzipSync(payload, { maxOutputLength }),
+  unpackSnappy,
+  unpackLz4,
+  unpackZstd,
+];

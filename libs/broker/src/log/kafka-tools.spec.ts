@@ -68,6 +68,45 @@ describe('what we wrote', () => {
   };
 
   onKafka(
+    'is read by it in every compression, and after a compaction',
+    async () => {
+      await inFolder(async (folder) => {
+        const log = await open(folder);
+        const names = ['gzip', 'snappy', 'lz4', 'zstd', 'compacted'];
+        for (const name of names) {
+          const compacted = { 'cleanup.policy': 'compact', 'internal.segment.bytes': '8192', 'min.cleanable.dirty.ratio': '0.1' };
+          const configs: Record<string, string> = name === 'compacted' ? compacted : { 'compression.type': name };
+          const { partitions } = await log.createTopic(name, { partitionCount: 1, configs });
+          for (let index = 0; index < 100; index++) {
+            const timestamp = realGround().clock.now();
+            const records = Array.from({ length: 4 }, (_, place) => ({
+              key: Buffer.from(`k${(index * 3 + place) % 17}`),
+              value: index % 9 === 0 ? null : Buffer.from(`value ${index * 7919} `.repeat(place * 6)),
+              timestamp,
+            }));
+            expect(partitions[0]!.append(encodeBatch(records)).isAppended).toBe(true);
+          }
+          await committed(log);
+        }
+        await log.compact();
+        await log.close();
+        for (const name of names) {
+          const at = join(folder, `${name}-0`);
+          const files = readdirSync(at).map((file) => join(at, file));
+          const logs = files.filter((file) => file.endsWith('.log')).join(',');
+          const printed = dump('--deep-iteration', '--print-data-log', '--files', logs);
+          expect(printed).not.toMatch(/isvalid: false|Found \d+ invalid/);
+          expect(printed).toContain(`compresscodec: ${name === 'compacted' ? 'none' : name} `);
+          const records = printed.match(/^\| offset: /gm)!.length;
+          if (name === 'compacted') expect([printed.includes('deleteHorizonMs: OptionalLong['), records < 200]).toEqual([true, true]);
+          else expect(records).toBe(400);
+        }
+      });
+    },
+    60_000,
+  );
+
+  onKafka(
     'is read by the dump tool of Kafka without a complaint',
     async () => {
       await inFolder(async (folder) => {

@@ -20,6 +20,12 @@ export class MemoryDisk implements Disk {
     return new MemoryFile(content, this.clock);
   }
 
+  readNow(path: string, into: Uint8Array, position: number): number {
+    const content = this.files.get(path);
+    if (content === undefined) throw new DiskError('not-found', `cannot read ${path}: it is not there`);
+    return content.read(into, position);
+  }
+
   async makeDirectory(path: string): Promise<void> {
     this.folders.add(path);
   }
@@ -67,6 +73,17 @@ class MemoryContent {
   size = 0;
   readonly blocks: Buffer[] = [];
 
+  read(into: Uint8Array, position: number): number {
+    const length = Math.max(0, Math.min(into.length, this.size - position));
+    for (let done = 0; done < length;) {
+      const at = (position + done) % blockBytes;
+      const count = Math.min(length - done, blockBytes - at);
+      into.set(this.block(Math.floor((position + done) / blockBytes), at + count).subarray(at, at + count), done);
+      done += count;
+    }
+    return length;
+  }
+
   /** The block of a position, made where there is none. The first one is small: most files are. */
   block(index: number, needed: number): Buffer {
     const there = this.blocks[index];
@@ -89,15 +106,7 @@ class MemoryFile implements DiskFile {
   }
 
   async read(into: Uint8Array, position: number): Promise<number> {
-    const { content } = this;
-    const length = Math.max(0, Math.min(into.length, content.size - position));
-    for (let done = 0; done < length;) {
-      const at = (position + done) % blockBytes;
-      const count = Math.min(length - done, blockBytes - at);
-      into.set(content.block(Math.floor((position + done) / blockBytes), at + count).subarray(at, at + count), done);
-      done += count;
-    }
-    return length;
+    return this.content.read(into, position);
   }
 
   write(parts: readonly Uint8Array[], position: number, done: (error: DiskError | undefined) => void): void {

@@ -371,6 +371,14 @@ export class PartitionLog implements Partition, CommitMember {
     });
   }
 
+  /** A compaction made one segment of several. */
+  replaceSegments(old: readonly Segment[], made: Segment): void {
+    const at = this.segments.indexOf(old[0]!);
+    this.segments = [...this.segments.slice(0, at), made, ...this.segments.slice(at + old.length)];
+    this.unsaved = this.unsaved.filter((segment) => !old.includes(segment));
+    this.tail.forgetSegments(old);
+  }
+
   /** Its topic is deleted: watchers are told, and nothing is written any more. */
   remove(): void {
     this.isRemoved = true;
@@ -457,7 +465,9 @@ export class PartitionLog implements Partition, CommitMember {
 
   /** When the next roll by time is due, counted from the first record of a segment. */
   private drawRollTime(): number {
-    const { segmentMs, segmentJitterMs } = this.topic.config;
+    const { segmentJitterMs, isCompacted, maxCompactionLagMs } = this.topic.config;
+    // What stands in the active segment is never compacted.
+    const segmentMs = Math.min(this.topic.config.segmentMs, isCompacted ? maxCompactionLagMs : Infinity);
     return segmentJitterMs === 0 ? segmentMs : segmentMs - this.world.random.below(Math.min(segmentJitterMs, segmentMs, 2 ** 32 - 1));
   }
 

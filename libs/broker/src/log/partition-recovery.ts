@@ -1,7 +1,7 @@
 import { crc32c } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { AbortedTransactions } from './aborted-transactions.js';
-import type { ScannedBatch } from './batch-scan.js';
+import { type ScannedBatch, scanBatches } from './batch-scan.js';
 import { LeaderEpochs } from './leader-epochs.js';
 import type { Topic } from './log.js';
 import { readWhole, removeIfThere, sync, write } from './open-files.js';
@@ -10,7 +10,8 @@ import { ProducerStates } from './producer-state.js';
 import { decodeSnapshot, decodeWindow, restoreWindow } from './producer-snapshot.js';
 import { batchHeadBytes } from './record-batch.js';
 import { RecordCursor } from './records.js';
-import { offsetInName, Segment, segmentStem, segmentSuffixes } from './segment.js';
+import { finishSwap } from './segment-swap.js';
+import { offsetInName, Segment, segmentStem } from './segment.js';
 import { OffsetIndex, TimeIndex } from './sparse-index.js';
 
 /**
@@ -103,9 +104,23 @@ class PartitionOpening {
       if (/\.(?:tmp|cleaned|deleted)$/.test(name)) await removeIfThere(disk, `${this.folder}/${name}`);
     }
     const swapped = this.names.map((name) => offsetInName(name, '.log.swap')).filter((offset) => offset !== undefined);
-    for (const offset of swapped) await finishSwap(disk, this.folder, offset);
+    for (const offset of swapped) await finishSwap(disk, this.folder, offset, await this.endOfSwap(offset));
     this.names = await disk.list(this.folder);
     for (const name of this.names) if (name.endsWith('.swap')) await removeIfThere(disk, `${this.folder}/${name}`);
+  }
+
+  /** Behind the last batch of a compacted segment that has not got its name yet. */
+  private async endOfSwap(baseOffset: number): Promise<number> {
+    const file = await this.world.disk.open(`${this.folder}/${segmentStem(baseOffset)}.log.swap`, 'read');
+    try {
+      let end = baseOffset;
+      await scanBatches(file, 0, await file.size(), ({ head }) => {
+        end = head.nextOffset;
+      });
+      return end;
+    } finally {
+      await file.close();
+    }
   }
 
   private async findSegments(): Promise<void> {
@@ -336,14 +351,5 @@ class PartitionOpening {
       `${where}, and everything below offset ${this.hints.recoveryPoint} was on the disk: the file was changed or the disk lost it. Restore the folder from a copy, ` +
         'or remove the line of this partition from recovery-point-offset-checkpoint to go on without what is missing',
     );
-  }
-}
-
-/** A compaction was complete when its `.swap` files had their names: they take the place of the segments they were made of. */
-export async function finishSwap(disk: PartitionWorld['disk'], folder: string, baseOffset: number): Promise<void> {
-  for (const suffix of [...segmentSuffixes].reverse()) {
-    const path = `${folder}/${segmentStem(baseOffset)}${suffix}`;
-    if (await disk.exists(`${path}.swap`)) await disk.rename(`${path}.swap`, path);
-    else if (suffix !== '.log') await removeIfThere(disk, path);
   }
 }

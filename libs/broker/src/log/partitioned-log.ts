@@ -1,6 +1,7 @@
-import type { Clock, Disk, Random, Timer } from '@dovecote/ground';
+import { type Clock, type Disk, DiskError, type Random, type Timer } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { type PartitionOffsets, partitionKey, writeCheckpoint } from './checkpoint-file.js';
+import { type Cleanable, cleanableOf, Cleaning } from './cleaner.js';
 import { Commits } from './commits.js';
 import { Housekeeping } from './housekeeping.js';
 import type { Log, Topic, TopicSettings } from './log.js';
@@ -9,6 +10,7 @@ import type { PartitionLog, PartitionWorld } from './partition-log.js';
 import { openPartition, type RecoveryHints } from './partition-recovery.js';
 import { ProducerIds } from './producer-ids.js';
 import { plannedStart } from './retention.js';
+import { isGone } from './segment-reader.js';
 import { TailBudget } from './tail.js';
 import { changeConfigs, type ConfigChange, type ConfigValues, parseTopicConfig } from './topic-config.js';
 import { checkTopicName, collidingName, encodeDefinition, partitionsMax, type TopicDefinition, TopicState } from './topics.js';
@@ -44,6 +46,7 @@ const openFilesMax = 512;
 const tailBytesMax = 64 * 1024 * 1024;
 const retentionEveryMs = 5 * 60_000;
 const checkpointEveryMs = 60_000;
+const cleanEveryMs = 15_000;
 const producerExpiryMs = 24 * 3_600_000;
 
 export class PartitionedLog implements Log {
@@ -59,6 +62,9 @@ export class PartitionedLog implements Log {
   private readonly timers = new Set<Timer>();
   private startsAreSaved: Promise<void> | undefined;
   private savingStarts: Promise<void> = Promise.resolve();
+  private compacting: Promise<void> | undefined;
+  /** Up to where each partition is compacted. */
+  readonly cleanUpTo = new Map<string, number>();
   private isClosing = false;
 
   constructor(readonly parts: LogParts) {
@@ -145,7 +151,10 @@ export class PartitionedLog implements Log {
       if (this.parts.isSynced) await this.parts.disk.syncDirectory(this.topicsFolder);
       this.#topics.delete(name);
       this.#byId.delete(topic.id);
-      for (const partition of topic.partitions) partition.remove();
+      for (const partition of topic.partitions) {
+        partition.remove();
+        this.cleanUpTo.delete(partitionKey(name, partition.number));
+      }
       for (const partition of topic.partitions) await this.setAside(partition.folder);
     });
   }
@@ -219,6 +228,7 @@ export class PartitionedLog implements Log {
   start(): void {
     this.every(retentionEveryMs, () => this.dropOld());
     this.every(checkpointEveryMs, () => this.checkpoint());
+    this.every(cleanEveryMs, () => this.compact());
   }
 
   /** Takes away what is too old or too much. */
@@ -248,6 +258,42 @@ export class PartitionedLog implements Log {
       for (const partition of changed) await partition.checkpoint();
       await this.saveRecoveryPoints();
     });
+  }
+
+  /** Compacts what is dirty enough, the dirtiest first. */
+  async compact(): Promise<void> {
+    this.compacting ??= this.compactAll().finally(() => (this.compacting = undefined));
+    return this.compacting;
+  }
+
+  private async compactAll(): Promise<void> {
+    const now = this.parts.clock.now();
+    const cleanable: Cleanable[] = [];
+    for (const partition of this.partitions()) {
+      const found = cleanableOf(partition, this.cleanUpTo.get(partitionKey(partition.topic.name, partition.number)) ?? 0, now);
+      if (found !== undefined) cleanable.push(found);
+    }
+    for (const each of cleanable.sort((one, other) => other.dirtyRatio - one.dirtyRatio)) {
+      if (this.isClosing || this.commits.failure !== undefined) return;
+      const { topic, number, folder } = each.partition;
+      try {
+        this.cleanUpTo.set(
+          partitionKey(topic.name, number),
+          await new Cleaning(
+            each,
+            this.parts.clock,
+            () => !this.isClosing && this.commits.failure === undefined && !each.partition.isRemoved,
+          ).run(),
+        );
+        await writeCheckpoint(this.parts.disk, this.parts.directory, 'cleaner-offset-checkpoint', this.cleanUpTo, this.parts.isSynced);
+      } catch (error) {
+        if (this.isClosing || each.partition.isRemoved || isGone(error)) continue;
+        if (error instanceof DiskError && error.code !== 'full') return this.commits.fail(`Compacting ${folder} failed`, error);
+        this.parts.report(
+          `${folder} could not be compacted and is tried again later: ${error instanceof Error ? error.message : String(error)}`,
+        );
+      }
+    }
   }
 
   async close(): Promise<void> {
@@ -372,6 +418,7 @@ export class PartitionedLog implements Log {
     for (const timer of this.timers) timer.cancel();
     this.timers.clear();
     await this.defining;
+    await this.compacting;
     await this.housekeeping.settled();
   }
 

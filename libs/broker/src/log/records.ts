@@ -219,7 +219,12 @@ export function sealRecords(payload: Uint8Array, head: HeadFields): Buffer {
   return batch;
 }
 
-function encodeRecord({ key, value, headers = [] }: RecordContent, timestampDelta: number, offsetDelta: number): Buffer {
+/** One record as it stands in a batch. */
+export function encodeRecord(
+  { key, value, headers = [] }: Omit<RecordContent, 'timestamp'>,
+  timestampDelta: number,
+  offsetDelta: number,
+): Buffer {
   const body: Uint8Array[] = [Buffer.from([0]), varint(timestampDelta), varint(offsetDelta)];
   pushBytes(body, key);
   pushBytes(body, value);

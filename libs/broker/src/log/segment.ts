@@ -3,7 +3,7 @@ import { isPlausible, type ScannedBatch, scanBatches } from './batch-scan.js';
 import { type OpenFile, type OpenFiles, readWhole, removeIfThere, replaceFile, sync, write } from './open-files.js';
 import { BatchHead, batchHeadBytes } from './record-batch.js';
 import { OffsetIndex, TimeIndex } from './sparse-index.js';
-import type { Disk } from '@dovecote/ground';
+import { type Disk, DiskError } from '@dovecote/ground';
 
 /**
  * One segment of a partition: batches in a `.log` file named after the first offset that may stand in it, and beside it what helps to find them.
@@ -36,6 +36,8 @@ export class Segment {
   private savedTimeBytes = 0;
   private savedAborted = 0;
   private loading: Promise<void> | undefined;
+  private held: OpenFile | undefined;
+  private isReplaced = false;
 
   constructor(
     readonly folder: string,
@@ -90,12 +92,31 @@ export class Segment {
     return undefined;
   }
 
-  /** The file pinned, if that takes no waiting. */
-  pinNow(): OpenFile | undefined {
-    return this.files.pinOpen(this.logPath);
+  /** Its file is going to be replaced: who reads this segment goes on with the old one, until `letGo`. */
+  async hold(indexIntervalBytes: number): Promise<void> {
+    await this.loadIndexes(indexIntervalBytes);
+    this.held = await this.pin();
   }
 
-  pin(): Promise<OpenFile> {
+  /** Another segment took its place. */
+  letGo(): void {
+    const { held } = this;
+    this.held = undefined;
+    this.isReplaced = true;
+    if (held !== undefined) this.files.unpin(held);
+  }
+
+  /** The file pinned, if that takes no waiting. */
+  pinNow(): OpenFile | undefined {
+    if (this.held === undefined) return this.isReplaced ? undefined : this.files.pinOpen(this.logPath);
+    this.held.pins++;
+    return this.held;
+  }
+
+  async pin(): Promise<OpenFile> {
+    const now = this.pinNow();
+    if (now !== undefined) return now;
+    if (this.isReplaced) throw new DiskError('not-found', `${this.logPath} was compacted meanwhile`);
     return this.files.pin(this.logPath, this.isNew ? 'create' : 'edit');
   }
 
@@ -212,6 +233,14 @@ export class Segment {
     if (length === this.savedAborted) return;
     await replaceFile(this.disk, this.folder, `${segmentStem(this.baseOffset)}.txnindex`, this.aborted.encode(), true);
     this.savedAborted = length;
+  }
+
+  /** The files are as what is in memory. */
+  indexesAreSaved(): void {
+    this.savedOffsetBytes = this.indexes!.offsets.byteLength;
+    this.savedTimeBytes = this.indexes!.times.byteLength;
+    this.abortedAreSaved();
+    this.indexes = undefined;
   }
 
   /** How many of the aborted transactions stand in the file already. */

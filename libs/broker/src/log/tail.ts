@@ -136,6 +136,14 @@ export class Tail {
     return true;
   }
 
+  /** What stands in these segments is read from their files from now on: they were compacted, and all of it is written. */
+  forgetSegments(segments: readonly Segment[]): void {
+    while (this.chunks.length > 1 && segments.includes(this.chunks[0]!.segment)) {
+      this.budget.dropped(this.chunks.shift()!);
+      if (this.unwrittenChunk > 0) this.unwrittenChunk--;
+    }
+  }
+
   clear(): void {
     for (const chunk of this.chunks) this.budget.dropped(chunk);
     this.chunks = [];
