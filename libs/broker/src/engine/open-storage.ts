@@ -9,6 +9,7 @@ import { Turn } from '../queues/turn.js';
 import { VirtualHost } from '../queues/virtual-host.js';
 import { Arena } from '../storage/arena.js';
 import { Journal, type JournalDurability } from '../storage/journal.js';
+import { Pager } from '../storage/pager.js';
 import { folderError, recover } from '../storage/recovery.js';
 import type { BrokerOptions, Durability } from './options.js';
 
@@ -79,8 +80,8 @@ async function openJournaled(
   const gate = new Gate();
   const log = new MessageLog(arena);
   const host = new VirtualHost('/', { arena, turn, gate, random, clock, limits, log, exchangeTypes });
+  const pager = new Pager({ arena, disk, residentBytesMax: Math.min(limits.residentBytesMax, limits.memoryBytesMax / 2) });
   const directory = `${data}/journal`;
-  const progress = reportProgress(ground, report);
   const replay = new RecordReplay(arena, (chunk, offset, length) => readRecord(chunk, offset, length, host));
   const start = await recover({
     disk,
@@ -88,7 +89,8 @@ async function openJournaled(
     arena,
     directory,
     durability,
-    progress,
+    progress: reportProgress(ground, report),
+    relieve: () => void pager.relieve(),
     replay: (chunk, offset, length) => replay.take(chunk, offset, length),
   });
   replay.forget();
@@ -97,7 +99,9 @@ async function openJournaled(
   log.useJournal(journal);
   turn.useJournal(journal, log);
   arena.onChange = () => turn.schedule();
+  pager.onFailure = (error) => journal.end(error);
   turn.watch = () => {
+    if (pager.relieve()) turn.schedule();
     watchMemory(arena, gate, limits);
     gate.journalIsBehind(journal.uncommittedBytes > limits.uncommittedBytesMax);
   };
