@@ -19,6 +19,11 @@ export interface Limits {
   /** The largest AMQP frame, head and end octet included. */
   readonly frameBytesMax: number;
   readonly queuesMax: number;
+  /**
+   * Milliseconds that a client may leave a delivery unacknowledged before its channel is closed, where neither the queue nor the consumer
+   * has `x-consumer-timeout`; Infinity for ever.
+   */
+  readonly consumerTimeoutMs: number;
   /** Published in transactions of one connection, or one session in the process, and not committed; more ends the channel. */
   readonly transactionBytesMax: number;
 }
@@ -33,5 +38,6 @@ export const defaultLimits: Limits = {
   channelsMax: 2047,
   frameBytesMax: 131_072,
   queuesMax: 100_000,
+  consumerTimeoutMs: 1_800_000,
   transactionBytesMax: 64 * 1024 * 1024,
 };

@@ -2,7 +2,8 @@ import type { Clock, Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
 import type { Arena, Chunk } from '../storage/arena.js';
-import type { DeadLetter } from './dead-letter.js';
+import { ConsumerTimeouts } from './consumer-timeouts.js';
+import type { DeadLetter, DeathReason } from './dead-letter.js';
 import { Deadlines } from './deadlines.js';
 import type { Checkpoint, Definition } from './definitions.js';
 import type { Exchange, ExchangeSettings } from './exchange.js';
@@ -17,7 +18,15 @@ import { Lease } from './lease.js';
 import type { MessageLog, RecordVisitor } from './message-log.js';
 import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
-import { argumentsFrom, argumentsText, checkQueueArguments, checkSameQueueArguments, parseQueuePolicy } from './queue-policy.js';
+import {
+  argumentsFrom,
+  argumentsText,
+  checkQueueArguments,
+  checkQuorumProperties,
+  checkSameQueueArguments,
+  parseQueuePolicy,
+  queueTypeOf,
+} from './queue-policy.js';
 import { RecentRoutes } from './recent-routes.js';
 import { Release } from './release.js';
 import { ReplyQueues } from './reply-queues.js';
@@ -63,6 +72,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   readonly intake: Intake;
   readonly graveyard: Graveyard;
   readonly deadlines: Deadlines;
+  readonly timeouts: ConsumerTimeouts;
   private readonly log: MessageLog | undefined;
   private readonly exchanges: Exchanges;
   private readonly replyQueues: ReplyQueues;
@@ -84,6 +94,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     this.intake = new Intake(parts.arena, parts.clock, parts.log);
     this.graveyard = new Graveyard(this);
     this.deadlines = new Deadlines(parts.clock);
+    this.timeouts = new ConsumerTimeouts(parts.clock, this.deadlines, parts.limits.consumerTimeoutMs);
     this.replyQueues = new ReplyQueues(parts.arena, parts.turn, parts.random, this);
     this.exchanges = new Exchanges({
       hostName: name,
@@ -237,7 +248,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       return existing;
     }
     if (name.startsWith('amq.')) throw new CodedError('reserved-name', `queue name '${name}' contains reserved prefix 'amq.*'`);
+    if (name === '' && queueTypeOf(declaration.arguments) === 'quorum') checkQuorumProperties(name, this.name, declaration);
     checkQueueArguments(name, this.name, declaration.arguments);
+    if (queueTypeOf(declaration.arguments) === 'quorum') checkQuorumProperties(name, this.name, declaration);
     const { queuesMax } = this.parts.limits;
     if (this.queuesByName.size >= queuesMax) {
       throw new CodedError('invalid-argument', `cannot declare queue '${name}': the limit of ${queuesMax} queues is reached`);
@@ -258,6 +271,11 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     const queue = this.findQueue(session, name);
     queue.tidy();
     const place = `queue '${name}' in vhost '${this.name}'`;
+    const condition = conditions.ifUnused ? 'if-unused' : 'if-empty';
+    if (queue.quorum !== undefined && (conditions.ifUnused || conditions.ifEmpty)) {
+      const advice = `queue.delete operations with ${condition} flag set are not supported by quorum queues`;
+      throw new CodedError('not-implemented', `cannot delete ${place}. ${advice}`);
+    }
     if (conditions.ifUnused && queue.consumerCount > 0) throw new CodedError('in-use', `${place} in use`);
     if (conditions.ifEmpty && queue.messageCount > 0) throw new CodedError('not-empty', `${place} not empty`);
     const count = queue.messageCount;
@@ -331,6 +349,16 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   settled(queueId: number, first: number, count: number): void {
     this.wasClosed = false;
     (this.queuesById.get(queueId) ?? this.exchanges.held(queueId))?.recoverSettled(first, count);
+  }
+
+  returned(queueId: number, sequence: number, count: number): void {
+    this.wasClosed = false;
+    this.queuesById.get(queueId)?.recoverReturned(sequence, count);
+  }
+
+  dead(queueId: number, sequence: number, reason: DeathReason): void {
+    this.wasClosed = false;
+    this.queuesById.get(queueId)?.recoverDead(sequence, reason);
   }
 
   delivered(queueId: number, below: number): void {
