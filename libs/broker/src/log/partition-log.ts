@@ -1,4 +1,4 @@
-import type { Clock, Disk, DiskError, Random } from '@dovecote/ground';
+import type { Clock, DiskError, Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { checkBatch } from './batch-check.js';
 import type { CommitMember, Commits } from './commits.js';
@@ -21,7 +21,7 @@ import type {
   Topic,
   TransactionMarker,
 } from './log.js';
-import { type OpenFile, type OpenFiles, removeIfThere, replaceFile, writeNew } from './open-files.js';
+import { type OpenFile, removeIfThere, replaceFile, writeNew } from './open-files.js';
 import { type ProducerStates, refusal } from './producer-state.js';
 import { encodeSnapshot, encodeWindow } from './producer-snapshot.js';
 import { BatchHead, controlBit, transactionalBit, writeInt64 } from './record-batch.js';
