@@ -53,10 +53,11 @@ export async function runDaemon(settings: Settings, { say, warn, onStop, exit }:
 }
 
 async function open(settings: Settings, warn: (line: string) => void): Promise<Broker> {
-  const { data, durability, amqp, users, kafkaPort, managementPort } = settings;
-  if (kafkaPort !== undefined) warn(`Kafka's protocol is not there yet: nothing will listen on port ${kafkaPort}`);
+  const { data, durability, amqp, users, kafkaPort, kafkaAdvertised: advertised, managementPort } = settings;
   if (managementPort !== undefined) warn(`Management is not there yet: nothing will listen on port ${managementPort}`);
-  const broker = await Broker.open({ ...(durability === 'memory' ? {} : { data }), durability, amqp, users, log: warn });
+  const kafka =
+    kafkaPort === undefined ? {} : { kafka: { port: kafkaPort, host: amqp.host, ...(advertised === undefined ? {} : { advertised }) } };
+  const broker = await Broker.open({ ...(durability === 'memory' ? {} : { data }), durability, amqp, ...kafka, users, log: warn });
   if (!/^(127\.|::1$|localhost$)/.test(amqp.host) && users.every(({ name }) => name === 'guest')) {
     warn('Nobody can log in from another machine: guest may not, whatever its password. Give --user NAME:PASSWORD');
   }
@@ -64,8 +65,10 @@ async function open(settings: Settings, warn: (line: string) => void): Promise<B
 }
 
 function announce({ data, amqp }: Settings, broker: Broker, say: (line: string) => void): void {
-  const { durability, amqpPort } = broker;
+  const { durability, amqpPort, kafkaPort } = broker;
+  const host = amqp.host.includes(':') ? `[${amqp.host}]` : amqp.host;
   if (durability !== 'memory') say(`data folder ${data}`);
   say(`durability ${durability}: ${confirmedMeans[durability]}`);
-  say(`AMQP listening on ${amqp.host.includes(':') ? `[${amqp.host}]` : amqp.host}:${amqpPort}`);
+  if (kafkaPort !== undefined) say(`Kafka listening on ${host}:${kafkaPort}`);
+  say(`AMQP listening on ${host}:${amqpPort}`);
 }

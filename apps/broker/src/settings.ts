@@ -17,8 +17,11 @@ export interface Settings {
   readonly durability: Durability;
   readonly amqp: { readonly host: string; readonly port: number };
   readonly users: readonly User[];
-  /** Ports that were asked for and have no server yet. */
+  /** Undefined: nothing listens for Kafka clients. */
   readonly kafkaPort: number | undefined;
+  /** Where Kafka clients are told to come; undefined: where it listens. */
+  readonly kafkaAdvertised: { readonly host: string; readonly port: number } | undefined;
+  /** A port that was asked for and has no server yet. */
   readonly managementPort: number | undefined;
 }
 
@@ -86,7 +89,21 @@ const users: Setting<readonly User[]> = {
     'NAME:PASSWORD, each name once (in the environment several are parted by commas; in the file they are [{"name": …, "password": …}])',
   isSecret: true,
 };
-const kafkaPort: Setting<number> = { ...amqpPort, ...notYet('kafka', 'DOVECOTE_KAFKA_PORT', 'kafkaPort') };
+const kafkaPort: Setting<number> = {
+  ...amqpPort,
+  flag: '--kafka-port <port>',
+  environment: 'DOVECOTE_KAFKA_PORT',
+  key: 'kafkaPort',
+  says: 'port for Kafka clients, at the same address, 0 takes a free one (default: none)',
+};
+const kafkaAdvertised: Setting<{ readonly host: string; readonly port: number }> = {
+  flag: '--kafka-advertised <host:port>',
+  environment: 'DOVECOTE_KAFKA_ADVERTISED',
+  key: 'kafkaAdvertised',
+  says: 'where Kafka clients are told to come (default: where it listens)',
+  read: readHostAndPort,
+  allowed: 'HOST:PORT',
+};
 const managementPort: Setting<number> = { ...amqpPort, ...notYet('management', 'DOVECOTE_MANAGEMENT_PORT', 'managementPort') };
 const config: Setting<string> = {
   flag: '--config <file>',
@@ -97,7 +114,7 @@ const config: Setting<string> = {
   allowed: 'the path of a JSON file',
 };
 
-const inFile = [data, amqpPort, amqpHost, durability, users, kafkaPort, managementPort];
+const inFile = [data, amqpPort, amqpHost, durability, users, kafkaPort, kafkaAdvertised, managementPort];
 
 /** Throws a SettingsError. Relative paths begin where the daemon was started; one in the file too. */
 export function readSettings(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): Settings | Answer {
@@ -112,6 +129,7 @@ export function readSettings(argv: readonly string[], environment: Readonly<Reco
     amqp: { host: given(amqpHost) ?? '127.0.0.1', port: given(amqpPort) ?? 5672 },
     users: given(users) ?? [{ name: 'guest', password: 'guest' }],
     kafkaPort: given(kafkaPort),
+    kafkaAdvertised: given(kafkaAdvertised),
     managementPort: given(managementPort),
   };
 }
@@ -122,7 +140,7 @@ function readFlags(argv: readonly string[]): { readonly given: Given } | Answer 
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
   let text = '';
   const command = new Command('dovecote-broker')
-    .description('A message broker for any AMQP 0-9-1 client, in one process.')
+    .description('A message broker for any AMQP 0-9-1 client and, where asked for, any Kafka client, in one process.')
     .version(version)
     .helpOption('--help', 'say this')
     .addHelpText(
@@ -199,6 +217,14 @@ function readText(given: unknown): string | undefined {
 function readPort(given: unknown): number | undefined {
   const port = typeof given === 'string' && /^\d{1,5}$/.test(given) ? Number(given) : given;
   return typeof port === 'number' && Number.isInteger(port) && port >= 0 && port <= 65_535 ? port : undefined;
+}
+
+/** The address may be one of IPv6, in brackets. */
+function readHostAndPort(given: unknown): { readonly host: string; readonly port: number } | undefined {
+  const [, bracketed, plain, digits] = typeof given === 'string' ? (/^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(given.trim()) ?? []) : [];
+  const host = bracketed ?? plain;
+  const port = readPort(digits);
+  return host === undefined || port === undefined || port === 0 ? undefined : { host, port };
 }
 
 function readUsers(given: unknown): readonly User[] | undefined {

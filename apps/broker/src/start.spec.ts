@@ -21,13 +21,14 @@ describe('the settings', () => {
       JSON.stringify({ amqpPort: 1, amqpHost: 'from-file', durability: 'os', users: [{ name: 'ann', password: 'a:b,c' }] }),
     );
     const environment = { DOVECOTE_CONFIG: file, DOVECOTE_AMQP_PORT: '2', DOVECOTE_AMQP_HOST: 'from-environment', DOVECOTE_DATA: '' };
-    const settings = readSettings(['--amqp-port', '3', '--kafka-port=9092'], environment);
+    const settings = readSettings(['--amqp-port', '3', '--kafka-port=9092', '--kafka-advertised', '[::1]:19092'], environment);
     expect(settings).toEqual({
       data: join(process.cwd(), 'dovecote-data'),
       durability: 'os',
       amqp: { host: 'from-environment', port: 3 },
       users: [{ name: 'ann', password: 'a:b,c' }],
       kafkaPort: 9092,
+      kafkaAdvertised: { host: '::1', port: 19_092 },
       managementPort: undefined,
     });
   });
@@ -67,7 +68,7 @@ describe('the settings', () => {
     ['[]', 'must hold one JSON object'],
     [
       '{"amqp-port": 1}',
-      '"amqp-port" in FILE is not a setting: there are data, amqpPort, amqpHost, durability, users, kafkaPort, managementPort',
+      '"amqp-port" in FILE is not a setting: there are data, amqpPort, amqpHost, durability, users, kafkaPort, kafkaAdvertised, managementPort',
     ],
     ['{"amqpPort": 1.5}', '"amqpPort" in FILE must be a whole number from 0 to 65535; 1.5 was given'],
     ['{"users": [{"name": "ann"}]}', '"users" in FILE must be NAME:PASSWORD'],
@@ -93,15 +94,14 @@ describe('the settings', () => {
 describe('the daemon', () => {
   it('says on stdout what programs wait for, and everything else on stderr', async () => {
     const data = join(temporaryFolder(), 'made', 'by', 'it');
-    const daemon = await DaemonProcess.listening(['--data', data, '--amqp-port', '0', '--kafka-port', '9092', '--management-port', '0']);
+    const daemon = await DaemonProcess.listening(['--data', data, '--amqp-port', '0', '--kafka-port', '0', '--management-port', '0']);
+    const [, kafkaPort] = /Kafka listening on 127\.0\.0\.1:(\d+)\n/.exec(daemon.stdout)!;
     expect(daemon.stdout).toBe(
-      `dovecote: data folder ${data}\ndovecote: durability fsync: what is confirmed survives the loss of power\ndovecote: AMQP listening on 127.0.0.1:${daemon.port}\n`,
+      `dovecote: data folder ${data}\ndovecote: durability fsync: what is confirmed survives the loss of power\ndovecote: Kafka listening on 127.0.0.1:${kafkaPort}\ndovecote: AMQP listening on 127.0.0.1:${daemon.port}\n`,
     );
-    expect(daemon.stderr).toBe(
-      "dovecote: Kafka's protocol is not there yet: nothing will listen on port 9092\ndovecote: Management is not there yet: nothing will listen on port 0\n",
-    );
+    expect(daemon.stderr).toBe('dovecote: Management is not there yet: nothing will listen on port 0\n');
     expect(await daemon.signal('SIGINT')).toEqual(ended(0));
-    expect(readdirSync(data)).toEqual(['journal']);
+    expect(readdirSync(data)).toEqual(['journal', 'log']);
   });
 
   it('makes no folder under memory, takes an address of IPv6, and warns when nobody could come from elsewhere', async () => {

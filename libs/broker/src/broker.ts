@@ -7,6 +7,7 @@ import { InProcessSession } from './engine/in-process-session.js';
 import type { BrokerOptions, Durability } from './engine/options.js';
 import { openStorage, type OpenStorage } from './engine/open-storage.js';
 import { Users } from './engine/users.js';
+import type { OpenKafka } from './kafka-opening.js';
 
 /** What is in a broker at one moment. */
 export interface BrokerSnapshot {
@@ -41,6 +42,7 @@ export class Broker {
   private resolveEnded: (error: CodedError | undefined) => void = () => undefined;
   private readonly sessions = new Set<InProcessSession>();
   private amqp: AmqpServer | undefined;
+  private kafka: OpenKafka | undefined;
   private closing: Promise<void> | undefined;
   private failure: CodedError | undefined;
 
@@ -60,6 +62,7 @@ export class Broker {
     const broker = new Broker(ground, await openStorage(options, ground, limits), options.log ?? warn);
     try {
       if (options.amqp !== undefined) await broker.listen(options, limits);
+      if (options.kafka !== undefined) await broker.openKafka(options, limits);
       return broker;
     } catch (error) {
       await broker.close();
@@ -74,6 +77,11 @@ export class Broker {
   /** Where AMQP clients connect; undefined without a socket. */
   get amqpPort(): number | undefined {
     return this.amqp?.port;
+  }
+
+  /** Where Kafka clients connect; undefined without a socket. */
+  get kafkaPort(): number | undefined {
+    return this.kafka?.port;
   }
 
   /** A way to publish and consume without a socket. */
@@ -94,7 +102,12 @@ export class Broker {
     }));
     const { host } = this.storage;
     const exchanges = host.exchangeSettings.map(({ name, type }) => ({ name, type, heldCount: host.heldCount(name) }));
-    return { queues, exchanges, connectionCount: this.amqp?.connections.length ?? 0, messageBytes: this.storage.arena.bytesInUse };
+    return {
+      queues,
+      exchanges,
+      connectionCount: (this.amqp?.connections.length ?? 0) + (this.kafka?.connections.length ?? 0),
+      messageBytes: this.storage.arena.bytesInUse,
+    };
   }
 
   /** Tells the clients, commits what they were promised, and lets the folder go. Rejects when the last commit failed. */
@@ -124,8 +137,24 @@ export class Broker {
     });
   }
 
+  /** Loaded now, because a broker without Kafka clients should not pay for them. */
+  private async openKafka(options: BrokerOptions, limits: Limits): Promise<void> {
+    const { OpenKafka: kafka } = await import('./kafka-opening.js');
+    this.kafka = await kafka.open({
+      ground: this.ground,
+      directory: options.data === undefined || this.durability === 'memory' ? undefined : `${options.data}/log`,
+      durability: this.durability,
+      options: options.kafka!,
+      authenticator: new Users(options.users ?? [{ name: 'guest', password: 'guest' }]),
+      limits,
+      report: options.log ?? (() => undefined),
+      failed: (error) => this.fail(error),
+    });
+  }
+
   private async shutDown(): Promise<void> {
     try {
+      await this.kafka?.close({ drainMs: 1000 });
       await this.amqp?.close({ drainMs: 1000 });
       for (const session of this.sessions) await session.close();
       this.storage.host.appendClose();
@@ -141,6 +170,7 @@ export class Broker {
 
   private async abandon(error: CodedError): Promise<void> {
     for (const session of this.sessions) session.fail(error);
+    await this.kafka?.abort();
     await this.amqp?.abort(error.message);
     await this.storage.journal?.abandon();
     await this.storage.lock?.release();

@@ -40,6 +40,14 @@ export const unansweredMethods: ReadonlySet<string> = new Set<ChannelMethodName>
   'basic.recover-async',
 ]);
 
+/** Methods that look into a queue, which is named by their first string: they see what was published before them. */
+export const lookingMethods: ReadonlySet<string> = new Set<ChannelMethodName>([
+  'basic.get',
+  'queue.declare',
+  'queue.purge',
+  'queue.delete',
+]);
+
 export const channelMethods: Handlers = {
   'channel.flow': (channel, { isActive }) => {
     if (!isActive) throw new AmqpError('not-implemented', 'active=false');
@@ -115,6 +123,7 @@ export const channelMethods: Handlers = {
     const tag = consumerTag === '' ? `amq.ctag-${line.random.bytes(16).toString('base64url')}` : consumerTag;
     if (name === replyToName) consumeReplies(channel, tag, noAck);
     else {
+      session.checkNewTag(tag); // before the queue is looked for, as RabbitMQ does
       const queue = line.host.findQueue(session, name === '' ? lastQueueName(channel) : name);
       session.consume(queue, { tag, noAck, exclusive, prefetch, arguments: given });
     }

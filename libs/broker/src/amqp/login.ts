@@ -12,12 +12,14 @@ export interface Credentials {
 }
 
 /** The SASL mechanisms, as they are announced. */
-export const mechanisms = ['PLAIN', 'AMQPLAIN'] as const;
+export const mechanisms = ['ANONYMOUS', 'AMQPLAIN', 'PLAIN'] as const;
 
 /** Reads the answer to connection.start. Throws AmqpError: unknown mechanism, or an answer that is not one. Keeps nothing. */
 export function readCredentials(mechanism: string, response: Buffer): Credentials {
   if (mechanism === 'PLAIN') return readPlain(response);
   if (mechanism === 'AMQPLAIN') return readAmqplain(response);
+  // As RabbitMQ: the user that everybody knows, while there is one with the password that everybody knows.
+  if (mechanism === 'ANONYMOUS') return { user: 'guest', password: 'guest' };
   throw new AmqpError('command-invalid', `unknown SASL mechanism '${mechanism.slice(0, 40)}': use one of ${mechanisms.join(', ')}`);
 }
 

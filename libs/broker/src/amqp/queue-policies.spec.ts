@@ -511,6 +511,8 @@ describe('arguments of queues', () => {
     [{ 'x-message-ttl': -10 }, invalid('x-message-ttl', '{value_negative,-10}')],
     [{ 'x-message-ttl': 315_360_000_001 }, invalid('x-message-ttl', '{value_too_large,315360000001}')],
     [{ 'x-expires': 0 }, invalid('x-expires', '{value_zero,0}')],
+    [{ 'x-queue-leader-locator': 'zzz' }, invalid('x-queue-leader-locator', 'invalid_queue_locator_arg')],
+    [{ 'x-queue-leader-locator': 5 }, invalid('x-queue-leader-locator', '{unacceptable_type,signedint}')],
     [{ 'x-overflow': 'bogus' }, invalid('x-overflow', 'invalid_overflow')],
     [{ 'x-overflow': true }, invalid('x-overflow', '{unacceptable_type,bool}')],
     [{ 'x-dead-letter-exchange': 5 }, "invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'"],
@@ -567,5 +569,35 @@ describe('arguments of queues', () => {
   it('that are not built are refused as such', async () => {
     const lines = await converse([handshake, openChannel, declareQueue('q', { 'x-queue-type': 'stream' })]);
     expect(lines[4]).toContain('NOT_IMPLEMENTED - ');
+  });
+});
+
+describe('as random commands found them', () => {
+  const consume = method('basic.consume', { queue: 'q', consumerTag: 'c', noWait: true });
+  const putBack = (deliveryTag: number): Buffer => method('basic.nack', { deliveryTag, multiple: true, requeue: true });
+
+  it('a message without time that comes back from its consumer is not given to anybody again', async () => {
+    expect((await say(declareQueue('q', { 'x-message-ttl': 0 }), consume, toQueue('q', 'one'))).at(-1)).toBe('body 1 3 one');
+    expect(await say(putBack(1))).toEqual([]);
+    expect(await count('q')).toBe(0);
+  });
+
+  it('a queue that is too long with what comes back drops the head before its consumer has its chance', async () => {
+    await say(declareQueue('q', { 'x-max-length': 1, ...deadTo('dead') }), declareQueue('dead'), consume);
+    await say(toQueue('q', 'one'), toQueue('q', 'two'));
+    expect((await say(putBack(2))).filter((line) => line.startsWith('body'))).toEqual(['body 1 3 two']);
+    expect(await bodiesIn('dead')).toEqual(['one']);
+  });
+
+  it('a message that is over is not counted behind the one that is fetched', async () => {
+    await say(declareQueue('q'), toQueue('q', 'one'), toQueue('q', 'two', { expiration: '0' }), toQueue('q', 'three'));
+    const [answer] = await say(method('basic.get', { queue: 'q', noAck: true }));
+    expect(answer).toContain('"messageCount":1');
+  });
+
+  it('a consumer tag that is taken is refused before the queue is looked for', async () => {
+    await say(declareQueue('q'), consume);
+    const answers = await say(method('basic.consume', { queue: 'none', consumerTag: 'c' }));
+    expect(answers[0]).toContain('"replyCode":530');
   });
 });

@@ -1,6 +1,6 @@
 import { CodedError } from '../errors.js';
 import type { Arena } from '../storage/arena.js';
-import { admit } from './bounds.js';
+import { admit, buryRefused } from './bounds.js';
 import { Consumer } from './consumer.js';
 import { type ConsumerTimeouts, DeliveryTimes } from './consumer-timeouts.js';
 import { withInteger } from './content-edit.js';
@@ -79,6 +79,9 @@ export class Session {
   sharedPrefetch = 0;
   readonly consumers = new Map<string, Consumer>();
   readonly unacknowledged = new Unacknowledged();
+  private firstWoken = 0;
+  /** Unacknowledged messages that no consumer got. */
+  private fetchedCount = 0;
   private transaction: Transaction | undefined;
   private deliveryTag = 0;
   private readonly deliveryTimes = new DeliveryTimes();
@@ -112,9 +115,10 @@ export class Session {
   /** False when a queue was full and refused it. */
   private publishNow(route: Route, isPersistent: boolean, bytes: Buffer, start: number, length: number, isExpiring: boolean): boolean {
     const { host } = this;
-    const open = route.hasBounds ? admit(route, host.graveyard, bytes, start) : route;
+    const open = route.hasBounds ? admit(route, bytes, start) : route;
     const isJournaled = host.intake.put(open, isPersistent, isExpiring, bytes, start, length);
     const isWhole = open === route;
+    if (!isWhole) buryRefused(route, open, host.graveyard, bytes, start);
     if (!this.isConfirming) return isWhole;
     this.countPublish(isJournaled);
     if (!isWhole) this.rejections.push(this.publishedCount);
@@ -130,9 +134,9 @@ export class Session {
     return this.transaction !== undefined;
   }
 
-  /** Deliveries that take room in the prefetch: what a transaction settles does so until the commit. */
+  /** Deliveries that take room in the prefetch: what a transaction settles does so until the commit, and what was fetched never does. */
   get outstandingCount(): number {
-    return this.unacknowledged.count + (this.transaction?.settlements.length ?? 0);
+    return this.unacknowledged.count + (this.transaction?.settlements.length ?? 0) - this.fetchedCount;
   }
 
   /**
@@ -177,7 +181,7 @@ export class Session {
     if (queue.quorum !== undefined && this.sharedPrefetch !== 0) {
       throw new CodedError('not-implemented', `queue '${queue.name}' in vhost '${this.host.name}' does not support global qos`);
     }
-    if (this.consumers.has(tag)) throw new CodedError('consumer-tag-taken', `attempt to reuse consumer tag '${tag}'`);
+    this.checkNewTag(tag);
     // Quorum queues take the flag and do nothing about it.
     const isExclusive = exclusive && queue.quorum === undefined;
     if (queue.consumers.some((other) => other.isExclusive) || (isExclusive && (queue.consumers.length > 0 || queue.isSingleActive))) {
@@ -187,6 +191,11 @@ export class Session {
     this.consumers.set(tag, consumer);
     queue.addConsumer(consumer);
     return consumer;
+  }
+
+  /** Throws when a consumer of this tag is there. */
+  checkNewTag(tag: string): void {
+    if (this.consumers.has(tag)) throw new CodedError('consumer-tag-taken', `attempt to reuse consumer tag '${tag}'`);
   }
 
   /** Nothing is delivered to the consumer after this. False when there is none of that tag. */
@@ -209,10 +218,11 @@ export class Session {
     const { bytes } = this.host.arena.chunks[takenChunk]!;
     const tag = ++this.deliveryTag;
     if (!noAck) {
+      this.fetchedCount++;
       this.unacknowledged.push(tag, queue, undefined, takenSequence, takenChunk, takenOffset, takenLength);
       queue.noteOutstanding();
     }
-    queue.firstIsGone();
+    queue.tidy(); // what is over behind it is not counted any more
     if (takenCount === 0) this.sink.got(tag, takenWasDelivered, queue.messageCount, bytes, takenOffset, takenLength);
     else {
       const counted = withInteger(bytes, takenOffset, takenLength, deliveryCountHeader, takenCount);
@@ -284,8 +294,11 @@ export class Session {
     if (isWritable) this.wakeQueues();
   }
 
+  /** Each time another one is woken first: where one limit is for all, the first takes what there is. */
   wakeQueues(): void {
-    for (const consumer of this.consumers.values()) consumer.queue.wake();
+    const consumers = [...this.consumers.values()];
+    for (let i = 0; i < consumers.length; i++) consumers[(this.firstWoken + i) % consumers.length]!.queue.wake();
+    this.firstWoken++;
   }
 
   /** The queue is deleted: its consumers here are told. */
@@ -416,11 +429,10 @@ export class Session {
     if (outcome === 'done') queue.settle(sequence, chunk);
     else if (outcome === 'put-back') queue.putBack(sequence, chunk, offset, length, this.isClosed);
     else queue.bury('rejected', sequence, chunk, offset, length);
-    if (consumer !== undefined) {
-      consumer.unacknowledgedCount--;
-      queue.wake();
-    }
+    if (consumer === undefined) this.fetchedCount--;
+    else consumer.unacknowledgedCount--;
     if (this.sharedPrefetch !== 0) this.wakeQueues();
+    else if (consumer !== undefined) queue.wake();
   }
 
   private forget(consumer: Consumer): void {

@@ -151,6 +151,20 @@ export class VirtualHost implements SessionHost, RecordVisitor, Holders {
     this.turn.afterCommit(run);
   }
 
+  /**
+   * Calls `run` when the messages that were published before now can be seen in the queue, and whoever consumes it had the first
+   * choice. False, and nothing is called, where there is nothing to wait for.
+   */
+  afterMessagesOf(queueName: string, run: () => void): boolean {
+    const queue = this.queuesByName.get(queueName);
+    if (queue?.hasInvisible !== true) return false;
+    this.turn.afterMessages(() => {
+      queue.tidy();
+      run();
+    });
+    return true;
+  }
+
   /** Whether publishers may publish now, and if not, why. */
   get gate(): GateState {
     return this.parts.gate.state;
@@ -259,8 +273,9 @@ export class VirtualHost implements SessionHost, RecordVisitor, Holders {
     if (declaration.passive) return existing!;
     if (existing !== undefined) {
       if (existing.settings.exclusive !== declaration.exclusive) throw this.locked(name);
+      // Exclusive queues are never kept: RabbitMQ forgets that one was to be durable.
       this.checkSame('queue', name, existing.settings, {
-        durable: declaration.durable,
+        durable: declaration.exclusive ? existing.settings.durable : declaration.durable,
         auto_delete: declaration.autoDelete,
       });
       checkSameQueueArguments(name, this.name, argumentsFrom(existing.settings.arguments), declaration.arguments);
@@ -324,8 +339,12 @@ export class VirtualHost implements SessionHost, RecordVisitor, Holders {
   /** Taking away a binding that is not there is no error, nor is one of a queue or an exchange that is not there. */
   unbindQueue(session: Session, queueName: string, exchangeName: string, key: string, given: FieldTable): void {
     if (exchangeName === '') throw defaultExchangeError();
-    if (!this.exchanges.has(exchangeName) || !this.queuesByName.has(queueName)) return;
-    this.exchanges.unbind(this.exchanges.find(exchangeName), this.findQueue(session, queueName), key, given);
+    const queue = this.queuesByName.get(queueName);
+    if (!this.exchanges.has(exchangeName) || queue === undefined) return;
+    const exchange = this.exchanges.find(exchangeName);
+    // Whose queue it is matters only where there is something to take away, as in RabbitMQ.
+    if (this.exchanges.isBound(exchange, queue, key, given))
+      this.exchanges.unbind(exchange, this.findQueue(session, queueName), key, given);
   }
 
   /** Leads what `source` routes by the key on to the exchange `destination`. */
