@@ -97,6 +97,12 @@ export class Backlog implements Packable {
   }
 
   /** There must be an entry. */
+  get firstChunk(): number {
+    const slot = this.firstSlot();
+    return this.front.chunks[slot]!;
+  }
+
+  /** There must be an entry. */
   get firstSequence(): number {
     const slot = this.firstSlot();
     return this.front.sequences[slot]!;

@@ -19,6 +19,7 @@ export class Deadlines {
   private readonly heap: Due[] = [];
   private timer: Timer | undefined;
   private timerAt = Infinity;
+  private isStopped = false;
 
   constructor(private readonly clock: Clock) {}
 
@@ -35,7 +36,14 @@ export class Deadlines {
     if (what.duePlace >= 0) this.take(what.duePlace);
   }
 
+  /** Nothing is called any more: the last words are about to be said. */
+  stop(): void {
+    this.timer?.cancel();
+    this.isStopped = true;
+  }
+
   private arm(at: number): void {
+    if (this.isStopped) return;
     this.timer?.cancel();
     this.timerAt = at;
     this.timer = this.clock.after(Math.max(at - this.clock.now(), 0), () => this.ring());

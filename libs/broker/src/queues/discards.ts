@@ -94,15 +94,16 @@ export class Discards implements Due {
     for (const { sequence, chunk, offset, length } of this.waiting) visit(chunk, offset, length, id, sequence, isTimed);
   }
 
-  /** Why the message is dead; undefined where it is not one of these. */
-  reasonOf(sequence: number): DeathReason | undefined {
+  /** The message was written to the journal again: so is that it is dead, if it is one of these. */
+  recordAgain(sequence: number): void {
     const { waiting } = this;
-    if (waiting.length === 0) return undefined;
+    if (waiting.length === 0) return;
     if (this.known?.of !== waiting || this.known.count !== waiting.length) {
       const reasons = new Map(waiting.map((discarded) => [discarded.sequence, discarded.reason]));
       this.known = { of: waiting, count: waiting.length, reasons };
     }
-    return this.known.reasons.get(sequence);
+    const reason = this.known.reasons.get(sequence);
+    if (reason !== undefined) this.queue.recordDead(sequence, reason);
   }
 
   private keep(discarded: Discarded): void {

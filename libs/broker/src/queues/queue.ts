@@ -74,7 +74,8 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   /** Only one consumer is given messages; the next one follows when it leaves. */
   readonly isSingleActive: boolean;
   private readonly turns: ConsumerTurns;
-  private expiry: Expiry | undefined;
+  /** If there is one, messages here have the moment at which they came in front of them. */
+  expiry: Expiry | undefined;
   /** Ends the queue when it is not used. */
   lease: Lease | undefined;
 
@@ -462,23 +463,17 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     return this.log === undefined || this.isDeleted ? 0 : this.id;
   }
 
-  /** Whether messages here have the moment at which they came in front of them. */
-  get isTimed(): boolean {
-    return this.expiry !== undefined;
-  }
-
   /** The message was written to the journal again, and what the journal says about it must be, too. */
   messageMoved(sequence: number): void {
-    if (this.quorum === undefined || this.log === undefined) return;
-    if (this.quorum.recordAgain(sequence)) this.settlements.mark(this.log);
-    const reason = this.discards?.reasonOf(sequence);
-    if (reason !== undefined) this.log.appendDead(this.id, sequence, reason);
+    if (this.quorum?.recordAgain(sequence) === true && this.log !== undefined) this.settlements.mark(this.log);
+    this.discards?.recordAgain(sequence);
   }
 
   /** What waits here, in these chunks at least. */
   forEachHolding(isWanted: readonly boolean[], visit: VisitHolding): void {
     if (this.waitingCount + (this.discards?.count ?? 0) === 0) return;
-    const { keptId, isTimed } = this;
+    const { keptId } = this;
+    const isTimed = this.expiry !== undefined;
     this.ready.forEachIn(isWanted, (sequence, chunk, offset, length) => visit(chunk, offset, length, keptId, sequence, isTimed));
     this.returned.forEach(({ sequence, chunk, offset, length }) => visit(chunk, offset, length, keptId, sequence, isTimed));
     this.discards?.forEachHolding(keptId, isTimed, visit);
@@ -488,7 +483,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   private isFirstHere(): boolean {
     const { arena } = this;
     if (arena.evictedCount === 0 || this.isImpatient) return true;
-    const chunk = arena.chunks[this.firstChunk()]!;
+    const chunk = arena.chunks[this.returned.first?.chunk ?? this.ready.firstChunk]!;
     if (chunk.isResident) return true;
     this.isWaitingForBytes = true;
     arena.reader!.fetch(chunk, this);
@@ -497,14 +492,6 @@ export class Queue implements BacklogOwner, ChunkWaiter {
 
   bytesCame(): void {
     this.wake();
-  }
-
-  /** There must be a message. */
-  private firstChunk(): number {
-    const first = this.returned.first;
-    if (first !== undefined) return first.chunk;
-    const slot = this.ready.firstSlot();
-    return this.ready.front.chunks[slot]!;
   }
 
   /** The same for a queue in which messages may expire. */
@@ -563,7 +550,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     }
     const first = this.returned.first;
     const slot = first === undefined ? this.ready.firstSlot() : 0;
-    const { bytes } = this.arena.chunks[this.firstChunk()]!;
+    const { bytes } = this.arena.chunks[this.returned.first?.chunk ?? this.ready.firstChunk]!;
     expiry.watch(bytes, first === undefined ? this.ready.front.offsets[slot]! : first.offset);
   }
 

@@ -322,7 +322,7 @@ export class Session {
   /** What is out with its consumers. */
   forEachHolding(visit: VisitHolding): void {
     this.unacknowledged.forEach((queue, sequence, chunk, offset, length) =>
-      visit(chunk, offset, length, queue.keptId, sequence, queue.isTimed),
+      visit(chunk, offset, length, queue.keptId, sequence, queue.expiry !== undefined),
     );
   }
 

@@ -66,7 +66,10 @@ export class Trimmer implements ChunkWaiter {
   /** Called in every turn. */
   work(): void {
     if (this.state === 'wanted') this.begin();
-    else if (this.state === 'reading' && this.victims.every(({ isResident }) => isResident)) this.move();
+    else if (this.state === 'reading' && this.victims.every(({ isResident }) => isResident)) {
+      if (this.parts.journal.isOpen) this.move();
+      else this.leave('idle'); // the last words are the last record
+    }
   }
 
   bytesCame(): void {

@@ -438,6 +438,7 @@ export class VirtualHost implements SessionHost, RecordVisitor, Holders {
   appendClose(): void {
     const { log } = this;
     if (log === undefined) return;
+    this.deadlines.stop(); // what comes due now does so after the next opening
     log.recordQueues();
     for (const queue of this.queuesByName.values()) if (queue.log !== undefined) queue.recordDelivered(log);
     this.append({ do: 'close' });

@@ -152,6 +152,11 @@ export class Journal {
     return this.filePosition;
   }
 
+  /** Nobody has asked it to close, and it did not fail. */
+  get isOpen(): boolean {
+    return this.state === 'open';
+  }
+
   /** Bytes of the files that are needed. */
   get bytesOnDisk(): number {
     return this.files.reduce((total, { end }) => total + end, 0);
