@@ -2,11 +2,11 @@ import { type Ground, realGround } from '@dovecote/ground';
 import { AmqpServer } from './amqp/server.js';
 import { CodedError } from './errors.js';
 import { defaultLimits, type Limits } from './limits.js';
+import { Administration } from './engine/administration.js';
 import type { BrokerSession } from './engine/in-process.js';
 import { InProcessSession } from './engine/in-process-session.js';
 import type { BrokerOptions, Durability } from './engine/options.js';
 import { openStorage, type OpenStorage } from './engine/open-storage.js';
-import { Users } from './engine/users.js';
 
 /** What is in a broker at one moment. */
 export interface BrokerSnapshot {
@@ -37,6 +37,8 @@ export interface QueueSnapshot {
 export class Broker {
   /** Resolves when the broker is closed, to the error if it ended by itself. */
   readonly ended: Promise<CodedError | undefined>;
+  /** Users, permissions and virtual hosts. */
+  readonly administration: Administration;
   private resolveEnded: (error: CodedError | undefined) => void = () => undefined;
   private readonly sessions = new Set<InProcessSession>();
   private amqp: AmqpServer | undefined;
@@ -46,17 +48,22 @@ export class Broker {
   private constructor(
     private readonly ground: Ground,
     private readonly storage: OpenStorage,
+    limits: Limits,
     private readonly report: (line: string) => void,
   ) {
     this.ended = new Promise((resolve) => (this.resolveEnded = resolve));
     storage.onFailure((error) => this.fail(error));
+    storage.hosts.access.onChange((change) => {
+      if (change.what === 'virtual-host-deleted') this.leave(change.virtualHost);
+    });
+    this.administration = new Administration(storage.hosts, ground.random, limits);
   }
 
   /** Rejects with a CodedError: folder in use or unusable, disk full, data damaged, port taken. */
   static async open(options: BrokerOptions = {}): Promise<Broker> {
     const ground = options.ground ?? realGround();
     const limits: Limits = { ...defaultLimits, ...options.limits };
-    const broker = new Broker(ground, await openStorage(options, ground, limits), options.log ?? warn);
+    const broker = new Broker(ground, await openStorage(options, ground, limits), limits, options.log ?? warn);
     try {
       if (options.amqp !== undefined) await broker.listen(options, limits);
       return broker;
@@ -75,10 +82,12 @@ export class Broker {
     return this.amqp?.port;
   }
 
-  /** A way to publish and consume without a socket. */
-  session(): BrokerSession {
+  /** A way to publish and consume without a socket, in the virtual host `/` or another. It may do everything there. */
+  session({ virtualHost = '/' }: { readonly virtualHost?: string } = {}): BrokerSession {
     if (this.closing !== undefined) throw new CodedError('closed', 'The broker is closed: open another one');
-    const session: InProcessSession = new InProcessSession(this.storage.host, this.report, () => this.sessions.delete(session));
+    const session: InProcessSession = new InProcessSession(this.storage.hosts.find(virtualHost), this.report, () =>
+      this.sessions.delete(session),
+    );
     this.sessions.add(session);
     return session;
   }
@@ -101,6 +110,12 @@ export class Broker {
     return this.closing;
   }
 
+  /** A virtual host is deleted under the sessions in it. */
+  private leave(virtualHost: string): void {
+    const error = new CodedError('closed', `The virtual host '${virtualHost}' is deleted: open a session in another one`);
+    for (const session of [...this.sessions]) if (session.virtualHost === virtualHost) session.fail(error);
+  }
+
   /** The disk cannot be trusted any more. */
   private fail(error: CodedError): void {
     if (this.closing !== undefined) return;
@@ -114,8 +129,7 @@ export class Broker {
       network: this.ground.network,
       clock: this.ground.clock,
       random: this.ground.random,
-      host: this.storage.host,
-      authenticator: new Users(options.users ?? [{ name: 'guest', password: 'guest' }]),
+      hosts: this.storage.hosts,
       at: { host, port },
       limits,
       log: options.log ?? (() => undefined),
@@ -126,7 +140,7 @@ export class Broker {
     try {
       await this.amqp?.close({ drainMs: 1000 });
       for (const session of this.sessions) await session.close();
-      this.storage.host.appendClose();
+      this.storage.hosts.appendClose();
       await this.storage.journal?.close();
     } catch (error) {
       if (error instanceof CodedError) this.failure = error;

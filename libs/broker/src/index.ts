@@ -1,5 +1,13 @@
 export { Broker, type BrokerSnapshot, type QueueSnapshot } from './broker.js';
 export type { BrokerOptions, Durability, User } from './engine/options.js';
+export type { AccessImport, Administration, PutOutcome, UserSettings } from './engine/administration.js';
+export type {
+  PermissionRecord,
+  TopicPermissionRecord,
+  UserRecord,
+  VirtualHostLimits,
+  VirtualHostSettings,
+} from './engine/access-records.js';
 export type {
   BrokerConsumer,
   BrokerSession,

@@ -17,6 +17,8 @@ export interface Limits {
   /** The largest AMQP frame, head and end octet included. */
   readonly frameBytesMax: number;
   readonly queuesMax: number;
+  readonly usersMax: number;
+  readonly virtualHostsMax: number;
 }
 
 export const defaultLimits: Limits = {
@@ -28,4 +30,6 @@ export const defaultLimits: Limits = {
   channelsMax: 2047,
   frameBytesMax: 131_072,
   queuesMax: 100_000,
+  usersMax: 10_000,
+  virtualHostsMax: 1_000,
 };

@@ -36,6 +36,6 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
   const broker = await Broker.open({ ...rest, users, amqp: { host: '127.0.0.1', port } });
   const stop = (): Promise<void> => broker.close();
   const listening = broker.amqpPort!;
-  const login = users[0] === undefined ? '' : `${encodeURIComponent(users[0].name)}:${encodeURIComponent(users[0].password)}@`;
+  const login = users[0] === undefined ? '' : `${encodeURIComponent(users[0].name)}:${encodeURIComponent(users[0].password ?? '')}@`;
   return { url: `amqp://${login}127.0.0.1:${listening}`, port: listening, broker, stop, [Symbol.asyncDispose]: stop };
 }

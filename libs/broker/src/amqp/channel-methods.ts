@@ -114,7 +114,7 @@ export const channelMethods: Handlers = {
     const tag = consumerTag === '' ? `amq.ctag-${line.random.bytes(16).toString('base64url')}` : consumerTag;
     if (name === replyToName) consumeReplies(channel, tag, noAck);
     else {
-      const queue = line.host.findQueue(session, name === '' ? lastQueueName(channel) : name);
+      const queue = line.host.findReadableQueue(session, name === '' ? lastQueueName(channel) : name);
       session.consume(queue, { tag, noAck, exclusive, prefetch, arguments: given });
     }
     if (!noWait) line.send('basic.consume-ok', { consumerTag: tag }, channel.id);
@@ -126,7 +126,7 @@ export const channelMethods: Handlers = {
   'basic.cancel-ok': () => refuseUnimplemented(),
   'basic.get': (channel, { queue: name, noAck }) => {
     const { line, session } = channel;
-    const queue = line.host.findQueue(session, name === '' ? lastQueueName(channel) : name);
+    const queue = line.host.findReadableQueue(session, name === '' ? lastQueueName(channel) : name);
     if (!session.get(queue, noAck)) line.send('basic.get-empty', {}, channel.id);
   },
 

@@ -1,10 +1,8 @@
 import { decodeFields, MalformedError } from '../queues/field-table.js';
 import { AmqpError } from './replies.js';
 
-/** Who may connect. */
-export interface Authenticator {
-  login(user: string, password: string, remoteAddress: string): boolean;
-}
+/** Whether somebody may connect; a promise where that takes its time. */
+export type Login = (user: string, password: string, remoteAddress: string) => boolean | Promise<boolean>;
 
 export interface Credentials {
   readonly user: string;

@@ -1,5 +1,7 @@
 import type { Ground } from '@dovecote/ground';
 import type { Limits } from '../limits.js';
+import type { ConfiguredUser } from './access-control.js';
+import type { PermissionRecord, VirtualHostSettings } from './access-records.js';
 import type { ExchangeType } from '../queues/exchange-type.js';
 
 /**
@@ -18,8 +20,16 @@ export interface BrokerOptions {
   readonly durability?: Durability;
   /** Listens for AMQP 0-9-1 clients; port 0 takes a free one, the host is 127.0.0.1 unless another is given. Default: no socket. */
   readonly amqp?: { readonly port: number; readonly host?: string };
-  /** Who may log in over a socket. Default: `guest` with password `guest`, which is accepted from this machine only. */
+  /**
+   * Who may log in over a socket, beside the users that the data folder keeps; over those of the same name these rule, and nobody can
+   * change them from outside. A folder that knows no user, and is given none, gets `guest` with the password `guest`, which is
+   * accepted from this machine only.
+   */
   readonly users?: readonly User[];
+  /** Virtual hosts beside `/`; made where they are not there. */
+  readonly virtualHosts?: readonly VirtualHostSettings[];
+  /** What the users above may do. Those who are not named here may do everything in `/` and in the virtual hosts above. */
+  readonly permissions?: readonly PermissionRecord[];
   readonly limits?: Partial<Limits>;
   /**
    * Exchange types of one's own, beside the built-in ones; their names begin with `x-`. A data folder that holds durable exchanges
@@ -32,7 +42,4 @@ export interface BrokerOptions {
   readonly log?: (line: string) => void;
 }
 
-export interface User {
-  readonly name: string;
-  readonly password: string;
-}
+export type User = ConfiguredUser;

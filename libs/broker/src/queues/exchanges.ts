@@ -1,5 +1,6 @@
 import type { Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
+import type { Access } from './access.js';
 import { notBuilt, refuseUnbuiltArguments } from './arguments.js';
 import { Binding } from './binding.js';
 import type { BindingRecord, Definition } from './definitions.js';
@@ -61,7 +62,12 @@ export class Exchanges {
     return [...this.byName.values()].map(({ settings }) => settings);
   }
 
-  declare(name: string, type: string, declaration: ExchangeDeclaration): void {
+  /** Whether routing keys have permissions of their own there. */
+  isTopic(name: string): boolean {
+    return this.byName.get(name)?.settings.type === 'topic';
+  }
+
+  declare(name: string, type: string, declaration: ExchangeDeclaration, access?: Access): void {
     if (declaration.passive) return void this.find(name);
     const known = this.parts.types.get(type);
     if (known === undefined) {
@@ -69,6 +75,7 @@ export class Exchanges {
       throw new CodedError('unknown-exchange-type', type === '' ? "invalid exchange type ''" : `unknown exchange type '${type}'`);
     }
     if (name === '') throw defaultExchangeError();
+    access?.check('configure', 'exchange', name);
     const { durable, autoDelete, internal, arguments: given } = declaration;
     const existing = this.byName.get(name);
     if (existing !== undefined) return this.checkSame(existing, { type, durable, auto_delete: autoDelete, internal }, given);
@@ -78,6 +85,10 @@ export class Exchanges {
       const place = `exchange '${name}' in vhost '${this.parts.hostName}'`;
       throw new CodedError('invalid-argument', `invalid type '${fieldTypeName(alternate)}' for arg 'alternate-exchange' in ${place}`);
     }
+    if (alternate !== undefined) {
+      access?.check('read', 'exchange', name);
+      access?.check('write', 'exchange', alternate);
+    }
     refuseUnbuiltArguments('exchange', name, given);
     refusing(() => known.checkArguments?.(given));
     const text = argumentsText(given);
@@ -86,12 +97,13 @@ export class Exchanges {
     if (durable) this.parts.append({ do: 'declare-exchange', exchange: settings });
   }
 
-  delete(name: string, conditions: { readonly ifUnused: boolean }): void {
+  delete(name: string, conditions: { readonly ifUnused: boolean }, access?: Access): void {
     if (name === '') throw defaultExchangeError();
     const { hostName } = this.parts;
     if (name.startsWith('amq.')) {
       throw new CodedError('reserved-name', `deletion of system exchange '${name}' in vhost '${hostName}' not allowed`);
     }
+    access?.check('configure', 'exchange', name);
     const exchange = this.byName.get(name);
     if (exchange === undefined) return;
     if (conditions.ifUnused && exchange.bindings.size > 0) {
