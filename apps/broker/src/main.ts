@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /**
- * The daemon: `node apps/broker/dist/main.js --data DIR --amqp-port 5672`. README.md says what else it takes.
+ * The daemon: `node apps/broker/dist/main.js --data DIR --amqp-port 5672`. README.md says what else it takes. `main.js check DIR` checks a
+ * folder instead (check.ts says with which exit codes).
  *
  * Exits with 0 after SIGTERM or SIGINT, with 1 after a sentence on stderr when it cannot start or go on.
  */
@@ -14,6 +15,18 @@ const warn = (line: string): void => void process.stderr.write(`dovecote: ${line
 const say = (line: string): void => void process.stdout.write(`dovecote: ${line}\n`);
 
 try {
+  const [first, ...rest] = process.argv.slice(2);
+  if (first === 'check') {
+    const { runCheck } = await import('./check.js');
+    process.exitCode = await runCheck(rest, { say: (text) => void process.stdout.write(text), warn });
+  } else await runBroker();
+} catch (error) {
+  if (!(error instanceof SettingsError)) throw error;
+  warn(error.message);
+  process.exitCode = 1;
+}
+
+async function runBroker(): Promise<void> {
   const settings = readSettings(process.argv.slice(2), process.env);
   if ('text' in settings) process.stdout.write(settings.text);
   else {
@@ -24,8 +37,4 @@ try {
     // A disk that failed may never answer what it was asked last: nothing is waited for once the broker has ended.
     exit(await runDaemon(settings, { say, warn, onStop, exit }));
   }
-} catch (error) {
-  if (!(error instanceof SettingsError)) throw error;
-  warn(error.message);
-  process.exitCode = 1;
 }

@@ -92,15 +92,17 @@ export class Broker {
     return session;
   }
 
-  inspect(): BrokerSnapshot {
-    const queues = [...this.storage.host.queues].map((queue) => ({
+  /** What is in one virtual host; connections and memory are those of the broker. */
+  inspect({ virtualHost = '/' }: { readonly virtualHost?: string } = {}): BrokerSnapshot {
+    const host = this.storage.hosts.find(virtualHost);
+    const queues = [...host.queues].map((queue) => ({
       name: queue.name,
       isDurable: queue.settings.durable,
       messageCount: queue.messageCount,
       unacknowledgedCount: queue.unacknowledgedCount,
       consumerCount: queue.consumerCount,
     }));
-    const exchanges = this.storage.host.exchangeSettings.map(({ name, type }) => ({ name, type }));
+    const exchanges = host.exchangeSettings.map(({ name, type }) => ({ name, type }));
     return { queues, exchanges, connectionCount: this.amqp?.connections.length ?? 0, messageBytes: this.storage.arena.bytesInUse };
   }
 

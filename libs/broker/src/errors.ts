@@ -22,6 +22,7 @@ export type BrokerErrorCode =
   | 'unknown-delivery-tag'
   | 'message-too-large'
   | 'queue-full'
+  | 'transaction-too-large'
   // When somebody logs in
   | 'no-virtual-host'
   | 'host-refused'

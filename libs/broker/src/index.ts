@@ -1,4 +1,12 @@
 export { Broker, type BrokerSnapshot, type QueueSnapshot } from './broker.js';
+export {
+  checkFolder,
+  type CheckFolderOptions,
+  type FileCheck,
+  type FolderCheck,
+  type FolderProblem,
+  type QueueCheck,
+} from './engine/check-folder.js';
 export type { BrokerOptions, Durability, User } from './engine/options.js';
 export type { AccessImport, Administration, PutOutcome, UserSettings } from './engine/administration.js';
 export type {

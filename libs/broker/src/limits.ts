@@ -19,6 +19,8 @@ export interface Limits {
   readonly queuesMax: number;
   readonly usersMax: number;
   readonly virtualHostsMax: number;
+  /** Published in transactions of one connection, or one session in the process, and not committed; more ends the channel. */
+  readonly transactionBytesMax: number;
 }
 
 export const defaultLimits: Limits = {
@@ -32,4 +34,5 @@ export const defaultLimits: Limits = {
   queuesMax: 100_000,
   usersMax: 10_000,
   virtualHostsMax: 1_000,
+  transactionBytesMax: 64 * 1024 * 1024,
 };

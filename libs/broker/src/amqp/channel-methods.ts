@@ -17,7 +17,7 @@ type Handlers = {
   ) => void;
 };
 
-/** Methods that change definitions: they may be pipelined, and are answered in order once they are durable. */
+/** Methods whose answers wait for a commit: they may be pipelined, and are answered in order once they are durable. */
 export const definitionMethods: ReadonlySet<string> = new Set<ChannelMethodName>([
   'exchange.declare',
   'exchange.delete',
@@ -28,6 +28,7 @@ export const definitionMethods: ReadonlySet<string> = new Set<ChannelMethodName>
   'queue.unbind',
   'queue.purge',
   'queue.delete',
+  'tx.commit',
 ]);
 
 /** Methods that have no answer, so that none can overtake one that waits. */
@@ -146,15 +147,27 @@ export const channelMethods: Handlers = {
   'basic.recover-async': (channel, { requeue }) => recover(channel, requeue),
 
   'confirm.select': (channel, { noWait }) => {
+    if (channel.session.isTransactional) throw new AmqpError('precondition-failed', 'cannot switch from tx to confirm mode');
     channel.session.isConfirming = true;
     if (!noWait) channel.line.send('confirm.select-ok', {}, channel.id);
   },
 
-  'tx.select': () => {
-    throw new AmqpError('not-implemented', 'transactions (tx.select) are not built yet: use publisher confirms (confirm.select)');
+  'tx.select': ({ line, session, id }) => {
+    if (session.isConfirming) throw new AmqpError('precondition-failed', 'cannot switch from confirm to tx mode');
+    session.beginTransactions();
+    line.send('tx.select-ok', {}, id);
   },
-  'tx.commit': () => refuseOutsideTransaction(),
-  'tx.rollback': () => refuseOutsideTransaction(),
+  'tx.commit': ({ line, session, id }) => {
+    if (!session.isTransactional) throw notTransactional();
+    const isWhole = session.commitTransaction((bytes, start, length) => line.returnMessage(id, bytes, start, length));
+    if (!isWhole) throw new AmqpError('precondition-failed', 'partial tx completion');
+    line.sendAfterCommit('tx.commit-ok', {}, id);
+  },
+  'tx.rollback': ({ line, session, id }) => {
+    if (!session.isTransactional) throw notTransactional();
+    session.rollBackTransaction();
+    line.send('tx.rollback-ok', {}, id);
+  },
 };
 
 export function unknownDeliveryTag(tag: number): AmqpError {
@@ -170,8 +183,8 @@ function refuseUnimplemented(): never {
   throw new AmqpError('command-invalid', 'unimplemented method');
 }
 
-function refuseOutsideTransaction(): never {
-  throw new AmqpError('precondition-failed', 'channel is not transactional');
+function notTransactional(): AmqpError {
+  return new AmqpError('precondition-failed', 'channel is not transactional');
 }
 
 /** To declare the way back for replies says whether it is there: responders ask so before they work for nobody. */

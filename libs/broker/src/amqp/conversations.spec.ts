@@ -286,11 +286,6 @@ const onChannel: readonly Conversation[] = [
     [method('confirm.select'), method('confirm.select'), method('confirm.select', { noWait: true })],
     ['confirm.select-ok 1 {}', 'confirm.select-ok 1 {}'],
   ],
-  [
-    'tx.select (ours)',
-    [method('tx.select')],
-    closed(540, 'NOT_IMPLEMENTED - transactions (tx.select) are not built yet: use publisher confirms (confirm.select)', 90, 10),
-  ],
   ['tx.commit', [method('tx.commit')], [refused(406, 'PRECONDITION_FAILED - channel is not transactional', 90, 20)]],
   ['tx.rollback', [method('tx.rollback')], [refused(406, 'PRECONDITION_FAILED - channel is not transactional', 90, 30)]],
   [

@@ -106,6 +106,7 @@ export class Publisher {
       const header = start + routingBytes + 1;
       const mode = plainDeliveryMode(bytes, view, header + headerBytesMin - 2, header + 7 + view.getUint32(header + 3));
       if (mode >= 0 && (route !== nowhere || bytes[start + routingBytes - 1] === 0)) {
+        this.fastEnd = contentEnd;
         this.session.publish(route, mode === 2, bytes, start, contentEnd - start);
         return contentEnd;
       }
@@ -248,7 +249,7 @@ export class Publisher {
   }
 
   private send(route: Route, isPersistent: boolean, isMandatory: boolean, bytes: Buffer, start: number, length: number): void {
-    if (isMandatory && route === nowhere) this.line.returnMessage(this.channel, bytes, start, length);
+    if (isMandatory && route === nowhere && !this.session.isTransactional) this.line.returnMessage(this.channel, bytes, start, length);
     const isExpiring = (bytes.readUInt16BE(propertiesStart(bytes, start)) & propertyFlags.expiration) !== 0;
     this.session.publish(route, isPersistent, bytes, start, length, isExpiring);
   }

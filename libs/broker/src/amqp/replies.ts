@@ -47,6 +47,7 @@ export const replyByBrokerCode = {
   'unknown-delivery-tag': 'precondition-failed',
   'message-too-large': 'precondition-failed',
   'queue-full': 'resource-error',
+  'transaction-too-large': 'precondition-failed',
   'no-virtual-host': 'not-allowed',
   'host-refused': 'not-allowed',
   'access-refused': 'access-refused',

@@ -196,7 +196,11 @@ export class AccessControl {
     };
   }
 
+  /** Takes the place of all that was kept. */
   recover({ users, permissions, topicPermissions }: AccessCheckpoint): void {
+    for (const name of [...this.kept.keys()]) this.forgetUser(name);
+    this.permissions.clear();
+    this.topicPermissions.clear();
     for (const user of users) this.evolve({ do: 'put-user', user });
     for (const permission of permissions) this.evolve({ do: 'put-permission', permission });
     for (const permission of topicPermissions) this.evolve({ do: 'put-topic-permission', permission });

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { type SimulatedGround, simulatedGround } from '@dovecote/ground/testing';
 import { Broker } from '../broker.js';
+import { checkFolder } from './check-folder.js';
 import type { BrokerOptions } from './options.js';
 import { checkHash, hashPassword, isSlow, matchesQuickly, matchesSlowly } from './password-hash.js';
 import { Pattern, patternBounds } from './pattern.js';
@@ -191,6 +192,10 @@ describe('users, permissions and virtual hosts', () => {
     const third = await reopen(true);
     expect(shown(third)).toEqual(before);
     expect(await countIn(third, 'team')).toBe(1);
+    await drive(third.close());
+    brokers.length = 0;
+    const check = await drive(checkFolder('/data', { ground: world.startProcess().ground }));
+    expect(check).toMatchObject({ problems: [], queues: expect.arrayContaining([{ name: 'q', virtualHost: 'team', messages: 1 }]) });
   });
 
   it('are deleted in one step: a crash finds a virtual host whole or not at all', async () => {
@@ -276,6 +281,10 @@ describe('users, permissions and virtual hosts', () => {
     // Without the configuration it is as it was.
     const third = await reopen(false);
     expect(third.administration.permissions.find(({ user }) => user === 'ada')).toMatchObject({ configure: '^a' });
+    // A virtual host that only the configuration named is kept: it has things in it.
+    await drive(third.session({ virtualHost: 'extra' }).declareQueue('q', { durable: true }));
+    const fourth = await reopen(true);
+    expect(fourth.inspect({ virtualHost: 'extra' }).queues).toMatchObject([{ name: 'q' }]);
   });
 
   it('are refused with a sentence where they cannot be', async () => {

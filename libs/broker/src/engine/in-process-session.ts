@@ -15,7 +15,7 @@ import { extraKeys } from '../queues/extra-keys.js';
 import type { FieldTable } from '../queues/field-table.js';
 import type { Owner } from '../queues/owner.js';
 import { decodeProperties, type MessageProperties } from '../queues/properties.js';
-import { perMessage } from '../queues/route.js';
+import { perMessage, type Route } from '../queues/route.js';
 import { ContentMessage } from '../queues/routed-message.js';
 import type { Session, SessionSink } from '../queues/session.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
@@ -27,6 +27,7 @@ import type {
   ExchangeOptions,
   OutgoingMessage,
   QueueOptions,
+  TransactionWork,
 } from './in-process.js';
 
 interface Waiting {
@@ -35,10 +36,18 @@ interface Waiting {
   readonly outcome: 'confirmed' | 'unroutable';
 }
 
+/** A publish, or several, as they go to the queues. */
 interface Held {
-  readonly message: OutgoingMessage;
-  readonly resolve: (outcome: 'confirmed' | 'unroutable') => void;
+  readonly publish: () => void;
   readonly reject: (error: CodedError) => void;
+}
+
+/** What is to be published, with its way: nothing can refuse it any more but a queue that is full. */
+interface Addressed {
+  readonly image: Buffer;
+  readonly route: Route;
+  readonly isPersistent: boolean;
+  readonly isExpiring: boolean;
 }
 
 const persistentMode = 2;
@@ -116,15 +125,22 @@ export class InProcessSession implements BrokerSession, SessionSink {
   }
 
   publish(message: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
-    const { host, held } = this;
-    if (this.error !== undefined) return Promise.reject(this.error);
+    const { host } = this;
     if (message.body.length > host.messageBytesMax) return Promise.reject(tooLarge(message.body.length, host.messageBytesMax));
-    if (host.gate === 'open' && held.length === 0) return this.publishNow(message);
-    if (host.isDiskFull) return Promise.reject(this.diskFull());
-    return new Promise((resolve, reject) => {
-      held.push({ message, resolve, reject });
-      this.stopWaiting ??= host.onGateChange(() => this.releaseHeld());
-    });
+    if (host.gate === 'open' && this.held.length === 0 && this.error === undefined) return this.publishNow(message);
+    return this.whenOpen(() => this.publishNow(message));
+  }
+
+  transact({ publish: messages = [], acknowledge = [] }: TransactionWork): Promise<readonly ('confirmed' | 'unroutable')[]> {
+    const { messageBytesMax, transactionBytesMax } = this.host;
+    const tooLong = messages.find(({ body }) => body.length > messageBytesMax);
+    if (tooLong !== undefined) return Promise.reject(tooLarge(tooLong.body.length, messageBytesMax));
+    const bytes = messages.reduce((sum, { body }) => sum + body.length, 0);
+    if (bytes > transactionBytesMax) {
+      const sentence = `a transaction of ${bytes} bytes is larger than the limit of ${transactionBytesMax}: make several of it`;
+      return Promise.reject(new CodedError('transaction-too-large', sentence));
+    }
+    return this.whenOpen(() => this.transactNow(messages, acknowledge));
   }
 
   async consume(queueName: string, options: ConsumeOptions, onDelivery: (delivery: Delivery) => void): Promise<BrokerConsumer> {
@@ -198,21 +214,54 @@ export class InProcessSession implements BrokerSession, SessionSink {
     handle?.onCancelled?.();
   }
 
-  private publishNow({ exchange, routingKey, body, properties = {} }: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
+  /** Runs `publish` when publishers may publish; a full disk refuses. */
+  private whenOpen<T>(publish: () => Promise<T>): Promise<T> {
+    const { host, held } = this;
+    if (this.error !== undefined) return Promise.reject(this.error);
+    if (host.gate === 'open' && held.length === 0) return publish();
+    if (host.isDiskFull) return Promise.reject(this.diskFull());
     return new Promise((resolve, reject) => {
-      const { expiration } = properties;
-      const fault = expiration === undefined ? undefined : expirationFault(expiration);
-      if (fault !== undefined) throw new CodedError('invalid-argument', `invalid expiration '${expiration}': ${fault}`);
-      let image = writeContent(exchange, routingKey, properties, body);
-      let route = this.host.route(exchange, routingKey);
-      const keys = properties.headers === undefined ? undefined : extraKeys(image, 0);
-      if (keys !== undefined || route === perMessage) route = this.host.routeMessage(exchange, new ContentMessage(image, 0, keys));
-      if (keys !== undefined) image = withoutHeader(image, 0, image.length, 'BCC') ?? image;
-      const outcome = route.queues.length === 0 ? 'unroutable' : 'confirmed';
-      this.waiting.push({ resolve, reject, outcome });
-      const isPersistent = properties.deliveryMode === persistentMode;
-      this.session.publish(route, isPersistent, image, 0, image.length, expiration !== undefined);
+      held.push({ publish: () => void publish().then(resolve, reject), reject });
+      this.stopWaiting ??= host.onGateChange(() => this.releaseHeld());
     });
+  }
+
+  private publishNow(message: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
+    return new Promise((resolve, reject) => this.send(this.address(message), resolve, reject));
+  }
+
+  private async transactNow(messages: readonly OutgoingMessage[], acknowledge: readonly Delivery[]) {
+    const addressed = messages.map((message) => this.address(message)); // throws before anything is done
+    const published: Promise<'confirmed' | 'unroutable'>[] = [];
+    const isKept = acknowledge.length > 0 || addressed.some(({ isPersistent }) => isPersistent);
+    this.host.atomically(isKept, () => {
+      for (const one of addressed) published.push(new Promise((resolve, reject) => this.send(one, resolve, reject)));
+      for (const delivery of acknowledge) delivery.acknowledge();
+    });
+    const outcomes = Promise.all(published);
+    await Promise.all([outcomes, this.define(() => undefined)]);
+    return outcomes;
+  }
+
+  private address({ exchange, routingKey, body, properties = {} }: OutgoingMessage): Addressed {
+    const { expiration } = properties;
+    const fault = expiration === undefined ? undefined : expirationFault(expiration);
+    if (fault !== undefined) throw new CodedError('invalid-argument', `invalid expiration '${expiration}': ${fault}`);
+    const image = writeContent(exchange, routingKey, properties, body);
+    let route = this.host.route(exchange, routingKey);
+    const keys = properties.headers === undefined ? undefined : extraKeys(image, 0);
+    if (keys !== undefined || route === perMessage) route = this.host.routeMessage(exchange, new ContentMessage(image, 0, keys));
+    return {
+      image: keys === undefined ? image : (withoutHeader(image, 0, image.length, 'BCC') ?? image),
+      route,
+      isPersistent: properties.deliveryMode === persistentMode,
+      isExpiring: expiration !== undefined,
+    };
+  }
+
+  private send({ image, route, isPersistent, isExpiring }: Addressed, resolve: Waiting['resolve'], reject: Waiting['reject']): void {
+    this.waiting.push({ resolve, reject, outcome: route.queues.length === 0 ? 'unroutable' : 'confirmed' });
+    this.session.publish(route, isPersistent, image, 0, image.length, isExpiring);
   }
 
   /** Memory that is used up makes a publisher wait for the consumers; a full disk needs a person, so the caller hears of it. */
@@ -221,9 +270,9 @@ export class InProcessSession implements BrokerSession, SessionSink {
     if (this.host.gate !== 'open' && !isFull) return;
     this.stopWaiting?.();
     this.stopWaiting = undefined;
-    for (const { message, resolve, reject } of this.held.splice(0)) {
+    for (const { publish, reject } of this.held.splice(0)) {
       if (isFull) reject(this.diskFull());
-      else this.publishNow(message).then(resolve, reject);
+      else publish();
     }
   }
 

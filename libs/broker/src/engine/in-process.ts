@@ -28,6 +28,14 @@ export interface BrokerSession {
    * Rejects with a CodedError: unknown exchange, disk full (retryable), broker closed.
    */
   publish(message: OutgoingMessage): Promise<'confirmed' | 'unroutable'>;
+  /**
+   * Publishes and acknowledges as one: after a crash all of it is there or nothing, over any number of queues. Resolves, once it is as
+   * safe as the broker promises, to what became of each message.
+   *
+   * An unknown exchange, and bodies of more than `transactionBytesMax` together, reject before anything is done; the disk is full: the
+   * same, and retryable. A queue that is full rejects with `queue-full` after everything else was done.
+   */
+  transact(work: TransactionWork): Promise<readonly ('confirmed' | 'unroutable')[]>;
   /** `prefetch` is the most deliveries that may be unacknowledged at once; 0 means no limit. If `onDelivery` throws, the message
    * stays unacknowledged and the broker's `log` is told (without one, a warning of the process). */
   consume(queue: string, options: ConsumeOptions, onDelivery: (delivery: Delivery) => void): Promise<BrokerConsumer>;
@@ -56,6 +64,12 @@ export interface OutgoingMessage {
   readonly routingKey: string;
   readonly body: Uint8Array;
   readonly properties?: MessageProperties;
+}
+
+export interface TransactionWork {
+  readonly publish?: readonly OutgoingMessage[];
+  /** Deliveries of this broker, of whatever session. One that was settled before is passed over. */
+  readonly acknowledge?: readonly Delivery[];
 }
 
 export interface ConsumeOptions {

@@ -3,6 +3,7 @@ import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
 import { Gate } from '../queues/gate.js';
 import { MessageLog, readRecord } from '../queues/message-log.js';
+import { RecordReplay } from '../queues/record-replay.js';
 import { Turn } from '../queues/turn.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
 import { Arena } from '../storage/arena.js';
@@ -77,6 +78,7 @@ async function openJournaled(
   const hosts = new VirtualHosts({ arena, turn, gate, random, clock, limits, log, exchangeTypes }, new AccessControl(random));
   const directory = `${data}/journal`;
   const progress = reportProgress(ground, report);
+  const replay = new RecordReplay(arena, (chunk, offset, length) => readRecord(chunk, offset, length, hosts));
   const start = await recover({
     disk,
     random,
@@ -84,8 +86,9 @@ async function openJournaled(
     directory,
     durability,
     progress,
-    replay: (chunk, offset, length) => readRecord(chunk, offset, length, hosts),
+    replay: (chunk, offset, length) => replay.take(chunk, offset, length),
   });
+  replay.forget();
   hosts.finishRecovery();
   configure(hosts, options);
   const journal = new Journal({ disk, clock, random, arena, directory, durability, fileBytesMax: limits.journalFileBytesMax }, start);

@@ -2,6 +2,7 @@ import { CodedError } from '../errors.js';
 import type { Checkpoint, Definition } from '../queues/definitions.js';
 import type { Chunk } from '../storage/arena.js';
 import type { RecordVisitor } from '../queues/message-log.js';
+import type { Queue } from '../queues/queue.js';
 import { QueueRegister } from '../queues/queue-register.js';
 import { firstHostName, VirtualHost, type VirtualHostParts } from '../queues/virtual-host.js';
 import type { AccessControl } from './access-control.js';
@@ -11,7 +12,7 @@ import type { AccessCheckpoint, BrokerRecord, Together, VirtualHostSettings } fr
 type AnyDefinition = BrokerRecord | Together | WholeCheckpoint | (Exclude<Definition, Checkpoint> & { readonly host?: string });
 
 /** The checkpoint of the first virtual host, and of all that came later. */
-interface WholeCheckpoint extends Checkpoint {
+export interface WholeCheckpoint extends Checkpoint {
   readonly virtualHosts?: readonly {
     readonly settings: VirtualHostSettings;
     readonly checkpoint?: Omit<Checkpoint, 'do' | 'nextQueueId'>;
@@ -29,7 +30,6 @@ export class VirtualHosts implements RecordVisitor {
   readonly first: VirtualHost;
   private readonly register = new QueueRegister();
   private readonly byName = new Map<string, { readonly host: VirtualHost; settings: VirtualHostSettings }>();
-  private isReplayed = false;
 
   constructor(
     private readonly parts: VirtualHostParts,
@@ -47,6 +47,10 @@ export class VirtualHosts implements RecordVisitor {
 
   settingsOf(name: string): VirtualHostSettings | undefined {
     return this.byName.get(name)?.settings;
+  }
+
+  findQueueById(id: number): Queue | undefined {
+    return this.register.byId.get(id);
   }
 
   get all(): readonly VirtualHost[] {
@@ -75,7 +79,7 @@ export class VirtualHosts implements RecordVisitor {
     return new Promise((resolve) => this.first.afterCommit(resolve));
   }
 
-  /** Those that the configuration names and that are not there yet; before anybody is served. */
+  /** Those that the configuration names; before anybody is served. The checkpoint of this opening keeps them. */
   ensure(settings: readonly VirtualHostSettings[]): void {
     for (const one of settings) this.put(one);
   }
@@ -122,6 +126,12 @@ export class VirtualHosts implements RecordVisitor {
 
   appendCheckpoint(): void {
     const { log, turn } = this.parts;
+    log?.appendDefinition(JSON.stringify(this.checkpoint()));
+    turn.definitionWasAppended();
+  }
+
+  /** Everything that is kept, as it is defined now. */
+  checkpoint(): WholeCheckpoint {
     const [first, ...others] = [...this.byName.values()];
     const access = this.access.checkpoint();
     const isPlain = others.length === 0 && Object.keys(first!.settings).every((key) => key === 'name' || key === 'description');
@@ -132,13 +142,11 @@ export class VirtualHosts implements RecordVisitor {
         return { settings, checkpoint: { exchanges, queues, bindings } };
       }),
     ];
-    const whole: WholeCheckpoint = {
+    return {
       ...first!.host.checkpoint(),
       ...(isPlain ? {} : { virtualHosts }),
       ...(access === undefined ? {} : { access }),
     };
-    log?.appendDefinition(JSON.stringify(whole));
-    turn.definitionWasAppended();
   }
 
   /** The last words of a broker that ends in order. */
@@ -161,14 +169,16 @@ export class VirtualHosts implements RecordVisitor {
     }
   }
 
-  /** Only the first checkpoint says something new; the later ones repeat what the records before them made. */
+  /**
+   * A later checkpoint repeats what the records before it made, but for what an opening took from its configuration: virtual hosts that
+   * were not there, and the first user.
+   */
   private recoverCheckpoint(whole: WholeCheckpoint): void {
-    if (this.isReplayed) return;
-    this.isReplayed = true;
     this.first.recoverDefinition(whole);
     for (const { settings, checkpoint } of whole.virtualHosts ?? []) {
+      const isKnown = this.byName.has(settings.name);
       this.put(settings);
-      if (checkpoint === undefined) continue;
+      if (checkpoint === undefined || isKnown) continue;
       this.find(settings.name).recoverDefinition({ do: 'checkpoint', nextQueueId: whole.nextQueueId, ...checkpoint });
     }
     if (whole.access !== undefined) this.access.recover(whole.access);

@@ -30,6 +30,6 @@ export class Consumer {
     if (!session.isWritable) return false;
     if (this.noAck) return true;
     if (this.prefetch !== 0 && this.unacknowledgedCount >= this.prefetch) return false;
-    return session.sharedPrefetch === 0 || session.unacknowledged.count < session.sharedPrefetch;
+    return session.sharedPrefetch === 0 || session.outstandingCount < session.sharedPrefetch;
   }
 }

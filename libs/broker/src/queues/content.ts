@@ -8,7 +8,8 @@ import { encodeProperties, propertiesBytes, type MessageProperties } from './pro
  *   | 02 channel u16 size u32 | 003C 0000 body-size u64 | flags properties | CE    the header frame
  *   | 03 channel u16 size u32 | body | CE                                          one body frame, absent when the body is empty
  *
- * It is what a client wrote from the exchange's name on, with one body frame whatever its size; bits and channels mean nothing.
+ * It is what a client wrote from the exchange's name on, with one body frame whatever its size; channels mean nothing, and of the bits only
+ * the lowest (mandatory) while a transaction waits.
  * So a publish that lies whole in the socket's chunk is stored by one copy, and goes to a consumer by two, with its properties as
  * they came. Nothing here is checked: whoever takes an image from a stranger has checked it.
  */
@@ -23,6 +24,11 @@ export const frameOverheadBytes = 8;
 export function routingEnd(bytes: Buffer, start: number): number {
   const keyAt = start + 1 + bytes[start]!;
   return keyAt + 1 + bytes[keyAt]!;
+}
+
+/** Whether its publisher wants it back when it leads nowhere. */
+export function isMandatory(bytes: Buffer, start: number): boolean {
+  return (bytes[routingEnd(bytes, start)]! & 1) !== 0;
 }
 
 export function contentExchange(bytes: Buffer, start: number): string {

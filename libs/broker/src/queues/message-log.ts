@@ -1,3 +1,4 @@
+import { CodedError } from '../errors.js';
 import type { Arena, Chunk } from '../storage/arena.js';
 import type { Journal } from '../storage/journal.js';
 import { enqueuedAtBytes } from './expiry.js';
@@ -13,10 +14,13 @@ import type { Route } from './route.js';
  *   definition  | 4 | JSON |
  *   timed       | 5 | queues u32 | (queue id u32, sequence u48) … | came at u48 | content image |
  *
- * A timed message is one that may expire; it came so many milliseconds after 1970.
+ *   begin       | 16 |
+ *   end         | 17 |
+ *
+ * What stands between `begin` and `end` counts as a whole or not at all: see record-replay.ts. A timed message is one that may expire; it came so many milliseconds after 1970.
  * A message that goes to several queues is written once. Numbers are big-endian.
  */
-export const recordKind = { message: 1, settled: 2, delivered: 3, definition: 4, timedMessage: 5 } as const;
+export const recordKind = { message: 1, settled: 2, delivered: 3, definition: 4, timedMessage: 5, begin: 16, end: 17 } as const;
 
 const messageHeadBytes = 5;
 const targetBytes = 10;
@@ -89,6 +93,17 @@ export class MessageLog {
     writeUInt48(bytes, at + 5, below);
   }
 
+  /** What is appended from now on until `end` is there after a crash as a whole or not at all. Call both in one go, with no definition in between. */
+  begin(): void {
+    this.appendMark(recordKind.begin);
+  }
+
+  /** Takes with it what the queues held back. */
+  end(): void {
+    this.recordQueues();
+    this.appendMark(recordKind.end);
+  }
+
   appendDefinition(json: string): void {
     const length = Buffer.byteLength(json);
     const journal = this.journal!;
@@ -96,6 +111,11 @@ export class MessageLog {
     const { bytes } = journal.chunk;
     bytes[at] = recordKind.definition;
     bytes.write(json, at + 1, length, 'utf8');
+  }
+
+  private appendMark(kind: number): void {
+    const at = this.journal!.reserve(1);
+    this.journal!.chunk.bytes[at] = kind;
   }
 
   /** `queue` has settlements or deliveries that the next commit must take. */
@@ -123,6 +143,7 @@ export interface RecordVisitor {
   definition(json: string): void;
 }
 
+/** Throws a CodedError for a kind that is not known: what it says must not be passed over. */
 export function readRecord(chunk: Chunk, offset: number, length: number, visitor: RecordVisitor): void {
   const { bytes } = chunk;
   switch (bytes[offset]) {
@@ -143,6 +164,11 @@ export function readRecord(chunk: Chunk, offset: number, length: number, visitor
       return visitor.delivered(bytes.readUInt32BE(offset + 1), bytes.readUIntBE(offset + 5, 6));
     case recordKind.definition:
       return visitor.definition(bytes.toString('utf8', offset + 1, offset + length));
+    default:
+      throw new CodedError(
+        'data-folder-unusable',
+        `A newer version of Dovecote wrote a record of kind ${bytes[offset]}: open it with that version`,
+      );
   }
 }
 

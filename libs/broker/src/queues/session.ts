@@ -2,14 +2,17 @@ import { CodedError } from '../errors.js';
 import type { Arena } from '../storage/arena.js';
 import { admit } from './bounds.js';
 import { Consumer } from './consumer.js';
+import { isMandatory } from './content.js';
 import type { FieldTable } from './field-table.js';
 import type { Graveyard } from './graveyard.js';
 import type { Intake } from './intake.js';
 import type { Owner } from './owner.js';
 import type { Queue } from './queue.js';
 import { checkConsumerArguments } from './queue-policy.js';
-import type { Route } from './route.js';
+import { replyToName } from './reply-queues.js';
+import { type Route, routeTo } from './route.js';
 import type { Turn } from './turn.js';
+import { type Outcome, Transaction } from './transaction.js';
 import { Unacknowledged } from './unacknowledged.js';
 
 /** Where a session's deliveries and confirmations go: an AMQP channel, or a handler in this process. */
@@ -33,6 +36,8 @@ export interface SessionHost {
   readonly turn: Turn;
   readonly intake: Intake;
   readonly graveyard: Graveyard;
+  readonly transactionBytesMax: number;
+  atomically(isKept: boolean, work: () => void): void;
   /** Called when a consumer is gone: an auto-delete queue may go with it. */
   consumerLeft(queue: Queue): void;
 }
@@ -46,15 +51,14 @@ export interface ConsumeSettings {
   readonly arguments: FieldTable;
 }
 
-/** What becomes of a message that was out with a consumer. */
-type Outcome = 'done' | 'put-back' | 'dead';
-
 /**
  * The unit that publishes, consumes and settles: what AMQP calls a channel, without its frames.
  *
  * Delivery tags count from 1 through all its consumers. Publishes count from 1 once it confirms, and are confirmed in their
  * order: a publish that needed no disk waits for the ones before it. When it closes, what was delivered and not acknowledged
  * goes back to its queues.
+ *
+ * With a transaction, publishes and settlements wait for `commit` and then happen in one go, which a crash leaves whole or not at all.
  */
 export class Session {
   isConfirming = false;
@@ -64,6 +68,7 @@ export class Session {
   sharedPrefetch = 0;
   readonly consumers = new Map<string, Consumer>();
   readonly unacknowledged = new Unacknowledged();
+  private transaction: Transaction | undefined;
   private deliveryTag = 0;
   private isClosed = false;
   /** The last publish that went to the journal, and the last one before the commit under way. */
@@ -86,12 +91,69 @@ export class Session {
    * written to the journal once for all durable queues of the route. `isExpiring` says that it has the property `expiration`.
    */
   publish(route: Route, isPersistent: boolean, bytes: Buffer, start: number, length: number, isExpiring = false): void {
+    if (this.transaction !== undefined) return this.transaction.publish(route, isPersistent, bytes, start, length, isExpiring);
+    this.publishNow(route, isPersistent, bytes, start, length, isExpiring);
+  }
+
+  /** False when a queue was full and refused it. */
+  private publishNow(route: Route, isPersistent: boolean, bytes: Buffer, start: number, length: number, isExpiring: boolean): boolean {
     const { host } = this;
     const open = route.hasBounds ? admit(route, host.graveyard, bytes, start) : route;
     const isJournaled = host.intake.put(open, isPersistent, isExpiring, bytes, start, length);
-    if (!this.isConfirming) return;
+    const isWhole = open === route;
+    if (!this.isConfirming) return isWhole;
     this.countPublish(isJournaled);
-    if (open !== route) this.rejections.push(this.publishedCount);
+    if (!isWhole) this.rejections.push(this.publishedCount);
+    return isWhole;
+  }
+
+  /** From now on publishes and settlements wait for `commitTransaction`; once more changes nothing. */
+  beginTransactions(): void {
+    this.transaction ??= new Transaction(this.host.arena, this.owner, this.host.transactionBytesMax);
+  }
+
+  get isTransactional(): boolean {
+    return this.transaction !== undefined;
+  }
+
+  /** Deliveries that take room in the prefetch: what a transaction settles does so until the commit. */
+  get outstandingCount(): number {
+    return this.unacknowledged.count + (this.transaction?.settlements.length ?? 0);
+  }
+
+  /**
+   * First what was published, in its order, then what was settled. Nobody may be told before `turn.afterCommit`. False when queues
+   * that were full, or are gone since, did not take all of it: everything else has happened. `giveBack` takes the mandatory messages
+   * that lead nowhere; their bytes are valid only during the call.
+   */
+  commitTransaction(giveBack: (bytes: Buffer, start: number, length: number) => void): boolean {
+    const transaction = this.transaction!;
+    if (transaction.isEmpty) return true;
+    let isWhole = true;
+    this.host.atomically(transaction.isKept, () => {
+      for (const { route, isPersistent, chunk, offset, length, isExpiring } of transaction.publishes) {
+        const { bytes } = chunk;
+        if (route.queues.length === 0 && isMandatory(bytes, offset)) giveBack(bytes, offset, length);
+        const gone = route.queues.filter(({ isDeleted }) => isDeleted);
+        const living = gone.length === 0 ? route : routeTo(route.queues.filter(({ isDeleted }) => !isDeleted));
+        if (!this.publishNow(living, isPersistent, bytes, offset, length, isExpiring)) isWhole = false;
+        // Who waits for a reply may go at any time, and nobody is blamed for it.
+        if (gone.some(({ name }) => !name.startsWith(replyToName))) isWhole = false;
+      }
+      for (const { outstanding, outcome } of transaction.ordered()) {
+        const { queue, consumer, sequence, chunk, offset, length: bytes } = outstanding;
+        this.finish(queue, consumer, sequence, chunk, offset, bytes, outcome);
+      }
+    });
+    transaction.clear();
+    return isWhole;
+  }
+
+  /** Nothing was published, and what was settled is outstanding again. */
+  rollBackTransaction(): void {
+    const transaction = this.transaction!;
+    this.unacknowledged.restore(transaction.settlements.map(({ outstanding }) => outstanding));
+    transaction.clear();
   }
 
   /** Throws when the queue is in exclusive use. Deliveries begin in a later turn. */
@@ -163,9 +225,12 @@ export class Session {
     return this.settle(tag, multiple, requeue ? 'put-back' : 'dead');
   }
 
-  /** Everything outstanding goes back to its place. */
+  /** Everything outstanding goes back to its place, at once also in a transaction. */
   recover(): void {
-    this.settle(0, true, 'put-back');
+    const { unacknowledged } = this;
+    for (let slot = unacknowledged.oldestUpTo(Infinity); slot >= 0; slot = unacknowledged.oldestUpTo(Infinity)) {
+      this.settleSlot(slot, 'put-back');
+    }
   }
 
   /** False holds deliveries back, while whoever takes them cannot keep up. */
@@ -190,6 +255,7 @@ export class Session {
     this.isClosed = true;
     const consumers = [...this.consumers.values()];
     for (const consumer of consumers) this.forget(consumer);
+    if (this.transaction !== undefined) this.rollBackTransaction();
     this.recover();
     for (const { queue } of consumers) this.host.consumerLeft(queue);
   }
@@ -249,12 +315,16 @@ export class Session {
       const slot = unacknowledged.find(tag);
       if (slot < 0) return false;
       if (!multiple) {
-        this.settleSlot(slot, outcome);
+        if (this.transaction === undefined) this.settleSlot(slot, outcome);
+        else this.transaction.settle(unacknowledged.take(slot), outcome);
         return true;
       }
     }
     const upTo = tag === 0 ? Infinity : tag;
-    for (let slot = unacknowledged.oldestUpTo(upTo); slot >= 0; slot = unacknowledged.oldestUpTo(upTo)) this.settleSlot(slot, outcome);
+    for (let slot = unacknowledged.oldestUpTo(upTo); slot >= 0; slot = unacknowledged.oldestUpTo(upTo)) {
+      if (this.transaction === undefined) this.settleSlot(slot, outcome);
+      else this.transaction.settle(unacknowledged.take(slot), outcome);
+    }
     return true;
   }
 
@@ -267,6 +337,18 @@ export class Session {
     const offset = unacknowledged.offsets[slot]!;
     const length = unacknowledged.lengths[slot]!;
     unacknowledged.remove(slot);
+    this.finish(queue, consumer, sequence, chunk, offset, length, outcome);
+  }
+
+  private finish(
+    queue: Queue,
+    consumer: Consumer | undefined,
+    sequence: number,
+    chunk: number,
+    offset: number,
+    length: number,
+    outcome: Outcome,
+  ): void {
     queue.unacknowledgedCount--;
     if (outcome === 'done') queue.settle(sequence, chunk);
     else if (outcome === 'put-back') queue.putBack(sequence, chunk, offset, length);

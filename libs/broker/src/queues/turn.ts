@@ -88,7 +88,7 @@ export class Turn {
     this.schedule();
   }
 
-  /** A definition was appended to the journal: nobody may be told of it before it is committed. */
+  /** A definition, or a transaction, was appended to the journal: nobody may be told of it before it is committed. */
   definitionWasAppended(): void {
     this.hasDefinitions = true;
     this.schedule();

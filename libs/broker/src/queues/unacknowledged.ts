@@ -1,6 +1,17 @@
 import type { Queue } from './queue.js';
 import type { Consumer } from './consumer.js';
 
+/** One delivery that was taken out of the ring. */
+export interface Outstanding {
+  readonly tag: number;
+  readonly queue: Queue;
+  readonly consumer: Consumer | undefined;
+  readonly sequence: number;
+  readonly chunk: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
 /**
  * What a session has delivered and not yet heard about, in the order of the delivery tags: a ring of numbers beside two arrays
  * for the queue and the consumer.
@@ -65,12 +76,48 @@ export class Unacknowledged {
     return this.tags[slot]! <= tag ? slot : -1;
   }
 
+  /** Takes an entry out. */
+  take(slot: number): Outstanding {
+    const outstanding = this.at(slot);
+    this.remove(slot);
+    return outstanding;
+  }
+
+  /** Puts back what was taken out, each in the place of its tag. */
+  restore(taken: readonly Outstanding[]): void {
+    if (taken.length === 0) return;
+    const all = [...taken];
+    for (let position = this.head; position < this.tail; position++) {
+      if (this.queues[position & this.mask] !== undefined) all.push(this.at(position & this.mask));
+    }
+    all.sort((one, other) => one.tag - other.tag);
+    this.head = this.tail;
+    this.count = 0;
+    this.queues.fill(undefined);
+    this.consumers.fill(undefined);
+    for (const { tag, queue, consumer, sequence, chunk, offset, length } of all) {
+      this.push(tag, queue, consumer, sequence, chunk, offset, length);
+    }
+  }
+
   /** Forgets an entry whose numbers were read. */
   remove(slot: number): void {
     this.queues[slot] = undefined;
     this.consumers[slot] = undefined;
     this.count--;
     while (this.head < this.tail && this.queues[this.head & this.mask] === undefined) this.head++;
+  }
+
+  private at(slot: number): Outstanding {
+    return {
+      tag: this.tags[slot]!,
+      queue: this.queues[slot]!,
+      consumer: this.consumers[slot],
+      sequence: this.sequences[slot]!,
+      chunk: this.chunks[slot]!,
+      offset: this.offsets[slot]!,
+      length: this.lengths[slot]!,
+    };
   }
 
   private makeRoom(): void {

@@ -142,6 +142,26 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return this.parts.gate.isDiskFull;
   }
 
+  /** What the transactions of one owner may publish without a commit, in bytes. */
+  get transactionBytesMax(): number {
+    return this.parts.limits.transactionBytesMax;
+  }
+
+  /**
+   * Runs `work`, which publishes and settles and does nothing else: after a crash all that it did is there, or nothing. Where
+   * `isKept` is false nothing of it goes to the journal.
+   */
+  atomically(isKept: boolean, work: () => void): void {
+    const log = isKept ? this.log : undefined;
+    log?.begin();
+    try {
+      work();
+    } finally {
+      log?.end();
+      if (log !== undefined) this.turn.definitionWasAppended();
+    }
+  }
+
   /** The largest body; whoever publishes sees to it. */
   get messageBytesMax(): number {
     return this.parts.limits.messageBytesMax;

@@ -266,6 +266,7 @@ export class Journal {
 
   /** Called right behind a seal: the commit under way goes to the old file, everything later to the new one. */
   private rollIfLong(): void {
+    if (this.state !== 'open') return; // the last words are the last record
     const length = this.activeFile.end + this.uncommittedBytes;
     if (length < this.options.fileBytesMax / 2) return;
     this.prepareNextFile();

@@ -36,9 +36,11 @@ export interface RecoveryOptions {
   /** Takes every record, in the order in which it was decided. The bytes stay in the chunk as long as somebody holds it. */
   readonly replay: (chunk: Chunk, offset: number, length: number) => void;
   readonly progress?: (bytesRead: number, bytesTotal: number) => void;
+  /** Told before the records of each piece that is read: where in which file they stand. */
+  readonly piece?: (file: JournalFile, position: number) => void;
 }
 
-interface FoundFile {
+export interface FoundFile {
   readonly file: JournalFile;
   readonly size: number;
   /** The sequence of its first batch, undefined where that is not whole: then nothing in the file is believed. */
@@ -59,18 +61,30 @@ export async function recover(options: RecoveryOptions): Promise<JournalStart> {
   return new Recovery(options).run();
 }
 
-class Recovery {
+/** One reading of a journal. `inspection.ts` reads through the same code and changes nothing. */
+export class Recovery {
+  /** The files that are there, oldest first, without youngest ones that hold no batch. */
+  found: readonly FoundFile[] = [];
+  /** Files with a lower number are left over. */
+  oldest = 1;
+  /** Where the last believed batch of each file ends. */
+  readonly believedEnds = new Map<JournalFile, number>();
+  /** Where the journal stops being believed although there is more. */
+  torn: { readonly file: JournalFile; readonly position: number } | undefined;
   /** The highest sequence that some batch says was synced. */
-  private durable = 0;
+  durable = 0;
   /** The sequence of the next batch. */
   private expected = 1;
   private bytesRead = 0;
   private bytesTotal = 0;
   /** Batches behind the last known sync. */
   private tail: Place[] = [];
-  private readonly opened: JournalFile[] = [];
+  readonly opened: JournalFile[] = [];
 
-  constructor(private readonly options: RecoveryOptions) {}
+  constructor(
+    private readonly options: RecoveryOptions,
+    private readonly isReadOnly = false,
+  ) {}
 
   async run(): Promise<JournalStart> {
     try {
@@ -84,12 +98,9 @@ class Recovery {
   private async recover(): Promise<JournalStart> {
     const { disk, random, directory, durability } = this.options;
     await disk.makeDirectory(directory);
-    const found = await this.openFiles();
-    const oldest = await this.findOldest(found);
-    const unneeded = found.filter(({ file }) => file.number < oldest);
-    const files = found.slice(unneeded.length);
-    this.checkSeries(files, oldest);
-    await this.replayFiles(files);
+    const files = await this.readAll();
+    const { found, oldest } = this;
+    const unneeded = found.slice(0, found.length - files.length);
     const kept = files.map(({ file }) => file);
     let number = kept.at(-1)?.number ?? oldest - 1;
     if (durability === 'fsync' && this.tail.length > 0) kept.push(await this.rewriteTail(files, ++number));
@@ -105,15 +116,25 @@ class Recovery {
     };
   }
 
+  /** Replays what is believed; answers the files that are needed. Throws where the broker must not open. */
+  async readAll(): Promise<readonly FoundFile[]> {
+    this.found = await this.openFiles();
+    this.oldest = await this.findOldest(this.found);
+    const files = this.found.filter(({ file }) => file.number >= this.oldest);
+    this.checkSeries(files, this.oldest);
+    await this.replayFiles(files);
+    return files;
+  }
+
   private async openFiles(): Promise<FoundFile[]> {
     const { disk, directory } = this.options;
     const found: FoundFile[] = [];
     for (const name of await disk.list(directory)) {
       const path = `${directory}/${name}`;
-      if (name.endsWith('.log.new')) await disk.remove(path);
+      if (name.endsWith('.log.new') && !this.isReadOnly) await disk.remove(path);
       const number = journalFileNumber(name);
       if (number === undefined) continue;
-      const handle = await disk.open(path, 'edit');
+      const handle = await disk.open(path, this.isReadOnly ? 'read' : 'edit');
       const size = await handle.size();
       const bytes = Buffer.alloc(fileHeadBytes);
       const head = decodeFileHead(bytes.subarray(0, await handle.read(bytes, 0)), number);
@@ -131,6 +152,7 @@ class Recovery {
     // A file without any batch is created anew: nobody knows whether its head was synced.
     while (found.length > 0 && found.at(-1)!.size <= fileHeadBytes) {
       const { file } = found.pop()!;
+      if (this.isReadOnly) continue;
       await file.close();
       await disk.remove(file.path);
     }
@@ -144,7 +166,7 @@ class Recovery {
     return readBatch(await this.readBytes(file, position, length), 0, length, file.head.salt);
   }
 
-  private async readBytes(file: JournalFile, position: number, length: number): Promise<Buffer> {
+  async readBytes(file: JournalFile, position: number, length: number): Promise<Buffer> {
     const bytes = Buffer.allocUnsafeSlow(length);
     return bytes.subarray(0, await file.handle.read(bytes, position));
   }
@@ -211,6 +233,7 @@ class Recovery {
       const tornAt = await this.replayFile(entry, limits[i]!);
       file.isVoid = this.expected === before;
       if (tornAt < 0 || this.expected === limits[i]) continue;
+      this.torn = { file, position: tornAt };
       const later = files.slice(i + 1);
       await this.findProof(file, tornAt, file);
       for (const { file: other } of later) await this.findProof(other, fileHeadBytes, file);
@@ -226,13 +249,20 @@ class Recovery {
    * that does not need that file any more proves nothing about it: nobody synced it then.
    */
   private async findProof(file: JournalFile, position: number, torn: JournalFile): Promise<void> {
+    await this.forEachWholeBatch(file, position, (head) => {
+      if (head.oldestFile <= torn.number && head.durable > this.durable) this.durable = head.durable;
+    });
+  }
+
+  /** Every whole batch of the file from `position` on, wherever one begins and whatever stands between them. */
+  async forEachWholeBatch(file: JournalFile, position: number, visit: (head: BatchHead, position: number) => void): Promise<void> {
     const bytes = await this.readBytes(file, position, Math.max((await file.handle.size()) - position, 0));
     const mark = Buffer.alloc(4);
     mark.writeUInt32BE(batchMagic);
     for (let at = bytes.indexOf(mark); at >= 0 && at + batchHeadBytes <= bytes.length;) {
       const length = claimedLength(bytes, at);
       const head = length > 0 && at + length <= bytes.length ? readBatch(bytes, at, length, file.head.salt) : undefined;
-      if (head !== undefined && head.oldestFile <= torn.number && head.durable > this.durable) this.durable = head.durable;
+      if (head !== undefined) visit(head, position + at);
       at = bytes.indexOf(mark, head === undefined ? at + 1 : at + length);
     }
   }
@@ -242,6 +272,7 @@ class Recovery {
     const { arena, replay } = this.options;
     const { file } = entry;
     const { position, isWhole } = await this.scan(entry, this.expected, limit, (bytes, start) => {
+      this.options.piece?.(file, start);
       file.chunks++;
       const chunk = arena.adopt(bytes, true, () => file.dropChunk());
       return {
@@ -249,6 +280,7 @@ class Recovery {
           if (head.durable > this.durable) this.durable = head.durable;
           forEachRecord(bytes, at, head.length, (offset, length) => replay(chunk, offset, length));
           this.tail.push({ file, position: start + at, length: head.length, sequence: head.sequence });
+          this.believedEnds.set(file, start + at + head.length);
           this.expected = head.sequence + 1;
         },
         end: (used) => {
@@ -263,7 +295,7 @@ class Recovery {
   }
 
   /** Reads the batches from `next` up to `limit` in windows of memory; answers where it stopped. `isWhole` is false where a bad one did. */
-  private async scan({ file, size }: FoundFile, next: number, limit: number, begin: (bytes: Buffer, position: number) => WindowReader) {
+  async scan({ file, size }: FoundFile, next: number, limit: number, begin: (bytes: Buffer, position: number) => WindowReader) {
     let position = fileHeadBytes;
     let wanted = windowBytes;
     while (position < size && next < limit) {
@@ -320,7 +352,7 @@ class Recovery {
 }
 
 /** Takes the batches of one window, by where they stand in it. */
-interface WindowReader {
+export interface WindowReader {
   take(at: number, head: BatchHead): void;
   /** Of the window `used` bytes were batches that were taken. */
   end(used: number): void;
