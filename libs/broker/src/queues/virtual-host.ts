@@ -175,6 +175,10 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return this.queuesByName.values();
   }
 
+  get exchangeTypeNames(): readonly string[] {
+    return this.exchanges.typeNames;
+  }
+
   get exchangeSettings(): readonly ExchangeSettings[] {
     return this.exchanges.settings;
   }
