@@ -23,7 +23,8 @@ import { openStorage, type OpenStorage } from './engine/open-storage.js';
 /** What is in a broker at one moment. */
 export interface BrokerSnapshot {
   readonly queues: readonly QueueSnapshot[];
-  readonly exchanges: readonly { readonly name: string; readonly type: string }[];
+  /** `heldCount`: messages that an x-delayed-message exchange holds until they are due. */
+  readonly exchanges: readonly { readonly name: string; readonly type: string; readonly heldCount: number }[];
   readonly connectionCount: number;
   /** Bytes of memory taken by messages. */
   readonly messageBytes: number;
@@ -136,7 +137,7 @@ export class Broker {
       unacknowledgedCount: queue.unacknowledgedCount,
       consumerCount: queue.consumerCount,
     }));
-    const exchanges = host.exchangeSettings.map(({ name, type }) => ({ name, type }));
+    const exchanges = host.exchangeSettings.map(({ name, type }) => ({ name, type, heldCount: host.heldCount(name) }));
     return { queues, exchanges, connectionCount: this.amqp?.connections.length ?? 0, messageBytes: this.storage.arena.bytesInUse };
   }
 

@@ -8,7 +8,7 @@ import { longValue, MalformedError, nestedValue, valueBytesByTag } from '../queu
 import { checkProperties, findProperty, propertyFlags } from '../queues/properties.js';
 import type { Queue } from '../queues/queue.js';
 import { noReplyConsumer, replyToName } from '../queues/reply-queues.js';
-import { nowhere, perMessage, type Route } from '../queues/route.js';
+import { isHeldOnly, nowhere, perMessage, type Route } from '../queues/route.js';
 import { ContentMessage } from '../queues/routed-message.js';
 import type { Session } from '../queues/session.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
@@ -239,7 +239,8 @@ export class Publisher {
     if (keys !== undefined || route === perMessage) {
       route = this.host.routeMessage(contentExchange(bytes, start), new ContentMessage(bytes, start, keys));
     }
-    let image = keys === undefined ? undefined : withoutHeader(bytes, start, length, 'BCC');
+    // A message that is held goes by all of its keys later.
+    let image = keys === undefined || isHeldOnly(route) ? undefined : withoutHeader(bytes, start, length, 'BCC');
     if (this.wantsReplies) {
       const { name } = this.replyQueue!;
       image = image === undefined ? withReplyTo(bytes, start, length, name) : withReplyTo(image, 0, image.length, name);

@@ -101,6 +101,47 @@ const marks = (which: 'first' | 'last', exchange: string, queue: string, reason:
   [`x-${which}-death-reason`]: reason,
 });
 
+describe('a delayed message', () => {
+  const declareLater = (given: FieldTable): Buffer =>
+    method('exchange.declare', { exchange: 'later', type: 'x-delayed-message', arguments: given });
+
+  it('is confirmed and not returned when it is held, and says when it is delivered how long that was', async () => {
+    const bind = method('queue.bind', { queue: 'q', exchange: 'later', noWait: true });
+    await say(declareLater({ 'x-delayed-type': 'fanout' }), declareQueue('q'), bind, method('confirm.select', { noWait: true }));
+    const held = publish({ exchange: 'later', mandatory: true }, 'one', { headers: { a: 1, 'x-delay': 500 } });
+    expect(await say(held)).toEqual(['basic.ack 1 {"deliveryTag":1,"multiple":false}']);
+    expect(await get('q')).toBeUndefined();
+    await world.clock.advance(500);
+    expect(await get('q')).toMatchObject({ body: 'one', exchange: 'later', properties: { headers: { a: 1, 'x-delay': -500 } } });
+    const returned = await say(
+      method('queue.unbind', { queue: 'q', exchange: 'later' }),
+      publish({ exchange: 'later', mandatory: true }, 'two'),
+    );
+    expect(returned[1]).toMatch(/^basic.return 1 .*NO_ROUTE/);
+  });
+
+  it.each([
+    [{}, "PRECONDITION_FAILED - Invalid argument, 'x-delayed-type' must be an existing exchange type"],
+    [{ 'x-delayed-type': 'x-none' }, "PRECONDITION_FAILED - unknown exchange type 'x-none'"],
+    [
+      { 'x-delayed-type': 'x-delayed-message' },
+      "PRECONDITION_FAILED - Invalid argument, 'x-delayed-message' can't be used for 'x-delayed-type'",
+    ],
+  ])('is not taken by an exchange with %p', async (given, replyText) => {
+    const close = { replyCode: 406, replyText, failedClass: 40, failedMethod: 10 };
+    expect(await say(declareLater(given))).toEqual([`channel.close 1 ${JSON.stringify(close)}`]);
+  });
+
+  it('with a delay that is no number closes the channel', async () => {
+    await say(declareLater({ 'x-delayed-type': 'fanout' }));
+    const replyText = "PRECONDITION_FAILED - invalid header 'x-delay': 'soon' is no whole number of milliseconds";
+    const close = { replyCode: 406, replyText, failedClass: 60, failedMethod: 40 };
+    expect(await say(publish({ exchange: 'later' }, 'x', { headers: { 'x-delay': 'soon' } }))).toEqual([
+      `channel.close 1 ${JSON.stringify(close)}`,
+    ]);
+  });
+});
+
 describe('dead letters', () => {
   it('go on with their deaths in the headers, each queue and reason once and the newest first', async () => {
     await say(declareQueue('pa', deadTo('pb')), declareQueue('pb', deadTo('pa')));

@@ -53,10 +53,12 @@ function open(ground: Ground, durability: Durability): Promise<Broker> {
 async function live(machine: SimulatedGround, broker: Broker, random: SeededRandom): Promise<void> {
   const session = broker.session();
   await session.declareExchange('all', 'fanout', { durable: true });
+  await session.declareExchange('later', 'x-delayed-message', { durable: true, arguments: { 'x-delayed-type': 'direct' } });
   for (const name of ['red', 'green', 'slow']) {
     const expires = name === 'green' ? { arguments: { 'x-message-ttl': 600_000 } } : {};
     await session.declareQueue(name, { durable: true, ...expires });
     await session.bindQueue(name, 'all', '');
+    await session.bindQueue(name, 'later', name);
   }
   for (const name of ['red', 'green']) {
     await session.consume(name, { prefetch: 7 }, (delivery) => {
@@ -69,7 +71,10 @@ async function live(machine: SimulatedGround, broker: Broker, random: SeededRand
     const routingKey = ['red', 'green', 'slow', `short-${random.below(3)}`][random.below(4)]!;
     const body = Buffer.alloc(random.chance(0.05) ? 3000 : random.below(300), step);
     const properties = { deliveryMode: random.chance(0.8) ? (2 as const) : (1 as const), headers: { step } };
-    if (random.chance(0.2)) {
+    if (random.chance(0.1)) {
+      const delayed = { ...properties, headers: { 'x-delay': random.chance(0.5) ? 600_000 : 1 + random.below(20) } };
+      session.publish({ exchange: 'later', routingKey: 'slow', body, properties: delayed }).catch(() => undefined);
+    } else if (random.chance(0.2)) {
       const publish = ['red', 'slow', 'slow'].map((key) => ({ exchange: '', routingKey: key, body, properties }));
       session.transact({ publish }).catch(() => undefined);
     } else session.publish({ exchange, routingKey, body, properties }).catch(() => undefined);

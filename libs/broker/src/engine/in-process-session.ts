@@ -15,7 +15,7 @@ import { extraKeys } from '../queues/extra-keys.js';
 import type { FieldTable } from '../queues/field-table.js';
 import type { Owner } from '../queues/owner.js';
 import { decodeProperties, type MessageProperties } from '../queues/properties.js';
-import { perMessage, type Route } from '../queues/route.js';
+import { isHeldOnly, nowhere, perMessage, type Route } from '../queues/route.js';
 import { ContentMessage } from '../queues/routed-message.js';
 import type { Session, SessionSink } from '../queues/session.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
@@ -252,7 +252,7 @@ export class InProcessSession implements BrokerSession, SessionSink {
     const keys = properties.headers === undefined ? undefined : extraKeys(image, 0);
     if (keys !== undefined || route === perMessage) route = this.host.routeMessage(exchange, new ContentMessage(image, 0, keys));
     return {
-      image: keys === undefined ? image : (withoutHeader(image, 0, image.length, 'BCC') ?? image),
+      image: keys === undefined || isHeldOnly(route) ? image : (withoutHeader(image, 0, image.length, 'BCC') ?? image),
       route,
       isPersistent: properties.deliveryMode === persistentMode,
       isExpiring: expiration !== undefined,
@@ -260,7 +260,7 @@ export class InProcessSession implements BrokerSession, SessionSink {
   }
 
   private send({ image, route, isPersistent, isExpiring }: Addressed, resolve: Waiting['resolve'], reject: Waiting['reject']): void {
-    this.waiting.push({ resolve, reject, outcome: route.queues.length === 0 ? 'unroutable' : 'confirmed' });
+    this.waiting.push({ resolve, reject, outcome: route === nowhere ? 'unroutable' : 'confirmed' });
     this.session.publish(route, isPersistent, image, 0, image.length, isExpiring);
   }
 

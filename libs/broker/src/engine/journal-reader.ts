@@ -108,7 +108,7 @@ export class JournalReader implements RecordVisitor {
   claim(bytes: Buffer, offset: number, length: number): boolean {
     this.isLiving = false;
     const kind = bytes[offset];
-    const isMessage = kind === recordKind.message || kind === recordKind.timedMessage;
+    const isMessage = kind === recordKind.message || kind === recordKind.timedMessage || kind === recordKind.settling;
     if (isMessage && recordFault(bytes, offset, length) === undefined) readRecord({ bytes } as Chunk, offset, length, this.claimer);
     return this.isLiving;
   }
@@ -153,9 +153,9 @@ export class JournalReader implements RecordVisitor {
   }
 
   /** What is known of these queues is what the checkpoint says. */
-  private begin({ queues }: Contents): void {
-    for (const { queue, nextSequence } of queues) {
-      const messages = this.messagesOf(queue.id, 'A checkpoint counts');
+  private begin(said: Contents): void {
+    for (const { id, nextSequence } of countsOf(said)) {
+      const messages = this.messagesOf(id, 'A checkpoint counts');
       if (messages !== undefined) messages.nextAtBeginning = nextSequence;
     }
   }
@@ -182,16 +182,16 @@ export class JournalReader implements RecordVisitor {
       for (const text of has) if (!had.has(text)) this.note(`A checkpoint has a ${kind} that nothing declared: ${text}`);
       for (const text of had) if (!has.has(text)) this.note(`A checkpoint lacks a declared ${kind}: ${text}`);
     }
-    for (const { queue, nextSequence } of said.queues) {
-      const next = this.living.get(queue.id)?.next ?? 1;
+    for (const { id, nextSequence } of countsOf(said)) {
+      const next = this.living.get(id)?.next ?? 1;
       if (nextSequence < next) {
-        this.note(`A checkpoint counts ${this.nameOf(queue.id)} up to ${nextSequence - 1}, and message ${next - 1} came before it`);
+        this.note(`A checkpoint counts ${this.nameOf(id)} up to ${nextSequence - 1}, and message ${next - 1} came before it`);
       }
     }
   }
 
   private messagesOf(queueId: number, what: string): LivingMessages | undefined {
-    if (this.hosts.findQueueById(queueId) === undefined) {
+    if (this.hosts.whatHas(queueId) === undefined) {
       this.living.delete(queueId);
       this.note(`${what} queue ${queueId}, which is not declared then`);
       return undefined;
@@ -202,11 +202,11 @@ export class JournalReader implements RecordVisitor {
   }
 
   private nameOf(queueId: number): string {
-    return `queue '${this.hosts.findQueueById(queueId)?.name ?? queueId}'`;
+    return this.hosts.whatHas(queueId) ?? `queue '${queueId}'`;
   }
 }
 
-type Contents = Pick<Checkpoint, 'exchanges' | 'queues' | 'bindings'>;
+type Contents = Omit<Checkpoint, 'do' | 'nextQueueId'>;
 
 /** Of each virtual host. */
 function contents(checkpoint: WholeCheckpoint): ReadonlyMap<string, Contents> {
@@ -215,6 +215,11 @@ function contents(checkpoint: WholeCheckpoint): ReadonlyMap<string, Contents> {
     ['/', checkpoint],
     ...others.flatMap(({ settings, checkpoint: own }) => (own === undefined ? [] : [[settings.name, own] as const])),
   ]);
+}
+
+/** How far a checkpoint counts messages, by the number of what has them. */
+function countsOf({ queues, held = [] }: Contents): readonly { readonly id: number; readonly nextSequence: number }[] {
+  return [...queues.map(({ queue: { id }, nextSequence }) => ({ id, nextSequence })), ...held];
 }
 
 const unexpected = 'No version of Dovecote writes that: please report it, with a copy of the folder';

@@ -1,100 +1,10 @@
 /** Queues with policies below any protocol: who is given what in which order, random commands against a plain model, and power cuts. */
 import { describe, expect, it } from '@jest/globals';
-import { SeededRandom, simulatedGround, type SimulatedClock } from '@dovecote/ground/testing';
-import { openStorage, type OpenStorage } from './open-storage.js';
-import { defaultLimits } from '../limits.js';
-import type { Consumer } from '../queues/consumer.js';
-import { bodyLength, bodyStart, propertiesEnd, propertiesStart, writeContent } from '../queues/content.js';
+import { SeededRandom, simulatedGround } from '@dovecote/ground/testing';
 import { Deadlines, type Due } from '../queues/deadlines.js';
 import type { FieldTable } from '../queues/field-table.js';
-import { decodeProperties, type MessageProperties } from '../queues/properties.js';
-import type { Session, SessionSink } from '../queues/session.js';
-
-interface Given {
-  readonly tag: number;
-  readonly body: string;
-  readonly isRedelivered: boolean;
-  readonly properties: MessageProperties;
-}
-
-/** A session that writes down what it is given. */
-class Client implements SessionSink {
-  readonly session: Session;
-  readonly delivered: (Given & { readonly consumer: string })[] = [];
-  readonly answers: string[] = [];
-  lastGot: Given | undefined;
-
-  constructor(private readonly storage: OpenStorage) {
-    this.session = storage.host.createSession(storage.host.createOwner(), this);
-    this.session.isConfirming = true;
-  }
-
-  declare(name: string, given: FieldTable = {}, durable = false): void {
-    const declaration = { passive: false, durable, exclusive: false, autoDelete: false, arguments: given };
-    this.storage.host.declareQueue(this.session, name, declaration);
-  }
-
-  publish(queue: string, body: string, properties: MessageProperties = {}): void {
-    const image = writeContent('', queue, properties, Buffer.from(body));
-    const route = this.storage.host.route('', queue);
-    this.session.publish(route, properties.deliveryMode === 2, image, 0, image.length, properties.expiration !== undefined);
-  }
-
-  consume(queue: string, tag: string, options: { prefetch?: number; noAck?: boolean; priority?: number } = {}): void {
-    const { prefetch = 0, noAck = false, priority } = options;
-    const given: FieldTable = priority === undefined ? {} : { 'x-priority': priority };
-    this.session.consume(this.queue(queue), { tag, noAck, prefetch, exclusive: false, arguments: given });
-  }
-
-  get(queue: string): Given | undefined {
-    this.lastGot = undefined;
-    this.session.get(this.queue(queue), false);
-    return this.lastGot;
-  }
-
-  count(queue: string): number {
-    return this.queue(queue).messageCount;
-  }
-
-  queue(name: string) {
-    return this.storage.host.findQueue(this.session, name);
-  }
-
-  deliver(consumer: Consumer, tag: number, isRedelivered: boolean, bytes: Buffer, start: number): void {
-    this.delivered.push({ consumer: consumer.tag, ...describeGiven(tag, isRedelivered, bytes, start) });
-  }
-
-  got(tag: number, isRedelivered: boolean, _count: number, bytes: Buffer, start: number): void {
-    this.lastGot = describeGiven(tag, isRedelivered, bytes, start);
-  }
-
-  confirmed(upTo: number): void {
-    while (this.answers.length < upTo) this.answers.push('ack');
-  }
-
-  rejected(publish: number): void {
-    if (this.answers.length !== publish - 1) throw new Error(`publish ${publish} was answered out of order`);
-    this.answers.push('nack');
-  }
-
-  cancelled(): void {
-    // nobody asks
-  }
-}
-
-function describeGiven(tag: number, isRedelivered: boolean, bytes: Buffer, start: number): Given {
-  const length = bodyLength(bytes, start);
-  const body = length === 0 ? '' : bytes.toString('utf8', bodyStart(bytes, start), bodyStart(bytes, start) + length);
-  const properties = decodeProperties(Buffer.from(bytes), propertiesStart(bytes, start), propertiesEnd(bytes, start));
-  return { tag, body, isRedelivered, properties };
-}
-
-async function inMemory(): Promise<{ client: Client; clock: SimulatedClock; settle: () => Promise<void>; storage: OpenStorage }> {
-  const ground = simulatedGround(1);
-  const { clock } = ground;
-  const storage = await clock.drive(openStorage({ durability: 'memory' }, ground, defaultLimits));
-  return { client: new Client(storage), clock, settle: () => clock.advance(0), storage };
-}
+import type { MessageProperties } from '../queues/properties.js';
+import { inMemory, Machine } from './scripted-session.js';
 
 describe('a queue with priorities', () => {
   it('gives the highest first, each in the order in which it came, and puts what comes back in its place', async () => {
@@ -443,34 +353,6 @@ describe('random commands', () => {
 
 // ---- what survives ----
 
-/** A broker's storage that can lose its power, on a disk that forgets what was not synced. */
-class Machine {
-  readonly ground;
-  storage!: OpenStorage;
-  client!: Client;
-
-  constructor(seed: number) {
-    this.ground = simulatedGround(seed);
-  }
-
-  async open(): Promise<void> {
-    const { ground } = this.ground.startProcess();
-    const limits = { ...defaultLimits, journalFileBytesMax: 1 << 20 };
-    this.storage = await this.ground.clock.drive(openStorage({ durability: 'fsync', data: '/data' }, ground, limits));
-    this.client = new Client(this.storage);
-  }
-
-  async crash(): Promise<void> {
-    this.ground.crash({ power: true });
-    await this.open();
-  }
-
-  /** Long enough for every commit, and for what a timer of this moment does. */
-  async settle(): Promise<void> {
-    await this.ground.clock.advance(100);
-  }
-}
-
 const persistent = { deliveryMode: 2 } as const;
 
 describe('after a loss of power', () => {
@@ -505,6 +387,20 @@ describe('after a loss of power', () => {
     expect(machine.client.count('plain')).toBe(1);
     expect(machine.client.get('dead')).toMatchObject({ body: 'one', properties: { headers: { 'x-first-death-reason': 'expired' } } });
     expect(() => machine.client.queue('leased')).toThrow("no queue 'leased'");
+  });
+
+  it('an acknowledgement is safe after a few milliseconds, though nothing else happens', async () => {
+    const machine = new Machine(3);
+    await machine.open();
+    machine.client.declare('q', {}, true);
+    machine.client.publish('q', 'one', persistent);
+    await machine.settle();
+    const got = machine.client.get('q');
+    await machine.settle();
+    machine.client.session.acknowledge(got!.tag, false);
+    await machine.settle();
+    await machine.crash();
+    expect(machine.client.count('q')).toBe(0);
   });
 
   it('what expired meanwhile is dead, and goes where its queue says', async () => {

@@ -2,7 +2,6 @@ import { CodedError } from '../errors.js';
 import type { Checkpoint, Definition } from '../queues/definitions.js';
 import type { Chunk } from '../storage/arena.js';
 import type { RecordVisitor } from '../queues/message-log.js';
-import type { Queue } from '../queues/queue.js';
 import { QueueRegister } from '../queues/queue-register.js';
 import { firstHostName, VirtualHost, type VirtualHostParts } from '../queues/virtual-host.js';
 import type { AccessControl } from './access-control.js';
@@ -49,8 +48,9 @@ export class VirtualHosts implements RecordVisitor {
     return this.byName.get(name)?.settings;
   }
 
-  findQueueById(id: number): Queue | undefined {
-    return this.register.byId.get(id);
+  /** What has this number in the journal, in words. */
+  whatHas(id: number): string | undefined {
+    return this.register.whatHas(id);
   }
 
   get all(): readonly VirtualHost[] {
@@ -138,8 +138,8 @@ export class VirtualHosts implements RecordVisitor {
     const virtualHosts = [
       { settings: first!.settings },
       ...others.map(({ host, settings }) => {
-        const { exchanges, queues, bindings } = host.checkpoint();
-        return { settings, checkpoint: { exchanges, queues, bindings } };
+        const { do: _do, nextQueueId: _next, ...checkpoint } = host.checkpoint();
+        return { settings, checkpoint };
       }),
     ];
     return {

@@ -2,7 +2,7 @@ import { bodyLength } from './content.js';
 import type { Graveyard } from './graveyard.js';
 import type { Queue } from './queue.js';
 import type { QueuePolicy } from './queue-policy.js';
-import { type Route, routeTo } from './route.js';
+import { type Route, routeWithout } from './route.js';
 
 /**
  * How much may wait in a queue: messages, and bytes of their bodies. What is out with a consumer does not count.
@@ -44,5 +44,5 @@ export function admit(route: Route, graveyard: Graveyard, bytes: Buffer, start: 
   const full = route.queues.filter((queue) => queue.bounds?.refuses(queue, bodyBytes));
   if (full.length === 0) return route;
   for (const queue of full) if (queue.bounds!.buriesRefused) graveyard.buryRejected(queue, bytes, start);
-  return routeTo(route.queues.filter((queue) => !full.includes(queue)));
+  return routeWithout(route, (queue) => full.includes(queue));
 }

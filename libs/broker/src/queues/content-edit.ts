@@ -34,3 +34,16 @@ export function withReplyTo(bytes: Buffer, start: number, length: number, replyT
   const text = Buffer.from(replyTo);
   return replaced(bytes, start, length, at, 1 + bytes[at]!, Buffer.concat([Buffer.from([text.length]), text]));
 }
+
+/** The image with the header `name`, which it must have, as a 64-bit number. */
+export function withInteger(bytes: Buffer, start: number, length: number, name: string, value: number): Buffer {
+  const tableAt = findProperty(bytes, propertiesStart(bytes, start), 'headers');
+  const tableBytes = bytes.readUInt32BE(tableAt);
+  const tagAt = findField(bytes, tableAt, name);
+  const removed = fieldEnd(bytes, tagAt, tableAt + 4 + tableBytes) - tagAt;
+  const field = Buffer.alloc(9, 'l');
+  field.writeBigInt64BE(BigInt(value), 1);
+  const image = replaced(bytes, start, length, tagAt, removed, field);
+  image.writeUInt32BE(tableBytes - removed + field.length, tableAt - start);
+  return image;
+}

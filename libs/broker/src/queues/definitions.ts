@@ -30,5 +30,7 @@ export interface Checkpoint {
   readonly nextQueueId: number;
   readonly exchanges: readonly ExchangeSettings[];
   readonly queues: readonly { readonly queue: QueueSettings; readonly nextSequence: number }[];
+  /** The same for exchanges that hold messages, by their `heldId`; absent where there are none. */
+  readonly held?: readonly { readonly id: number; readonly nextSequence: number }[];
   readonly bindings: readonly BindingRecord[];
 }

@@ -1,6 +1,7 @@
 import type { Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Binding } from './binding.js';
+import type { DelayedMessages } from './delayed-messages.js';
 import { argumentsOf } from './encoded-arguments.js';
 import type { ExchangeRouter, ExchangeType, RoutedMessage } from './exchange-type.js';
 
@@ -12,6 +13,8 @@ export interface ExchangeSettings {
   readonly internal: boolean;
   /** As definitions keep them (encoded-arguments.ts); absent where there are none. */
   readonly arguments?: string;
+  /** Of an exchange that holds messages: under which id they stand in the journal. */
+  readonly heldId?: number;
 }
 
 /**
@@ -34,6 +37,8 @@ export class Exchange {
     readonly settings: ExchangeSettings,
     private readonly type: ExchangeType,
     random: Random,
+    /** What it holds, if it is one that delays. */
+    readonly held?: DelayedMessages,
   ) {
     const given = argumentsOf(settings.arguments ?? '');
     const alternate = given['alternate-exchange'];
@@ -46,7 +51,7 @@ export class Exchange {
   }
 
   get readsMessage(): boolean {
-    return this.router.readsMessage;
+    return this.router.readsMessage || this.held !== undefined;
   }
 
   /** Throws when the type does not take such a binding. */

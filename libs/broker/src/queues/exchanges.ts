@@ -1,15 +1,20 @@
 import type { Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Access } from './access.js';
-import { notBuilt, refuseUnbuiltArguments } from './arguments.js';
 import { Binding } from './binding.js';
-import type { BindingRecord, Definition } from './definitions.js';
+import type { BindingRecord, Checkpoint, Definition } from './definitions.js';
 import { argumentsOf, argumentsText } from './encoded-arguments.js';
+import { type DelayHost, DelayedMessages } from './delayed-messages.js';
 import { Exchange, type ExchangeSettings, refusing } from './exchange.js';
 import { predeclared } from './exchange-types/built-in.js';
-import type { ExchangeType, RoutedMessage } from './exchange-type.js';
+import { delayedType, delayedTypeName } from './exchange-types/delayed.js';
+import type { ExchangeType } from './exchange-type.js';
 import { type FieldTable, fieldTypeName } from './field-table.js';
+import type { MessageLog } from './message-log.js';
 import type { Queue } from './queue.js';
+import type { QueueRegister } from './queue-register.js';
+import { type Route, routeTo } from './route.js';
+import type { ContentMessage, KeyedMessage } from './routed-message.js';
 
 export interface ExchangeDeclaration {
   readonly passive: boolean;
@@ -28,9 +33,12 @@ export interface ExchangesParts {
   append(definition: Definition): void;
   /** Routes that were found before may be wrong now. */
   changed(): void;
+  /** Numbers that no queue and no exchange has in the journal. */
+  readonly register: QueueRegister;
+  /** undefined where nothing is kept. */
+  readonly log: MessageLog | undefined;
+  readonly delays: DelayHost;
 }
-
-const unbuiltTypes = new Set(['x-delayed-message']);
 
 /**
  * The exchanges of one virtual host and the bindings from them, and the way of a message through them.
@@ -73,9 +81,7 @@ export class Exchanges {
 
   declare(name: string, type: string, declaration: ExchangeDeclaration, access?: Access): void {
     if (declaration.passive) return void this.find(name);
-    const known = this.parts.types.get(type);
-    if (known === undefined) {
-      if (unbuiltTypes.has(type)) throw notBuilt(`exchange type '${type}'`);
+    if (type !== delayedTypeName && !this.parts.types.has(type)) {
       throw new CodedError('unknown-exchange-type', type === '' ? "invalid exchange type ''" : `unknown exchange type '${type}'`);
     }
     if (name === '') throw defaultExchangeError();
@@ -93,10 +99,13 @@ export class Exchanges {
       access?.check('read', 'exchange', name);
       access?.check('write', 'exchange', alternate);
     }
-    refuseUnbuiltArguments('exchange', name, given);
-    refusing(() => known.checkArguments?.(given));
+    refusing(() => this.routingType(name, type, given).checkArguments?.(given));
     const text = argumentsText(given);
-    const settings: ExchangeSettings = { name, type, durable, autoDelete, internal, ...(text === '' ? {} : { arguments: text }) };
+    const settings: ExchangeSettings = {
+      ...{ name, type, durable, autoDelete, internal },
+      ...(text === '' ? {} : { arguments: text }),
+      ...(type === delayedTypeName ? { heldId: this.parts.register.nextId++ } : {}),
+    };
     this.add(settings);
     if (durable) this.parts.append({ do: 'declare-exchange', exchange: settings });
   }
@@ -151,13 +160,19 @@ export class Exchanges {
   /**
    * The queues that a message reaches from `first`, each once, however many ways lead to it: breadth first, through each exchange
    * once. What no binding of an exchange takes goes on to its alternate exchange. With `byKeyOnly` the answer is undefined where
-   * an exchange on the way looks at more of the message than its keys.
+   * an exchange on the way looks at more of the message than its keys. An exchange that delays the message holds it and leads nowhere.
    */
-  walk(first: Exchange, message: RoutedMessage, byKeyOnly: boolean): ReadonlySet<Queue> | undefined {
+  walk(first: Exchange, message: KeyedMessage | ContentMessage, byKeyOnly: boolean): Route | undefined {
+    if (first.held !== undefined && message.delayMs > 0) return first.held.route;
     const queues = new Set<Queue>();
+    const holds: DelayedMessages[] = [];
     const seen = new Set([first]);
     for (const exchange of seen) {
       if (byKeyOnly && exchange.readsMessage) return undefined;
+      if (exchange.held !== undefined && message.delayMs > 0) {
+        holds.push(exchange.held);
+        continue;
+      }
       let isTaken = false;
       exchange.route(message, (binding) => {
         if (!binding.isBound) return;
@@ -169,7 +184,7 @@ export class Exchanges {
       const alternate = isTaken || exchange.alternate === undefined ? undefined : this.byName.get(exchange.alternate);
       if (alternate !== undefined) seen.add(alternate);
     }
-    return queues;
+    return routeTo(queues, holds);
   }
 
   // What recovery does, and what it will need.
@@ -194,25 +209,51 @@ export class Exchanges {
     else this.detach(binding);
   }
 
+  finishRecovery(): void {
+    for (const { held } of this.byName.values()) held?.finishRecovery();
+  }
+
+  /** What the exchanges hold is forgotten, because the whole virtual host is. */
+  clear(): void {
+    for (const { held } of this.byName.values()) {
+      if (held === undefined) continue;
+      this.parts.register.held.delete(held.id);
+      held.clear();
+    }
+  }
+
   /** Everything here that is kept. */
-  checkpoint(): { readonly exchanges: readonly ExchangeSettings[]; readonly bindings: readonly BindingRecord[] } {
+  checkpoint(): Pick<Checkpoint, 'exchanges' | 'held' | 'bindings'> {
     const bindings: BindingRecord[] = [];
     for (const exchange of this.byName.values()) {
       for (const binding of exchange.bindings.values()) if (binding.isKept) bindings.push(recordOf(binding));
     }
-    return { exchanges: this.settings.filter(({ durable, name }) => durable && !name.startsWith('amq.')), bindings };
+    const exchanges = this.settings.filter(({ durable, name }) => durable && !name.startsWith('amq.'));
+    const kept = [...this.byName.values()].flatMap(({ held: own }) => (own?.log === undefined ? [] : [own]));
+    const held = kept.map(({ id, upcomingSequence: nextSequence }) => ({ id, nextSequence }));
+    return { exchanges, bindings, ...(held.length === 0 ? {} : { held }) };
   }
 
   private add(settings: ExchangeSettings): void {
-    const type = this.parts.types.get(settings.type);
-    if (type === undefined) {
-      throw new CodedError(
-        'unknown-exchange-type',
-        `The exchange '${settings.name}' is of the type '${settings.type}', which this broker does not know: give the type in exchangeTypes`,
-      );
-    }
-    this.byName.set(settings.name, new Exchange(settings, type, this.parts.random));
+    const { heldId, durable, name } = settings;
+    const { log, delays, random } = this.parts;
+    const type = this.routingType(name, settings.type, argumentsOf(settings.arguments ?? ''));
+    const held = heldId === undefined ? undefined : new DelayedMessages(name, heldId, durable ? log : undefined, delays);
+    if (held !== undefined) this.parts.register.addHeld(held);
+    this.byName.set(name, new Exchange(settings, type, random, held));
     this.parts.changed();
+  }
+
+  /** What decides the way of messages through an exchange of this type. Throws when it is not known. */
+  private routingType(exchange: string, name: string, given: FieldTable): ExchangeType {
+    const { types } = this.parts;
+    if (name === delayedTypeName) return delayedType(types, given);
+    const type = types.get(name);
+    if (type !== undefined) return type;
+    throw new CodedError(
+      'unknown-exchange-type',
+      `The exchange '${exchange}' is of the type '${name}', which this broker does not know: give the type in exchangeTypes`,
+    );
   }
 
   private remove(exchange: Exchange): void {
@@ -223,6 +264,10 @@ export class Exchanges {
   /** Takes it and the bindings from and to it away; returns the exchanges that lost one. */
   private forget(exchange: Exchange): ReadonlySet<Exchange> {
     this.byName.delete(exchange.name);
+    if (exchange.held !== undefined) {
+      this.parts.register.held.delete(exchange.held.id);
+      exchange.held.clear();
+    }
     this.parts.changed();
     const sources = new Set<Exchange>();
     for (const binding of [...exchange.bindings.values()]) this.detach(binding);

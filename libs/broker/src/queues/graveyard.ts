@@ -4,7 +4,7 @@ import { admit } from './bounds.js';
 import { type DeadLetter, type DeathReason, isCycle, writeDeadLetter } from './dead-letter.js';
 import type { Intake } from './intake.js';
 import type { Queue } from './queue.js';
-import { type Route, routeTo } from './route.js';
+import { type Route, routeWithout } from './route.js';
 
 /** What the graveyard needs of its virtual host. */
 export interface GraveyardHost {
@@ -72,7 +72,7 @@ export class Graveyard {
     const letter = writeDeadLetter(bytes, start, { queue: queue.name, reason, timeS, exchange: exchange!, routingKey });
     let route = host.routeDeadLetter(letter.exchange, letter);
     if (route.queues.some(({ name }) => isCycle(letter.deaths, name, reason))) {
-      route = routeTo(route.queues.filter(({ name }) => !isCycle(letter.deaths, name, reason)));
+      route = routeWithout(route, ({ name }) => isCycle(letter.deaths, name, reason));
     }
     const { image } = letter;
     if (route.hasBounds) route = admit(route, this, image, 0);

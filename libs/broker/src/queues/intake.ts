@@ -21,10 +21,10 @@ export class Intake {
    */
   put(route: Route, isPersistent: boolean, isExpiring: boolean, bytes: Buffer, start: number, length: number): boolean {
     const { queues } = route;
-    if (queues.length === 0) return false;
+    if (queues.length === 0 && route.holds.length === 0) return false;
     const { log, arena } = this;
     if (isExpiring || route.isTimed) return this.putTimed(route, isPersistent, isExpiring, bytes, start, length);
-    if (isPersistent && log !== undefined && route.durableQueues.length > 0) {
+    if (isPersistent && log !== undefined && route.kept.length > 0) {
       log.appendMessage(route, bytes, start, length);
       const { id } = log.chunk!;
       const { offset } = log;
@@ -39,12 +39,12 @@ export class Intake {
     return false;
   }
 
-  /** The same for a message that may expire: the moment at which it came is put in front of its image. */
+  /** The same for a message that may expire or is held for a while: the moment at which it came is put in front of its image. */
   private putTimed(route: Route, isPersistent: boolean, isExpiring: boolean, bytes: Buffer, start: number, length: number): boolean {
     const { log, arena } = this;
     const { queues } = route;
     const now = this.clock.now();
-    const isJournaled = isPersistent && log !== undefined && route.durableQueues.length > 0;
+    const isJournaled = isPersistent && log !== undefined && route.kept.length > 0;
     let chunk: Chunk;
     let offset: number;
     if (isJournaled) {
@@ -61,6 +61,7 @@ export class Intake {
       if (isExpiring) queue.beginToExpire();
       queue.enqueue(chunk.id, offset, length);
     }
+    for (const held of route.holds) held.enqueue(chunk.id, offset, length);
     return isJournaled;
   }
 }

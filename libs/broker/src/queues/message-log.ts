@@ -13,16 +13,24 @@ import type { Route } from './route.js';
  *   delivered   | 3 | queue id u32 | below sequence u48 |
  *   definition  | 4 | JSON |
  *   timed       | 5 | queues u32 | (queue id u32, sequence u48) … | came at u48 | content image |
+ *   settling    | 6 | queue id u32 | sequence u48 | message or timed |
  *
  *   begin       | 16 |
  *   end         | 17 |
  *
- * What stands between `begin` and `end` counts as a whole or not at all: see record-replay.ts. A timed message is one that may expire; it came so many milliseconds after 1970.
- * A message that goes to several queues is written once. Numbers are big-endian.
+ * What stands between `begin` and `end` counts as a whole or not at all: see record-replay.ts. A timed message is one that may expire
+ * or is held for a while; it came so many milliseconds after 1970. An exchange that holds messages has an id among those of the
+ * queues. A settling message takes the place of the one that it names. A message that goes to several queues is written once.
+ * Numbers are big-endian.
  */
-export const recordKind = { message: 1, settled: 2, delivered: 3, definition: 4, timedMessage: 5, begin: 16, end: 17 } as const;
+export const recordKind = {
+  ...{ message: 1, settled: 2, delivered: 3, definition: 4, timedMessage: 5, settling: 6 },
+  ...{ begin: 16, end: 17 },
+} as const;
 
 const messageHeadBytes = 5;
+/** In front of the message that settles another. */
+export const settlingBytes = 11;
 const targetBytes = 10;
 
 export class MessageLog {
@@ -30,6 +38,7 @@ export class MessageLog {
   chunk: Chunk | undefined;
   offset = 0;
   private unrecorded: Queue[] = [];
+  private settling: { readonly id: number; readonly sequence: number } | undefined;
   private journal: Journal | undefined;
 
   constructor(private readonly arena: Arena) {}
@@ -41,8 +50,8 @@ export class MessageLog {
 
   /** Writes a message for the durable queues of a route, each at its upcoming sequence. `chunk` and `offset` say where it stands. */
   appendMessage(route: Route, image: Buffer, start: number, length: number): void {
-    const headBytes = messageHeadBytes + targetBytes * route.durableQueues.length;
-    const at = this.journal!.reserve(headBytes + length);
+    const headBytes = messageHeadBytes + targetBytes * route.kept.length;
+    const at = this.reserveMessage(headBytes + length);
     this.chunk = this.journal!.chunk;
     this.offset = this.writeTargets(recordKind.message, route, at);
     this.arena.copy(image, start, this.chunk, this.offset, length);
@@ -50,8 +59,8 @@ export class MessageLog {
 
   /** The same for a message that may expire. */
   appendTimedMessage(route: Route, enqueuedAt: number, image: Buffer, start: number, length: number): void {
-    const headBytes = messageHeadBytes + targetBytes * route.durableQueues.length + enqueuedAtBytes;
-    const at = this.journal!.reserve(headBytes + length);
+    const headBytes = messageHeadBytes + targetBytes * route.kept.length + enqueuedAtBytes;
+    const at = this.reserveMessage(headBytes + length);
     this.chunk = this.journal!.chunk;
     const timeAt = this.writeTargets(recordKind.timedMessage, route, at);
     writeUInt48(this.chunk.bytes, timeAt, enqueuedAt);
@@ -59,14 +68,41 @@ export class MessageLog {
     this.arena.copy(image, start, this.chunk, this.offset, length);
   }
 
-  private writeTargets(kind: number, { durableQueues }: Route, from: number): number {
+  /**
+   * The message that is appended next settles this one in the same record, so that after a crash one of both is there. Behind that
+   * append, `settleAlone` says whether none came.
+   */
+  settleWithNext(id: number, sequence: number): void {
+    this.settling = { id, sequence };
+  }
+
+  /** Appends the settlement alone, if no message has taken it. */
+  settleAlone(): void {
+    const { settling } = this;
+    this.settling = undefined;
+    if (settling !== undefined) this.appendSettled(settling.id, settling.sequence, 1);
+  }
+
+  private reserveMessage(length: number): number {
+    const { settling } = this;
+    if (settling === undefined) return this.journal!.reserve(length);
+    this.settling = undefined;
+    const at = this.journal!.reserve(settlingBytes + length);
+    const { bytes } = this.journal!.chunk;
+    bytes[at] = recordKind.settling;
+    writeUInt32(bytes, at + 1, settling.id);
+    writeUInt48(bytes, at + 5, settling.sequence);
+    return at + settlingBytes;
+  }
+
+  private writeTargets(kind: number, { kept }: Route, from: number): number {
     const { bytes } = this.journal!.chunk;
     let at = from;
     bytes[at] = kind;
-    writeUInt32(bytes, at + 1, durableQueues.length);
+    writeUInt32(bytes, at + 1, kept.length);
     at += messageHeadBytes;
-    for (let i = 0; i < durableQueues.length; i++) {
-      const queue = durableQueues[i]!;
+    for (let i = 0; i < kept.length; i++) {
+      const queue = kept[i]!;
       writeUInt32(bytes, at, queue.id);
       writeUInt48(bytes, at + 4, queue.upcomingSequence);
       at += targetBytes;
@@ -158,6 +194,9 @@ export function readRecord(chunk: Chunk, offset: number, length: number, visitor
       }
       return;
     }
+    case recordKind.settling:
+      visitor.settled(bytes.readUInt32BE(offset + 1), bytes.readUIntBE(offset + 5, 6), 1);
+      return readRecord(chunk, offset + settlingBytes, length - settlingBytes, visitor);
     case recordKind.settled:
       return visitor.settled(bytes.readUInt32BE(offset + 1), bytes.readUIntBE(offset + 5, 6), bytes.readUInt32BE(offset + 11));
     case recordKind.delivered:

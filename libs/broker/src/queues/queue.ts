@@ -513,5 +513,6 @@ export class Queue {
   private markUnrecorded(log: MessageLog): void {
     this.isUnrecorded = true;
     log.queueHasUnrecorded(this);
+    this.turn.schedule(); // it may be the last thing that happens for long
   }
 }

@@ -1,7 +1,7 @@
 import { bodyStart, frameEnd, frameOverheadBytes, propertiesEnd, propertiesStart } from './content.js';
 import { enqueuedAtBytes } from './expiry.js';
 import { MalformedError } from './field-table.js';
-import { recordKind } from './message-log.js';
+import { recordKind, settlingBytes } from './message-log.js';
 import { checkProperties } from './properties.js';
 
 /**
@@ -21,6 +21,11 @@ export function recordFault(bytes: Buffer, offset: number, length: number): stri
       return bytes.readUInt32BE(offset + 11) === 0 ? 'a record of settlements settles nothing' : undefined;
     case recordKind.delivered:
       return length === 11 ? undefined : `a record of deliveries has ${length} bytes and not 11`;
+    case recordKind.settling: {
+      const kind = length > settlingBytes ? bytes[offset + settlingBytes] : undefined;
+      const isMessage = kind === recordKind.message || kind === recordKind.timedMessage;
+      return isMessage ? recordFault(bytes, offset + settlingBytes, length - settlingBytes) : 'no message follows what it settles';
+    }
     case recordKind.begin:
     case recordKind.end:
       return length === 1 ? undefined : `a mark of a transaction has ${length} bytes and not 1`;

@@ -1,5 +1,6 @@
 import { contentRoutingKey, propertiesEnd, propertiesStart } from './content.js';
 import type { RoutedMessage } from './exchange-type.js';
+import { delayIn } from './delay.js';
 import { decodeFieldTable, type FieldTable } from './field-table.js';
 import { decodeProperties, findProperty, type MessageProperties } from './properties.js';
 
@@ -8,6 +9,8 @@ export class KeyedMessage implements RoutedMessage {
   readonly routingKeys: readonly string[];
   readonly headers: FieldTable = {};
   readonly properties: MessageProperties = {};
+  /** Whether it is to be held is not known. */
+  readonly delayMs = 0;
 
   constructor(readonly routingKey: string) {
     this.routingKeys = [routingKey];
@@ -28,6 +31,11 @@ export class ContentMessage implements RoutedMessage {
   ) {
     this.routingKey = contentRoutingKey(bytes, start);
     this.routingKeys = [this.routingKey, ...extraKeys];
+  }
+
+  /** How long an exchange that delays holds it; 0 for not at all. */
+  get delayMs(): number {
+    return delayIn(this.bytes, this.start);
   }
 
   get headers(): FieldTable {

@@ -10,7 +10,7 @@ import type { Owner } from './owner.js';
 import type { Queue } from './queue.js';
 import { checkConsumerArguments } from './queue-policy.js';
 import { replyToName } from './reply-queues.js';
-import { type Route, routeTo } from './route.js';
+import { nowhere, type Route, routeWithout } from './route.js';
 import type { Turn } from './turn.js';
 import { type Outcome, Transaction } from './transaction.js';
 import { Unacknowledged } from './unacknowledged.js';
@@ -133,9 +133,9 @@ export class Session {
     this.host.atomically(transaction.isKept, () => {
       for (const { route, isPersistent, chunk, offset, length, isExpiring } of transaction.publishes) {
         const { bytes } = chunk;
-        if (route.queues.length === 0 && isMandatory(bytes, offset)) giveBack(bytes, offset, length);
-        const gone = route.queues.filter(({ isDeleted }) => isDeleted);
-        const living = gone.length === 0 ? route : routeTo(route.queues.filter(({ isDeleted }) => !isDeleted));
+        if (route === nowhere && isMandatory(bytes, offset)) giveBack(bytes, offset, length);
+        const gone = [...route.queues, ...route.holds].filter(({ isDeleted }) => isDeleted);
+        const living = gone.length === 0 ? route : routeWithout(route, ({ isDeleted }) => isDeleted);
         if (!this.publishNow(living, isPersistent, bytes, offset, length, isExpiring)) isWhole = false;
         // Who waits for a reply may go at any time, and nobody is blamed for it.
         if (gone.some(({ name }) => !name.startsWith(replyToName))) isWhole = false;

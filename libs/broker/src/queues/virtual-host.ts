@@ -9,7 +9,7 @@ import type { Checkpoint, Definition } from './definitions.js';
 import type { Exchange, ExchangeSettings } from './exchange.js';
 import { defaultExchangeError, type ExchangeDeclaration, Exchanges } from './exchanges.js';
 import { exchangeTypesWith } from './exchange-types/built-in.js';
-import type { ExchangeType, RoutedMessage } from './exchange-type.js';
+import type { ExchangeType } from './exchange-type.js';
 import type { FieldTable } from './field-table.js';
 import type { Gate, GateState } from './gate.js';
 import { Graveyard } from './graveyard.js';
@@ -20,6 +20,7 @@ import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
 import { QueueRegister } from './queue-register.js';
 import { argumentsFrom, argumentsText, checkQueueArguments, checkSameQueueArguments, parseQueuePolicy } from './queue-policy.js';
+import { Release } from './release.js';
 import { ReplyQueues } from './reply-queues.js';
 import { nowhere, perMessage, type Route, routeTo } from './route.js';
 import { ContentMessage, KeyedMessage } from './routed-message.js';
@@ -102,6 +103,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       random: parts.random,
       append: (definition) => this.append(definition),
       changed: () => void this.epoch++,
+      register: this.register,
+      log: parts.log,
+      delays: new Release(this, parts.gate, parts.log),
     });
   }
 
@@ -183,6 +187,11 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return this.exchanges.settings;
   }
 
+  /** How many messages an exchange holds until they are due. */
+  heldCount(exchange: string): number {
+    return this.exchanges.find(exchange).held?.count ?? 0;
+  }
+
   /** Finds a queue that `session` may use. */
   findQueue(session: Session, name: string): Queue {
     const queue = this.queuesByName.get(name);
@@ -232,9 +241,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   /** Where this very message goes, by all of its keys and by whatever else exchanges look at. */
-  routeMessage(exchangeName: string, message: RoutedMessage): Route {
+  routeMessage(exchangeName: string, message: ContentMessage): Route {
     if (exchangeName === '') return routeTo(message.routingKeys.flatMap((key) => this.findByKey(key) ?? []));
-    return routeTo(this.exchanges.walk(this.findOpenExchange(exchangeName), message, false)!);
+    return this.exchanges.walk(this.findOpenExchange(exchangeName), message, false)!;
   }
 
   /** Where a dead letter goes: internal exchanges take it too, and one that is not there leads nowhere. */
@@ -242,7 +251,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     if (exchangeName === '') return routeTo(routingKeys.flatMap((key) => this.findByKey(key) ?? []));
     if (!this.exchanges.has(exchangeName)) return nowhere;
     const message = new ContentMessage(image, 0, routingKeys.slice(1));
-    return routeTo(this.exchanges.walk(this.exchanges.find(exchangeName), message, false)!);
+    return this.exchanges.walk(this.exchanges.find(exchangeName), message, false)!;
   }
 
   declareQueue(session: Session, givenName: string, declaration: QueueDeclaration): Queue {
@@ -364,13 +373,14 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number, isTimed: boolean): void {
     this.register.wasClosed = false;
     const queue = this.register.byId.get(queueId);
-    if (isTimed) queue?.beginToExpire();
-    queue?.recoverMessage(sequence, chunk.id, offset, length);
+    if (queue === undefined) return this.register.held.get(queueId)?.recoverMessage(sequence, chunk.id, offset, length);
+    if (isTimed) queue.beginToExpire();
+    queue.recoverMessage(sequence, chunk.id, offset, length);
   }
 
   settled(queueId: number, first: number, count: number): void {
     this.register.wasClosed = false;
-    this.register.byId.get(queueId)?.recoverSettled(first, count);
+    (this.register.byId.get(queueId) ?? this.register.held.get(queueId))?.recoverSettled(first, count);
   }
 
   delivered(queueId: number, below: number): void {
@@ -391,6 +401,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       queue.finishRecovery(this.register.wasClosed);
       this.startLease(queue);
     }
+    this.exchanges.finishRecovery();
   }
 
   /** Everything in it is gone, now and after a crash: whoever calls this keeps that decision. Its consumers are told. */
@@ -400,16 +411,17 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       queue.owner?.exclusiveQueues.delete(queue);
       for (const consumer of [...queue.consumers]) consumer.session.queueDeleted(consumer);
     }
+    this.exchanges.clear();
   }
 
   /** Everything that is kept, as it is defined now. */
   checkpoint(): Checkpoint {
     const queues = [...this.queuesByName.values()].filter((queue) => queue.log !== undefined);
-    const { exchanges, bindings } = this.exchanges.checkpoint();
+    const { bindings, ...exchanges } = this.exchanges.checkpoint();
     return {
       do: 'checkpoint',
       nextQueueId: this.register.nextId,
-      exchanges,
+      ...exchanges,
       queues: queues.map((queue) => ({ queue: queue.settings, nextSequence: queue.upcomingSequence })),
       bindings,
     };
@@ -454,6 +466,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     this.isReplayed = true;
     this.register.nextId = checkpoint.nextQueueId;
     for (const settings of checkpoint.exchanges) this.exchanges.recoverDeclared(settings);
+    for (const { id, nextSequence } of checkpoint.held ?? []) this.register.held.get(id)?.recoverSequence(nextSequence);
     for (const { queue: settings, nextSequence } of checkpoint.queues) {
       const queue = this.addQueue(settings, undefined);
       queue.recoverSequence(nextSequence);
@@ -528,8 +541,12 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       const queue = this.findByKey(key);
       return queue === undefined ? nowhere : routeTo([queue]);
     }
-    const queues = this.exchanges.walk(this.findOpenExchange(exchangeName), new KeyedMessage(key), true);
-    return queues === undefined ? perMessage : routeTo(queues);
+    return this.exchanges.walk(this.findOpenExchange(exchangeName), new KeyedMessage(key), true) ?? perMessage;
+  }
+
+  /** Where a message that was held goes now, from the exchange that held it on. */
+  routeReleased(exchangeName: string, message: ContentMessage): Route {
+    return this.exchanges.walk(this.exchanges.find(exchangeName), message, false)!;
   }
 
   /** What the default exchange leads to. */

@@ -1,6 +1,7 @@
 import { CodedError } from '../../errors.js';
 import type { ExchangeType } from '../exchange-type.js';
 import { consistentHash } from './consistent-hash.js';
+import { delayedTypeName } from './delayed.js';
 import { direct } from './direct.js';
 import { fanout } from './fanout.js';
 import { headers } from './headers.js';
@@ -20,12 +21,13 @@ export const predeclared: readonly { readonly name: string; readonly type: strin
   { name: 'amq.rabbitmq.trace', type: 'topic', internal: true },
 ];
 
-/** The built-in types and the user's own, by name. Throws where one of these has a name that it must not have. */
+/** The built-in types and the user's own, by name; x-delayed-message stands above them (delayed.ts). Throws where one of these has a name that it must not have. */
 export function exchangeTypesWith(own: readonly ExchangeType[]): ReadonlyMap<string, ExchangeType> {
   const types = new Map(builtInTypes.map((type) => [type.name, type]));
   for (const type of own) {
-    if (!type.name.startsWith('x-') || types.has(type.name)) {
-      const reason = types.has(type.name) ? 'there is one of that name already' : "its name must begin with 'x-'";
+    const isTaken = types.has(type.name) || type.name === delayedTypeName;
+    if (!type.name.startsWith('x-') || isTaken) {
+      const reason = isTaken ? 'there is one of that name already' : "its name must begin with 'x-'";
       throw new CodedError('invalid-argument', `The exchange type '${type.name}' cannot be added: ${reason}`);
     }
     types.set(type.name, type);
