@@ -174,7 +174,10 @@ export class Broker {
   }
 
   /** The API is loaded when it is asked for the first time. */
-  private async listenForManagement(options: BrokerOptions, { port, host = '127.0.0.1' }: { port: number; host?: string }): Promise<void> {
+  private async listenForManagement(
+    options: BrokerOptions,
+    { port, host = '127.0.0.1', mayBeTaken = false }: NonNullable<BrokerOptions['management']>,
+  ): Promise<void> {
     const { hosts } = this.storage;
     const log = options.log ?? (() => undefined);
     const context = {
@@ -193,8 +196,9 @@ export class Broker {
     try {
       this.management = await serveHttp(this.ground.network, { host, port }, answer, managementBounds, failed);
     } catch (error) {
-      if (error instanceof NetworkError) throw new CodedError('port-unusable', error.message, { cause: error });
-      throw error;
+      if (!(error instanceof NetworkError)) throw error;
+      if (!mayBeTaken || error.code !== 'port-taken') throw new CodedError('port-unusable', error.message, { cause: error });
+      log(`The management API does not listen: ${error.message}`);
     }
   }
 

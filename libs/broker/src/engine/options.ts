@@ -20,8 +20,11 @@ export interface BrokerOptions {
   readonly durability?: Durability;
   /** Listens for AMQP 0-9-1 clients, at one address or several. Default: no socket. */
   readonly amqp?: AmqpListener | readonly AmqpListener[];
-  /** Answers the management API (HTTP); port 0 takes a free one, the host is 127.0.0.1 unless another is given. Default: no socket. */
-  readonly management?: { readonly port: number; readonly host?: string };
+  /**
+   * Answers the management API (HTTP); port 0 takes a free one, the host is 127.0.0.1 unless another is given. Default: no socket. A port
+   * that `mayBeTaken` and is, is said in the log, and the broker goes on without the API.
+   */
+  readonly management?: { readonly port: number; readonly host?: string; readonly mayBeTaken?: boolean };
   /**
    * Who may log in over a socket, beside the users that the data folder keeps; over those of the same name these rule, and nobody can
    * change them from outside. A folder that knows no user, and is given none, gets `guest` with the password `guest`, which is
