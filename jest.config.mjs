@@ -7,7 +7,7 @@ const common = {
 export default {
   maxWorkers: 2,
   workerIdleMemoryLimit: '700MB',
-  testTimeout: 30_000,
+  testTimeout: 120_000, // only ever met by a test that hangs: loaded machines are slow
   projects: [{ ...common, displayName: 'unit', testMatch: ['**/dist/**/*.spec.js'] }],
   collectCoverageFrom: ['libs/*/dist/**/*.js', 'apps/*/dist/**/*.js'],
   coverageProvider: 'v8',

@@ -90,6 +90,12 @@ export const rooms: readonly Room[] = [
     because: 'protocol servers are strangers to each other: the API tells what the engine knows, and reaches no socket but its own',
   },
   {
+    name: 'broker/kafka',
+    at: 'libs/broker/src/kafka/',
+    mayImport: ['@dovecote/ground', 'broker/floor', 'broker/log', 'broker/engine'],
+    because: 'protocol servers are strangers to each other, and reach the disk only through log and engine',
+  },
+  {
     name: 'broker/simulation',
     at: 'libs/broker/src/simulation/',
     mayImport: [
@@ -160,7 +166,8 @@ export const rooms: readonly Room[] = [
 
 /** Parts of rooms that turn bytes into values and back: they may import nothing that could do I/O. */
 export const wire = {
-  files: /^libs\/broker\/src\/(?:amqp\/(?:methods|frames|field-table)|queues\/(?:field-table|properties|content))\.ts$/,
+  files:
+    /^libs\/broker\/src\/(?:amqp\/(?:methods|frames|field-table)|queues\/(?:field-table|properties|content)|kafka\/(?:schema|codec|cursor|writer|request-frames|record-batch|groups\/(?:offsets-topic|subscription)))\.ts$/,
   mayNotImport: ['@dovecote/ground', 'broker/storage', 'broker/engine'],
   because: 'wire code does no I/O: it is tested with bytes alone, at every split',
 };

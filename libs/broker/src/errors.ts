@@ -23,6 +23,12 @@ export type BrokerErrorCode =
   | 'message-too-large'
   | 'queue-full'
   | 'transaction-too-large'
+  // When topics of the partitioned log are made and changed
+  | 'topic-exists'
+  | 'no-topic'
+  | 'invalid-topic'
+  | 'invalid-partitions'
+  | 'invalid-config'
   // When somebody logs in
   | 'no-virtual-host'
   | 'host-refused'

@@ -55,7 +55,7 @@ export interface Socket {
   readonly remoteAddress: string;
   readonly remotePort: number;
   /** The name in the certificate of the other end, if it proved one that is believed: its common name. */
-  readonly peerName: string | undefined;
+  readonly peerName?: string | undefined;
   /** Bytes handed to `write` that the operating system has not taken yet. */
   readonly unsentBytes: number;
   /** Octets received since the connection began, whether or not `onData` has seen them. For heartbeats. */

@@ -83,11 +83,11 @@ export function tlsContract(open: OpenSubject<ContractSubject<Network>>, cast: T
   });
 }
 
-async function listening(network: Network, tls: TlsIdentity) {
+async function listening(network: Network, identity: TlsIdentity) {
   const waiting: Socket[] = [];
   let wake: (() => void) | undefined;
   const quiet = { onData: () => undefined, onDrain: () => undefined, onClose: () => undefined };
-  const listener = await network.listen({ host: HOST, port: 0, tls }, (socket) => {
+  const listener = await network.listen({ host: HOST, port: 0, tls: identity }, (socket) => {
     socket.start(quiet);
     waiting.push(socket);
     wake?.();

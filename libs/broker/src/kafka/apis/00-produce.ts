@@ -1,0 +1,147 @@
+import type { RefusalReason, Topic } from '../../log/log.js';
+import { api } from '../api.js';
+import { MalformedError } from '../cursor.js';
+import { errorCodes, type ErrorName } from '../error-codes.js';
+import type { Exchange } from '../exchange.js';
+import { int16, int32, int64, list, one, type Read, records, string, uuid, type Write } from '../schema.js';
+
+const table = {
+  key: 0,
+  name: 'Produce',
+  versions: [3, 13],
+  flexibleFrom: 9,
+  request: {
+    transactionalId: string().nullable().or(null),
+    acks: int16(),
+    timeoutMs: int32(),
+    topicData: list({
+      name: string().until(12),
+      topicId: uuid().since(13),
+      partitionData: list({ index: int32(), records: records().nullable() }),
+    }),
+  },
+  response: {
+    responses: list({
+      name: string().until(12),
+      topicId: uuid().since(13),
+      partitionResponses: list({
+        index: int32(),
+        errorCode: int16(),
+        baseOffset: int64(),
+        logAppendTimeMs: int64().or(-1),
+        logStartOffset: int64().since(5).or(-1),
+        recordErrors: list({ batchIndex: int32(), batchIndexErrorMessage: string().nullable().or(null) }).since(8),
+        errorMessage: string().since(8).nullable().or(null),
+        currentLeader: one({ leaderId: int32().or(-1), leaderEpoch: int32().or(-1) })
+          .since(10)
+          .tag(0),
+      }),
+    }),
+    throttleTimeMs: int32().or(0),
+    nodeEndpoints: list({ nodeId: int32(), host: string(), port: int32(), rack: string().nullable().or(null) })
+      .since(10)
+      .tag(0),
+  },
+} as const;
+
+type Response = Write<typeof table.response>;
+type PartitionResponse = Response['responses'][number]['partitionResponses'][number];
+
+const batchHeadBytes = 61;
+
+const errorByReason = {
+  'corrupt-message': 'corruptMessage',
+  'message-too-large': 'messageTooLarge',
+  'batch-larger-than-segment': 'recordListTooLarge',
+  'invalid-record': 'invalidRecord',
+  'invalid-timestamp': 'invalidTimestamp',
+  'unsupported-compression': 'unsupportedCompressionType',
+  'unsupported-format': 'unsupportedForMessageFormat',
+  'stale-producer-epoch': 'invalidProducerEpoch',
+  'out-of-order-sequence': 'outOfOrderSequenceNumber',
+  'invalid-transaction-state': 'invalidTxnState',
+  'stale-coordinator': 'transactionCoordinatorFenced',
+  storage: 'kafkaStorageError',
+  removed: 'unknownTopicOrPartition',
+} as const satisfies Record<RefusalReason, ErrorName>;
+
+/**
+ * 0 Produce: appends one batch to each partition named, and answers when all of them are as durable as the broker promises.
+ *
+ * Versions 0 to 2 are listed and refused: old clients look for version 0 to see whether they may compress, and none of them sends it.
+ * With acks 0 there is no answer; what was refused then ends the connection, which is all a client can be told.
+ */
+export const produce = api(table, answer, { listedMinVersion: 0 });
+
+function answer(request: Read<typeof table.request>, exchange: Exchange): Promise<Response> | Response | undefined {
+  const { node, version } = exchange;
+  const { acks } = request;
+  let isAnyAppended = false;
+  let isAnyRefused = false;
+  const responses = request.topicData.map(({ name, topicId, partitionData }) => {
+    const topic = version >= 13 ? node.log.topicById(topicId) : node.log.topic(name);
+    const partitionResponses = partitionData.map(({ index, records }) => {
+      const response = append(topic, index, records, acks, request.transactionalId, exchange);
+      if (response.errorCode === 0) isAnyAppended = true;
+      else isAnyRefused = true;
+      return response;
+    });
+    return { name, topicId, partitionResponses };
+  });
+  if (acks === 0) {
+    exchange.pass();
+    if (isAnyRefused) throw new MalformedError('sent records with acks 0 that were refused: closed, since there is no other answer');
+    return undefined;
+  }
+  if (!isAnyAppended) return { responses };
+  return new Promise((resolve) => {
+    node.log.afterCommit((error) => resolve({ responses: error === undefined ? responses : responses.map(failed) }));
+  });
+}
+
+/** What was appended and could not be made durable: the broker is about to end. */
+function failed(response: Response['responses'][number]): Response['responses'][number] {
+  const partitionResponses = response.partitionResponses.map((partition) =>
+    partition.errorCode === 0 ? refused(partition.index, 'kafkaStorageError', 'The disk failed: the broker ends') : partition,
+  );
+  return { ...response, partitionResponses };
+}
+
+function append(
+  topic: Topic | undefined,
+  index: number,
+  records: Buffer | null,
+  acks: number,
+  transactionalId: string | null,
+  { version, clientId }: Exchange,
+): PartitionResponse {
+  const partition = topic?.partitions[index];
+  if (acks < -1 || acks > 1) return refused(index, 'invalidRequiredAcks', `acks is -1, 0 or 1, not ${acks}`);
+  if (topic === undefined && version >= 13) return refused(index, 'unknownTopicId', null);
+  if (topic === undefined || partition === undefined) return refused(index, 'unknownTopicOrPartition', null);
+  if (topic.isInternal && clientId !== '__admin_client') {
+    return refused(index, 'invalidTopic', `The topic ${topic.name} belongs to the broker: nobody else writes to it`);
+  }
+  if (transactionalId !== null) {
+    return refused(index, 'transactionalIdAuthorizationFailed', 'Transactions are not built yet: produce without a transactional id');
+  }
+  if (acks === -1 && topic.config.minInsyncReplicas > 1) {
+    const needed = `min.insync.replicas of ${topic.name} is ${topic.config.minInsyncReplicas}, and there is one replica`;
+    return refused(index, 'notEnoughReplicas', `${needed}: set it to 1, or produce with acks 1`);
+  }
+  if (records === null || records.length < batchHeadBytes || records.readInt32BE(8) !== records.length - 12) {
+    return refused(index, 'invalidRecord', 'A produce request carries exactly one whole record batch for each partition');
+  }
+  if ((records[22]! & 0x10) !== 0) return refused(index, 'invalidTxnState', 'The batch belongs to a transaction, and the request to none');
+  const outcome = partition.append(records, { mayBeZstd: version >= 7 });
+  if (!outcome.isAppended) {
+    const recordErrors = (outcome.records ?? []).map(({ index: batchIndex, message }) => ({ batchIndex, batchIndexErrorMessage: message }));
+    return { ...refused(index, errorByReason[outcome.reason], outcome.message), recordErrors };
+  }
+  const { baseOffset, logAppendTimeMs } = outcome;
+  return { index, errorCode: 0, baseOffset, logAppendTimeMs, logStartOffset: partition.logStartOffset, recordErrors: [] };
+}
+
+function refused(index: number, error: ErrorName, errorMessage: string | null): PartitionResponse {
+  return { index, errorCode: errorCodes[error], baseOffset: -1, recordErrors: [], errorMessage };
+}

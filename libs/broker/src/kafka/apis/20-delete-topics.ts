@@ -1,0 +1,54 @@
+import { api } from '../api.js';
+import { errorCodes } from '../error-codes.js';
+import type { KafkaNode } from '../kafka-node.js';
+import { refusal } from '../refusals.js';
+import { array, int16, int32, list, string, uuid, type Write, zeroId } from '../schema.js';
+
+const table = {
+  key: 20,
+  name: 'DeleteTopics',
+  versions: [1, 6],
+  flexibleFrom: 4,
+  request: {
+    topics: list({ name: string().nullable().or(null), topicId: uuid() }).since(6),
+    topicNames: array(string()).until(5),
+    timeoutMs: int32(),
+  },
+  response: {
+    throttleTimeMs: int32().or(0),
+    responses: list({
+      name: string().nullable(6),
+      topicId: uuid().since(6),
+      errorCode: int16(),
+      errorMessage: string().since(5).nullable().or(null),
+    }),
+  },
+} as const;
+
+/** 20 DeleteTopics: gone for good, with its records and the offsets that groups committed in it, when it is answered. */
+export const deleteTopics = api(table, async (request, { node, version }) => {
+  const named = version >= 6 ? request.topics : request.topicNames.map((name) => ({ name, topicId: zeroId }));
+  const responses = await Promise.all(named.map(({ name, topicId }) => remove(name, topicId, node)));
+  const gone = responses.flatMap(({ errorCode, name }) => (errorCode === 0 && name !== null ? [name] : []));
+  if (gone.length > 0) node.groups.topicsDeleted(new Set(gone));
+  return { responses };
+});
+
+async function remove(
+  name: string | null,
+  topicId: string,
+  { log }: KafkaNode,
+): Promise<Write<typeof table.response>['responses'][number]> {
+  const topic = name === null ? log.topicById(topicId) : log.topic(name);
+  if (topic === undefined) return { name, topicId, errorCode: errorCodes[name === null ? 'unknownTopicId' : 'unknownTopicOrPartition'] };
+  const about = { name: topic.name, topicId: topic.id };
+  if (topic.isInternal) {
+    return { ...about, errorCode: errorCodes.invalidRequest, errorMessage: `The topic ${topic.name} belongs to the broker: it stays` };
+  }
+  try {
+    await log.deleteTopic(topic.name);
+    return { ...about, errorCode: 0 };
+  } catch (error) {
+    return { ...about, ...refusal(error) };
+  }
+}

@@ -1,0 +1,301 @@
+import type { Socket, SocketEvents } from '@dovecote/ground';
+import { apiVersionsApiKey as apiVersionsKey, produceApiKey as produceKey } from './api-keys.js';
+import { Cursor, MalformedError } from './cursor.js';
+import { errorCodes } from './error-codes.js';
+import { Exchange } from './exchange.js';
+import type { KafkaNode } from './kafka-node.js';
+import { Login } from './login.js';
+import { RequestFrames } from './request-frames.js';
+
+/** Answers below this are joined for the socket: one call for all of a turn. */
+const joinedBytesMax = 65_536;
+
+/** Where a client came in, and where others are told to come. */
+export interface ListenerView {
+  readonly host: string;
+  readonly port: number;
+  readonly needsLogin: boolean;
+}
+
+/**
+ * One client: its socket, its requests in order, its answers in the same order.
+ *
+ * A request begins when the one before it was answered, as in Kafka; only produce requests begin at once behind each other, so that
+ * one commit carries many. While a request may not begin its bytes stay where they are and the socket is not read. Nothing
+ * survives the connection but what its requests have changed.
+ */
+export class Connection implements SocketEvents {
+  readonly name: string;
+  readonly login: Login;
+  /** What the client says of itself with ApiVersions, for who looks. */
+  software = '';
+  lastHeardMs: number;
+  /** When the request that is coming now began to come. */
+  insideSinceMs = Infinity;
+  private readonly frames: RequestFrames;
+  private readonly inFlight: Exchange[] = [];
+  private inFlightBytes = 0;
+  /** A whole request that may not begin yet. */
+  private waiting: Buffer | undefined;
+  private outgoing: Uint8Array[] = [];
+  private outgoingBytes = 0;
+  private isFlushQueued = false;
+  private isClosed = false;
+  private isEnding = false;
+  private isPaused = false;
+  private isPumping = false;
+  private endsWhenAnswered = false;
+
+  constructor(
+    private readonly socket: Socket,
+    readonly listener: ListenerView,
+    private readonly node: KafkaNode,
+    private readonly gone: (connection: Connection) => void,
+  ) {
+    const { limits } = node;
+    this.name = `${socket.remoteAddress}:${socket.remotePort}`;
+    this.login = new Login(listener.needsLogin, socket.remoteAddress, node.authenticator);
+    this.lastHeardMs = node.deadlines.nowMs;
+    this.frames = new RequestFrames(() => (this.login.isDone ? limits.requestBytesMax : limits.strangerRequestBytesMax));
+    socket.start(this);
+  }
+
+  get host(): string {
+    return this.node.settings.advertised?.host ?? this.listener.host;
+  }
+
+  get port(): number {
+    return this.node.settings.advertised?.port ?? this.listener.port;
+  }
+
+  get remoteAddress(): string {
+    return this.socket.remoteAddress;
+  }
+
+  /** Nothing came since then, and nobody waits for an answer. */
+  isIdleSince(momentMs: number): boolean {
+    return this.inFlight.length === 0 && this.lastHeardMs < momentMs;
+  }
+
+  // What the socket says.
+
+  onData(bytes: Buffer): void {
+    if (this.isEnding) return;
+    this.lastHeardMs = this.node.deadlines.nowMs;
+    this.frames.push(bytes);
+    this.pump();
+  }
+
+  onDrain(): void {
+    this.pump();
+  }
+
+  onClose(): void {
+    this.isClosed = true;
+    for (const exchange of this.inFlight) {
+      exchange.isAbandoned = true;
+      exchange.abandoned?.();
+      exchange.sent?.();
+    }
+    this.inFlight.length = 0;
+    this.gone(this);
+  }
+
+  // What exchanges say.
+
+  /** An exchange has its answer: what is ready at the head of the line goes out, and what waited may begin. */
+  answered(): void {
+    const { inFlight } = this;
+    let count = 0;
+    while (count < inFlight.length && inFlight[count]!.parts !== undefined) this.send(inFlight[count++]!);
+    if (count === 0) return;
+    if (this.endsWhenAnswered) {
+      this.end();
+      return;
+    }
+    if (count === inFlight.length) inFlight.length = 0;
+    else inFlight.splice(0, count);
+    this.pump();
+  }
+
+  /** Ends the connection over what was thrown; unforeseen things go on to whoever runs the process. */
+  refuse(error: unknown): void {
+    if (this.isClosed || this.isEnding) return;
+    this.destroy();
+    if (!(error instanceof MalformedError)) throw error;
+    this.node.report(`${this.name}: ${error.message}`);
+  }
+
+  /** Sends what is ready, then closes. */
+  end(): void {
+    if (this.isEnding) return;
+    this.flush();
+    this.isEnding = true;
+    this.socket.end();
+  }
+
+  /** Closes when the answer that is being made has gone out. */
+  endSoon(): void {
+    this.endsWhenAnswered = true;
+  }
+
+  destroy(): void {
+    this.isEnding = true;
+    this.socket.destroy();
+  }
+
+  /** Called when what held the requests back may be over. */
+  pump(): void {
+    if (this.isPumping || this.isEnding) return;
+    this.isPumping = true;
+    try {
+      this.beginAll();
+    } catch (error) {
+      this.refuse(error);
+    } finally {
+      this.isPumping = false;
+    }
+    if (!this.isClosed && !this.isEnding) this.adjustReading();
+  }
+
+  private beginAll(): void {
+    while (!this.isEnding) {
+      this.waiting ??= this.frames.next();
+      if (this.waiting === undefined || !this.mayBegin(this.waiting)) break;
+      const frame = this.waiting;
+      this.waiting = undefined;
+      this.begin(frame);
+    }
+    if (!this.frames.isInside) this.insideSinceMs = Infinity;
+    else if (this.insideSinceMs === Infinity) this.insideSinceMs = this.node.deadlines.nowMs;
+  }
+
+  /** The socket is read while the next request may begin as soon as it is here. */
+  private adjustReading(): void {
+    const mustPause = this.waiting !== undefined || this.hasTooMuchUnsent;
+    if (mustPause === this.isPaused) return;
+    this.isPaused = mustPause;
+    if (mustPause) this.socket.pause();
+    else this.socket.resume();
+  }
+
+  private get hasTooMuchUnsent(): boolean {
+    return this.socket.unsentBytes + this.outgoingBytes > this.node.limits.unsentBytesMax;
+  }
+
+  private mayBegin(frame: Buffer): boolean {
+    const { limits } = this.node;
+    if (this.hasTooMuchUnsent) return false;
+    const { inFlight } = this;
+    if (inFlight.length === 0) return !this.node.waitForRoom(this);
+    if (frame.length < 2 || frame.readInt16BE(0) !== produceKey || inFlight[0]!.key !== produceKey) return false;
+    if (inFlight.length >= limits.pipelinedRequestsMax || this.inFlightBytes > limits.pipelinedBytesMax) return false;
+    return !this.node.waitForRoom(this);
+  }
+
+  private begin(frame: Buffer): void {
+    if (this.login.isRaw) {
+      this.loginRaw(frame);
+      return;
+    }
+    const cursor = Cursor.over(frame);
+    const key = cursor.int16();
+    const version = cursor.int16();
+    const correlationId = cursor.int32();
+    const api = this.node.apis.get(key);
+    if (api === undefined) throw new MalformedError(`asks for API ${key}, which is not answered here (see SUPPORT.md): closed`);
+    const isSupported = version >= api.minVersion && version <= api.maxVersion;
+    if (!isSupported && key !== apiVersionsKey) {
+      throw new MalformedError(
+        `asks for version ${version} of ${api.name}, where ${api.minVersion} to ${api.maxVersion} are answered: closed`,
+      );
+    }
+    if (!this.login.allows(key)) throw new MalformedError(`asks for ${api.name} before it has logged in: closed`);
+    if (key !== produceKey && frame.length > this.node.limits.controlRequestBytesMax) {
+      throw new MalformedError(
+        `sends a ${api.name} of ${frame.length} bytes, where ${this.node.limits.controlRequestBytesMax} are taken: closed`,
+      );
+    }
+    if (!isSupported) {
+      this.answerUnknownVersion(correlationId, frame.length);
+      return;
+    }
+    const idLength = cursor.int16();
+    const clientId = idLength < 0 ? '' : cursor.string(idLength);
+    const isFlexible = version >= api.flexibleFrom;
+    if (isFlexible) cursor.skipTags();
+    const hasTags = isFlexible && key !== apiVersionsKey;
+    const exchange = new Exchange(this, this.node, key, version, correlationId, clientId, frame.length, hasTags);
+    this.inFlight.push(exchange);
+    this.inFlightBytes += frame.length;
+    api.begin(exchange, cursor);
+  }
+
+  /** ApiVersions is how a client finds out what we know, so that it is answered in every version: in the oldest, where we do not know it. */
+  private answerUnknownVersion(correlationId: number, bytes: number): void {
+    const { apis } = this.node;
+    const api = apis.get(apiVersionsKey)!;
+    const exchange = new Exchange(this, this.node, apiVersionsKey, 0, correlationId, '', bytes, false);
+    this.inFlight.push(exchange);
+    this.inFlightBytes += bytes;
+    exchange.respond((writer) => {
+      writer.int16(errorCodes.unsupportedVersion);
+      writer.int32(1);
+      writer.int16(apiVersionsKey);
+      writer.int16(api.minVersion);
+      writer.int16(api.maxVersion);
+    });
+  }
+
+  /** After a handshake of version 0 a client sends its token without a head, and is answered so. */
+  private loginRaw(token: Buffer): void {
+    if (this.login.takeToken(token) !== undefined) {
+      this.node.report(`${this.name}: the login was refused, closed`);
+      this.destroy();
+      return;
+    }
+    this.outgoing.push(Buffer.alloc(4));
+    this.outgoingBytes += 4;
+    this.flushSoon();
+  }
+
+  private send(exchange: Exchange): void {
+    this.inFlightBytes -= exchange.bytes;
+    const parts = exchange.parts!;
+    if (parts.length === 0 || this.isEnding) {
+      exchange.sent?.();
+      return;
+    }
+    if (exchange.sent !== undefined) {
+      // What is lent must be given back when its last byte has gone: it is not joined with others.
+      this.flush();
+      for (let i = 0; i < parts.length - 1; i++) this.socket.write(parts[i]!);
+      this.socket.write(parts[parts.length - 1]!, exchange.sent);
+      return;
+    }
+    for (const part of parts) {
+      this.outgoing.push(part);
+      this.outgoingBytes += part.length;
+    }
+    this.flushSoon();
+  }
+
+  /** Answers that are ready in the same turn of the loop leave together. */
+  private flushSoon(): void {
+    if (this.isFlushQueued) return;
+    this.isFlushQueued = true;
+    queueMicrotask(() => this.flush());
+  }
+
+  private flush(): void {
+    this.isFlushQueued = false;
+    const { outgoing, outgoingBytes } = this;
+    if (outgoing.length === 0 || this.isClosed) return;
+    this.outgoing = [];
+    this.outgoingBytes = 0;
+    if (outgoing.length === 1) this.socket.write(outgoing[0]!);
+    else if (outgoingBytes <= joinedBytesMax) this.socket.write(Buffer.concat(outgoing, outgoingBytes));
+    else for (const part of outgoing) this.socket.write(part);
+    if (this.waiting !== undefined) this.pump();
+  }
+}

@@ -1,0 +1,234 @@
+import type { ListenAddress, Listener, Network, Socket, SocketEvents } from '@dovecote/ground';
+import { SeededRandom, SimulatedClock } from '@dovecote/ground/testing';
+import { defaultLimits, type Limits } from '../limits.js';
+import type { Api, ApiCodec } from './api.js';
+import { Cursor } from './cursor.js';
+import type { KafkaSettings } from './kafka-node.js';
+import { type KafkaLimits, kafkaLimitsWith } from './limits.js';
+import { MemoryLog } from './memory-log.js';
+import type { Read, Struct, Write } from './schema.js';
+import { KafkaServer } from './server.js';
+import { Writer } from './writer.js';
+
+/**
+ * For tests: a Kafka server on a clock that stands still, over a log in memory, with clients that write requests from the same tables and
+ * read what they are answered. Deterministic; nothing here waits.
+ */
+export class KafkaWorld {
+  private constructor(
+    readonly clock: SimulatedClock,
+    readonly log: MemoryLog,
+    readonly server: KafkaServer,
+    private readonly network: LoopbackNetwork,
+    readonly reported: string[],
+  ) {}
+
+  static async open(
+    options: {
+      settings?: Partial<KafkaSettings>;
+      limits?: Partial<KafkaLimits & Limits>;
+      users?: Readonly<Record<string, string>>;
+      /** The log of a world before this one: what was committed there is read back. */
+      log?: MemoryLog;
+      /** Commits only when `log.commit` is called. */
+      commitsByHand?: boolean;
+    } = {},
+  ): Promise<KafkaWorld> {
+    const clock = new SimulatedClock();
+    const random = new SeededRandom(1);
+    const log = options.log ?? new MemoryLog(random, options.commitsByHand === true ? undefined : clock);
+    const network = new LoopbackNetwork();
+    const reported: string[] = [];
+    const server = await KafkaServer.listen({
+      network,
+      clock,
+      random,
+      log,
+      authenticator: { login: (user, password) => options.users?.[user] === password },
+      needsLogin: options.users !== undefined,
+      at: { host: '127.0.0.1', port: 9092 },
+      settings: { initialRebalanceDelayMs: 0, offsetsPartitionCount: 2, ...options.settings },
+      limits: kafkaLimitsWith(defaultLimits, options.limits),
+      report: (line) => reported.push(line),
+    });
+    return new KafkaWorld(clock, log, server, network, reported);
+  }
+
+  client(): KafkaClient {
+    return this.network.client(this.clock);
+  }
+
+  /** Runs what is due now, but nothing that waits for time to pass. */
+  settle(): Promise<void> {
+    return this.clock.advance(0);
+  }
+}
+
+class LoopbackNetwork implements Network {
+  private accept: ((socket: Socket) => void) | undefined;
+
+  listen(at: ListenAddress, accept: (socket: Socket) => void): Promise<Listener> {
+    this.accept = accept;
+    const close = (): Promise<void> => {
+      this.accept = undefined;
+      return Promise.resolve();
+    };
+    return Promise.resolve({ ...at, close, renew: () => undefined });
+  }
+
+  connect(): Promise<Socket> {
+    throw new Error('only the clients of this file connect here');
+  }
+
+  client(clock: SimulatedClock): KafkaClient {
+    const client = new KafkaClient(clock);
+    this.accept!(client.server);
+    return client;
+  }
+}
+
+/** Bytes that the socket takes before it asks the server to hold back. */
+const highWaterBytes = 256 * 1024;
+
+class LoopbackSocket implements Socket {
+  readonly remoteAddress = '127.0.0.1';
+  readonly remotePort = 40_000;
+  unsentBytes = 0;
+  receivedBytes = 0;
+  isPaused = false;
+  isClosed = false;
+  isStalled = false;
+  events: SocketEvents | undefined;
+  readonly written: Buffer[] = [];
+  private arriving: Buffer[] = [];
+  private readonly callbacks: (() => void)[] = [];
+
+  start(events: SocketEvents): void {
+    this.events = events;
+  }
+
+  write(bytes: Uint8Array, sent?: () => void): boolean {
+    if (this.isClosed) return false;
+    this.unsentBytes += bytes.length;
+    this.written.push(Buffer.from(bytes));
+    if (sent !== undefined) this.callbacks.push(sent);
+    if (!this.isStalled) this.drain();
+    return this.unsentBytes < highWaterBytes;
+  }
+
+  drain(): void {
+    const wasFull = this.unsentBytes >= highWaterBytes;
+    this.unsentBytes = 0;
+    for (const done of this.callbacks.splice(0)) done();
+    if (wasFull && !this.isClosed) this.events?.onDrain();
+  }
+
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    this.isPaused = false;
+    this.deliver();
+  }
+
+  end(): void {
+    this.destroy();
+  }
+
+  destroy(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.events?.onClose();
+  }
+
+  arrive(bytes: Buffer): void {
+    this.arriving.push(bytes);
+    this.deliver();
+  }
+
+  private deliver(): void {
+    while (!this.isPaused && !this.isClosed) {
+      const bytes = this.arriving.shift();
+      if (bytes === undefined) return;
+      this.receivedBytes += bytes.length;
+      this.events?.onData(Buffer.from(bytes));
+    }
+  }
+}
+
+export type Spoken<Q extends Struct, A extends Struct> = Api & { readonly codec: ApiCodec<Q, A> };
+
+/** One connection. Requests leave in the order of the calls; each call resolves to its own answer. */
+export class KafkaClient {
+  readonly server = new LoopbackSocket();
+  private correlationId = 0;
+
+  constructor(private readonly clock: SimulatedClock) {}
+
+  get isClosed(): boolean {
+    return this.server.isClosed;
+  }
+
+  send(...parts: readonly Buffer[]): this {
+    this.server.arrive(Buffer.concat(parts));
+    return this;
+  }
+
+  /** Says one thing and hears the answer; time stands still meanwhile. Throws where there is none. */
+  async ask<Q extends Struct, A extends Struct>(api: Spoken<Q, A>, version: number, request: Write<Q>): Promise<Read<A>> {
+    this.say(api, version, request);
+    await this.clock.advance(0);
+    const answer = this.hear(api, version);
+    if (answer === undefined) throw new Error(`${api.name} was not answered`);
+    return answer;
+  }
+
+  say<Q extends Struct, A extends Struct>(api: Spoken<Q, A>, version: number, request: Write<Q>): void {
+    this.send(frameOf(api, version, request, ++this.correlationId));
+  }
+
+  /** The next answer, which must be this API's; undefined where none came. */
+  hear<Q extends Struct, A extends Struct>(api: Spoken<Q, A>, version: number): Read<A> | undefined {
+    const frame = this.takeFrame();
+    if (frame === undefined) return undefined;
+    const cursor = Cursor.over(frame);
+    cursor.int32();
+    if (api.codec.isFlexible(version) && api.key !== 18) cursor.skipTags();
+    const answer = api.codec.readResponse(version)(cursor);
+    if (cursor.left > 0) throw new Error(`${api.name}: ${cursor.left} bytes behind the answer`);
+    return answer;
+  }
+
+  /** The next answer without its size; undefined where none is whole. */
+  takeFrame(): Buffer | undefined {
+    const received = Buffer.concat(this.server.written.splice(0));
+    const end = received.length < 4 ? Infinity : 4 + received.readInt32BE(0);
+    if (received.length >= end) {
+      if (received.length > end) this.server.written.push(received.subarray(end));
+      return received.subarray(4, end);
+    }
+    if (received.length > 0) this.server.written.push(received);
+    return undefined;
+  }
+}
+
+/** A whole request with its size. */
+export function frameOf<Q extends Struct, A extends Struct>(
+  api: Spoken<Q, A>,
+  version: number,
+  request: Write<Q>,
+  correlationId: number,
+  clientId = 'client',
+): Buffer {
+  const writer = new Writer();
+  writer.begin();
+  writer.int16(api.key);
+  writer.int16(version);
+  writer.int32(correlationId);
+  writer.int16(clientId.length);
+  writer.text(clientId, clientId.length);
+  if (api.codec.isFlexible(version)) writer.uvarint(0);
+  api.codec.writeRequest(version)(writer, request);
+  return Buffer.concat(writer.finish());
+}

@@ -1,0 +1,65 @@
+import { saslHandshakeKey, saslAuthenticateKey, apiVersionsApiKey } from './api-keys.js';
+
+/** Who may connect. */
+export interface Authenticator {
+  login(user: string, password: string, remoteAddress: string): boolean;
+}
+
+/** The mechanisms, as they are announced. */
+export const mechanisms = ['PLAIN'] as const;
+
+const beforeLogin: ReadonlySet<number> = new Set([saslHandshakeKey, saslAuthenticateKey, apiVersionsApiKey]);
+
+/**
+ * How far a client has come in saying who it is.
+ *
+ *   stranger → chosen (a mechanism) → done          (`done` from the start where nobody is asked)
+ *
+ * Keeps the name only. Nothing survives the connection.
+ */
+export class Login {
+  user = 'ANONYMOUS';
+  private state: 'stranger' | 'chosen' | 'raw' | 'done';
+
+  constructor(
+    private readonly isNeeded: boolean,
+    private readonly remoteAddress: string,
+    private readonly authenticator: Authenticator,
+  ) {
+    this.state = isNeeded ? 'stranger' : 'done';
+  }
+
+  get isDone(): boolean {
+    return this.state === 'done';
+  }
+
+  /** What comes next is a token without a head. */
+  get isRaw(): boolean {
+    return this.state === 'raw';
+  }
+
+  allows(key: number): boolean {
+    return this.state === 'done' || beforeLogin.has(key);
+  }
+
+  /** False: there is no such mechanism, or this is not the time for it. */
+  choose(mechanism: string, isRaw: boolean): 'chosen' | 'unknown' | 'out-of-place' {
+    if (!this.isNeeded || this.state !== 'stranger') return 'out-of-place';
+    if (!mechanisms.some((known) => known === mechanism)) return 'unknown';
+    this.state = isRaw ? 'raw' : 'chosen';
+    return 'chosen';
+  }
+
+  /** Takes the token of PLAIN: an identity, NUL, user, NUL, password. The answer is what was wrong, or undefined. */
+  takeToken(token: Buffer): 'out-of-place' | 'refused' | undefined {
+    if (this.state !== 'chosen' && this.state !== 'raw') return 'out-of-place';
+    const parts = token.toString('utf8').split('\0');
+    const [identity, user, password] = parts;
+    const isWhole = parts.length === 3 && user !== undefined && user !== '' && password !== undefined;
+    if (!isWhole || (identity !== '' && identity !== user) || !this.authenticator.login(user, password, this.remoteAddress))
+      return 'refused';
+    this.user = user;
+    this.state = 'done';
+    return undefined;
+  }
+}
