@@ -176,7 +176,7 @@ export class AmqpServer {
   private routesOf(host: VirtualHost, access: UserAccess): RouteCache {
     const cached = access.publishesFreely ? this.routes.get(host) : this.ownRoutes.get(access);
     if (cached !== undefined) return cached;
-    const routes = new RouteCache(host, access.publishesFreely ? 2048 : 256);
+    const routes = access.publishesFreely ? new RouteCache(host) : new RouteCache(host, 256);
     if (access.publishesFreely) this.routes.set(host, routes);
     else this.ownRoutes.set(access, routes);
     return routes;
