@@ -1,7 +1,19 @@
-import { type Ground, realGround } from '@dovecote/ground';
-import { AmqpServer } from './amqp/server.js';
+import {
+  type Ground,
+  type HttpRequest,
+  type HttpResponse,
+  type Listener,
+  NetworkError,
+  realGround,
+  serveHttp,
+  type TlsIdentity,
+} from '@dovecote/ground';
+
+import { type AmqpAddress, AmqpServer } from './amqp/server.js';
 import { CodedError } from './errors.js';
 import { defaultLimits, type Limits } from './limits.js';
+import type { ManagementApi } from './management/api.js';
+import { managementBounds } from './management/limits.js';
 import { Administration } from './engine/administration.js';
 import type { BrokerSession } from './engine/in-process.js';
 import { InProcessSession } from './engine/in-process-session.js';
@@ -43,6 +55,7 @@ export class Broker {
   private resolveEnded: (error: CodedError | undefined) => void = () => undefined;
   private readonly sessions = new Set<InProcessSession>();
   private amqp: AmqpServer | undefined;
+  private management: Listener | undefined;
   private closing: Promise<void> | undefined;
   private failure: CodedError | undefined;
 
@@ -67,6 +80,7 @@ export class Broker {
     const broker = new Broker(ground, await openStorage(options, ground, limits), limits, options.log ?? warn);
     try {
       if (options.amqp !== undefined) await broker.listen(options, limits);
+      if (options.management !== undefined) await broker.listenForManagement(options, options.management);
       return broker;
     } catch (error) {
       await broker.close();
@@ -81,6 +95,26 @@ export class Broker {
   /** Where AMQP clients connect; undefined without a socket. */
   get amqpPort(): number | undefined {
     return this.amqp?.port;
+  }
+
+  /** All addresses where AMQP clients connect, in the order in which they were asked for. */
+  get amqpAddresses(): readonly AmqpAddress[] {
+    return this.amqp?.addresses ?? [];
+  }
+
+  /** Other certificates for those who connect over TLS from now on. Throws a CodedError where they are no good; the old ones stay then. */
+  renewCertificates(tls: TlsIdentity): void {
+    try {
+      this.amqp?.renewCertificates(tls);
+    } catch (error) {
+      if (error instanceof NetworkError) throw new CodedError('port-unusable', error.message, { cause: error });
+      throw error;
+    }
+  }
+
+  /** Where the management API answers; undefined without it. */
+  get managementPort(): number | undefined {
+    return this.management?.port;
   }
 
   /** A way to publish and consume without a socket, in the virtual host `/` or another. It may do everything there. */
@@ -127,20 +161,56 @@ export class Broker {
   }
 
   private async listen(options: BrokerOptions, limits: Limits): Promise<void> {
-    const { port, host = '127.0.0.1' } = options.amqp!;
+    const listeners = 'port' in options.amqp! ? [options.amqp] : options.amqp!;
     this.amqp = await AmqpServer.listen({
       network: this.ground.network,
       clock: this.ground.clock,
       random: this.ground.random,
       hosts: this.storage.hosts,
-      at: { host, port },
+      at: listeners.map(({ host = '127.0.0.1', ...listener }) => ({ host, ...listener })),
       limits,
       log: options.log ?? (() => undefined),
     });
   }
 
+  /** The API is loaded when it is asked for the first time. */
+  private async listenForManagement(
+    options: BrokerOptions,
+    { port, host = '127.0.0.1', mayBeTaken = false }: NonNullable<BrokerOptions['management']>,
+  ): Promise<void> {
+    const { hosts } = this.storage;
+    const log = options.log ?? (() => undefined);
+    const context = {
+      hosts,
+      administration: this.administration,
+      connectionCount: () => this.amqp?.connections.length ?? 0,
+      listeners: () => this.listeners,
+      log,
+    };
+    let api: Promise<ManagementApi> | undefined;
+    const answer = async (request: HttpRequest): Promise<HttpResponse> => {
+      api ??= import('./management/api.js').then(({ ManagementApi: Api }) => new Api(context));
+      return (await api).answer(request);
+    };
+    const failed = (error: unknown): void => log(`management: a request failed: ${error instanceof Error ? error.stack : String(error)}`);
+    try {
+      this.management = await serveHttp(this.ground.network, { host, port }, answer, managementBounds, failed);
+    } catch (error) {
+      if (!(error instanceof NetworkError)) throw error;
+      if (!mayBeTaken || error.code !== 'port-taken') throw new CodedError('port-unusable', error.message, { cause: error });
+      log(`The management API does not listen: ${error.message}`);
+    }
+  }
+
+  private get listeners(): readonly { readonly protocol: string; readonly host: string; readonly port: number }[] {
+    const { management, amqp } = this;
+    const ofAmqp = (amqp?.addresses ?? []).map(({ host, port, isTls }) => ({ protocol: isTls ? 'amqp/ssl' : 'amqp', host, port }));
+    return [...ofAmqp, ...(management === undefined ? [] : [{ protocol: 'http', host: management.host, port: management.port }])];
+  }
+
   private async shutDown(): Promise<void> {
     try {
+      await this.management?.close();
       await this.amqp?.close({ drainMs: 1000 });
       for (const session of this.sessions) await session.close();
       this.storage.hosts.appendClose();
@@ -156,6 +226,7 @@ export class Broker {
 
   private async abandon(error: CodedError): Promise<void> {
     for (const session of this.sessions) session.fail(error);
+    await this.management?.close();
     await this.amqp?.abort(error.message);
     await this.storage.journal?.abandon();
     await this.storage.lock?.release();

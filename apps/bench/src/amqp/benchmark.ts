@@ -5,7 +5,11 @@
  */
 import { setTimeout as pass } from 'node:timers/promises';
 import { measureCeiling } from './ceiling.js';
-import { measureBacklog, measureSteady, TAKEN_BY_OTHERS, type LoadShape, type Stretch } from './load.js';
+import { TAKEN_BY_OTHERS } from './costs.js';
+import { measureConnections } from './connections-load.js';
+import { measureBacklog, measureOpenLoop, measureSteady, type LoadShape, type Stretch } from './load.js';
+import { measureRouted } from './routed-load.js';
+import { deadLetters, fanOut, headersOne, manyQueues, oneQueue, priorities, topicFew, topicMany, type Topology } from './topology.js';
 import {
   attachPeer,
   requireDaemon,
@@ -19,8 +23,25 @@ import {
 import { idleFigure, measureBareStart, measureDaemonStart, startFigure } from './start.js';
 import type { Figure, Measurement, SideName } from '../figure.js';
 import type { Report } from '../report.js';
+import { median } from '../statistics.js';
 
-export const CASE_NAMES = ['start', 'transient', 'confirmed', 'alone', 'backlog'] as const;
+export const CASE_NAMES = [
+  'start',
+  'transient',
+  'confirmed',
+  'alone',
+  'backlog',
+  'latency',
+  'fan-out',
+  'topic-few',
+  'topic-many',
+  'headers',
+  'dead-letter',
+  'ttl',
+  'priority',
+  'many-queues',
+  'connections',
+] as const;
 export type CaseName = (typeof CASE_NAMES)[number];
 
 export interface AmqpBenchmarkOptions {
@@ -64,6 +85,7 @@ class AmqpBenchmark {
   private readonly notes: string[] = [];
   private readonly failures: string[] = [];
   private peer: Peer | undefined;
+  private readonly peerRates = new Map<Durability, number>();
 
   constructor(private readonly options: AmqpBenchmarkOptions) {}
 
@@ -181,14 +203,66 @@ class AmqpBenchmark {
     for (const durability of ['os', 'fsync'] as const) {
       const confirmed: LoadShape = { ...inFlight, durability, depthMax, confirmsInFlightMax: 1000 };
       const alone: LoadShape = { ...confirmed, depthMax: 1, confirmsInFlightMax: 1, ackEvery: 1 };
-      add('confirmed', 'persistent, 1,000 confirms in flight, manual ack, one queue', durability, async (server) =>
-        measureSteady(server, confirmed, stretch),
-      );
+      add('confirmed', CONFIRMED_TITLE, durability, async (server) => measureSteady(server, confirmed, stretch));
       add('alone', 'one persistent message at a time', durability, async (server) => measureSteady(server, alone, stretch));
       add('backlog', `backlog of ${backlogMessages.toLocaleString('en-US')} persistent messages`, durability, async (server) =>
         measureBacklog(server, confirmed, backlogMessages),
       );
+      add('latency', "a steady rate, half of the peer's highest", durability, async (server) =>
+        measureOpenLoop(server, { ...confirmed, ackEvery: 10 }, await this.openLoopRate(confirmed), stretch),
+      );
+      add('fan-out', 'fan-out to 10 queues, persistent, 1,000 confirms in flight, manual ack', durability, async (server) =>
+        measureRouted(server, { ...confirmed, depthMax: 5000 }, fanOut(uniqueName(), 10), 'delivery', stretch),
+      );
     }
+    for (const { name, title, make } of ROUTED_CASES) {
+      add(name, title, 'memory', async (server) =>
+        measureRouted(server, { ...transient, depthMax: routedDepthMax }, make(uniqueName()), 'message', stretch),
+      );
+    }
+    const connections = { connections: 1000, bodyBytes, heartbeatS: 60 };
+    add('connections', '1,000 connections with a message a second each, transient, auto-ack', 'memory', async (server) =>
+      measureConnections(server, connections, stretch),
+    );
     return tasks;
   }
+
+  /** Half of what the peer takes at most; a round figure where there is no peer. */
+  private async openLoopRate(shape: LoadShape): Promise<number> {
+    const { peer } = this;
+    if (peer === undefined) return RATE_WITHOUT_PEER;
+    const known = this.peerRates.get(shape.durability);
+    if (known !== undefined) return known;
+    const promise = PROMISES[shape.durability];
+    const measured = this.measurements.filter(
+      ({ side, caseTitle, name, promise: under }) =>
+        side === 'peer' && caseTitle === CONFIRMED_TITLE && name === 'messages' && under === promise,
+    );
+    const peak =
+      median(measured.flatMap(({ value }) => value ?? [])) ??
+      (await measureSteady(peer.server, shape, this.options.stretch)).find(({ name }) => name === 'messages')!.value!;
+    const rate = Math.round(peak / 2);
+    this.peerRates.set(shape.durability, rate);
+    return rate;
+  }
+}
+
+const CONFIRMED_TITLE = 'persistent, 1,000 confirms in flight, manual ack, one queue';
+const RATE_WITHOUT_PEER = 20_000;
+/** Some of these cost a thousand times what others do: their burst must pass in a part of the time that is measured. */
+const routedDepthMax = 5000;
+
+/** What a feature costs, beside the case `transient`. */
+const ROUTED_CASES: readonly { readonly name: CaseName; readonly title: string; readonly make: (name: string) => Topology }[] = [
+  { name: 'topic-few', title: 'topic exchange, 10,000 bindings with a wildcard, 100,000 keys, one fits', make: topicFew },
+  { name: 'topic-many', title: 'topic exchange, 10,000 bindings, 100,000 keys, 1,000 fit and lead to 10 queues', make: topicMany },
+  { name: 'headers', title: 'headers exchange, 1,000 bindings, one fits', make: headersOne },
+  { name: 'dead-letter', title: 'each message dies in one queue and is consumed from another', make: deadLetters },
+  { name: 'ttl', title: 'a queue whose messages live for a minute', make: (name) => oneQueue(name, { 'x-message-ttl': 60_000 }) },
+  { name: 'priority', title: 'a queue with ten priorities', make: priorities },
+  { name: 'many-queues', title: 'round robin to 10,000 queues', make: (name) => manyQueues(name, 10_000) },
+];
+
+function uniqueName(): string {
+  return `dovecote-bench-${process.pid}-${Math.round(performance.now())}`;
 }

@@ -42,7 +42,7 @@ async function measureAgainst(mode: 'discard' | 'blast', bodyBytes: number, stre
 
 function startPublishing(connection: AmqpConnection, bodyBytes: number): () => number {
   const room = (): number => Number.POSITIVE_INFINITY;
-  const publisher = new Publisher(connection, { queue: 'bench', bodyBytes, isPersistent: false, room });
+  const publisher = new Publisher(connection, { kinds: [{ routingKey: 'bench' }], bodyBytes, isPersistent: false, room });
   publisher.run();
   return () => publisher.published;
 }

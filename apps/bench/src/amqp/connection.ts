@@ -1,7 +1,7 @@
 /**
  * One AMQP connection with one channel, as the load generator needs it: a handshake and a few calls at leisure, then bulk bytes.
  *
- * It reads into one buffer of its own (no allocation per chunk) and never sends a heartbeat: it agrees on none.
+ * It reads into one buffer of its own (no allocation per chunk) and never sends a heartbeat.
  * When the server closes anything or the socket breaks, every waiting call fails with what the server said.
  */
 import { createConnection, type Socket } from 'node:net';
@@ -10,6 +10,12 @@ import { FRAME_BYTES_MAX, longString, Method, methodFrame, PROTOCOL_HEADER, shor
 
 export const CHANNEL = 1;
 const READ_BUFFER_BYTES = 262_144;
+
+export interface ConnectionOptions {
+  readonly readBufferBytes?: number;
+  /** What is agreed on; whoever agrees on some writes often enough. Default: none. */
+  readonly heartbeatS?: number;
+}
 /** Longer than any healthy answer, RabbitMQ's declaration of a quorum queue included. */
 const ANSWER_MS_MAX = 30_000;
 
@@ -65,8 +71,8 @@ export class AmqpConnection {
   private failure: Error | undefined;
   private isClosing = false;
 
-  private constructor(host: string, port: number) {
-    const buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+  private constructor(host: string, port: number, readBufferBytes = READ_BUFFER_BYTES) {
+    const buffer = Buffer.allocUnsafeSlow(readBufferBytes);
     this.socket = createConnection({
       host,
       port,
@@ -78,15 +84,15 @@ export class AmqpConnection {
   }
 
   /** Resolves at connection.open-ok. */
-  static async open(url: AmqpUrl): Promise<AmqpConnection> {
-    const connection = new AmqpConnection(url.host, url.port);
+  static async open(url: AmqpUrl, { readBufferBytes, heartbeatS = 0 }: ConnectionOptions = {}): Promise<AmqpConnection> {
+    const connection = new AmqpConnection(url.host, url.port, readBufferBytes);
     connection.write(PROTOCOL_HEADER);
     const start = await connection.answer(Method.connectionStart);
     connection.product = `${stringProperty(start, 'product') ?? 'unknown server'} ${stringProperty(start, 'version') ?? ''}`.trim();
     const credentials = longString(`\0${url.user}\0${url.password}`);
     const startOk = [table({ product: 'dovecote-bench' }), shortString('PLAIN'), credentials, shortString('en_US')];
     await connection.call(methodFrame(0, Method.connectionStartOk, ...startOk), Method.connectionTune);
-    connection.write(methodFrame(0, Method.connectionTuneOk, u16(2047), u32(FRAME_BYTES_MAX), u16(0)));
+    connection.write(methodFrame(0, Method.connectionTuneOk, u16(2047), u32(FRAME_BYTES_MAX), u16(heartbeatS)));
     await connection.call(
       methodFrame(0, Method.connectionOpen, shortString(url.virtualHost), shortString(''), u8(0)),
       Method.connectionOpenOk,
@@ -172,9 +178,10 @@ export class AmqpConnection {
     this.socket.destroy();
   }
 
-  private async answer(id: number): Promise<Buffer> {
+  /** Resolves with the payload of the next such method. */
+  async answer(id: number, limitMs = ANSWER_MS_MAX): Promise<Buffer> {
     const isHere = (): boolean => this.answers.some((answer) => answer.id === id);
-    await this.until(`the server answered with method ${id >>> 16}.${id & 0xffff}`, isHere);
+    await this.until(`the server answered with method ${id >>> 16}.${id & 0xffff}`, isHere, limitMs);
     const index = this.answers.findIndex((answer) => answer.id === id);
     const [answer] = this.answers.splice(index, 1);
     return (answer as { payload: Buffer }).payload;

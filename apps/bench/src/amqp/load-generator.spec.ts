@@ -3,8 +3,10 @@
  */
 import { describe, expect, it } from '@jest/globals';
 import { ConfirmWindow } from './confirm-window.js';
-import { parseAmqpUrl } from './connection.js';
+import { type AmqpConnection, parseAmqpUrl } from './connection.js';
 import { FrameScanner } from './frame-scanner.js';
+import { Publisher, STAMP_EVERY, UNSTAMPED } from './publisher.js';
+import { topicFew, topicMany } from './topology.js';
 import {
   deliverTriple,
   frame,
@@ -134,13 +136,75 @@ describe('the confirm window', () => {
 
 describe('what the generator writes', () => {
   it('is a publish of three frames that its own scanner takes apart', () => {
-    const triple = publishTriple(1, 'orders', Buffer.from('hello'), true);
+    const triple = publishTriple(1, { routingKey: 'orders', body: Buffer.from('hello'), isPersistent: true });
     const publish = methodFrame(1, Method.basicPublish, u16(0), shortString(''), shortString('orders'), u8(0));
     expect(triple.subarray(0, publish.length)).toEqual(publish);
     expect(scan([triple])).toEqual([`method ${Method.basicPublish} 15`, 'body hello']);
     const deliveryMode = triple[publish.length + 7 + 14];
     expect(deliveryMode).toBe(2);
     expect(longString('ab')).toEqual(Buffer.from([0, 0, 0, 2, 97, 98]));
+  });
+});
+
+describe('the publisher', () => {
+  it('lets messages of different lengths take turns, and stamps one in sixteen with its number and the moment it was due', async () => {
+    const written: Buffer[] = [];
+    const connection = {
+      traffic: {},
+      unwrittenBytes: 0,
+      write: (bytes: Buffer, done?: () => void) => {
+        written.push(Buffer.from(bytes));
+        if (done !== undefined) setImmediate(done);
+      },
+    } as unknown as AmqpConnection;
+    const kinds = [{ routingKey: 'a' }, { routingKey: 'bb', exchange: 'x' }, { routingKey: 'ccc', headers: { n: 1 } }];
+    const count = 30_000; // more than once around the ring
+    const dueAt = (n: number): number => 1000 + n / 2;
+    const room = (): number => Number.POSITIVE_INFINITY;
+    const publisher = new Publisher(connection, { kinds, bodyBytes: 20, isPersistent: false, room, dueAt });
+    publisher.run(count);
+    while (publisher.published < count) await new Promise((resolve) => setImmediate(resolve));
+    const keys: string[] = [];
+    let stamps = 0;
+    const scanner = new FrameScanner({
+      onDeliver: () => undefined,
+      onConfirm: () => undefined,
+      onMethod: (_id, payload) => {
+        const keyAt = 7 + payload[6]!;
+        keys.push(payload.toString('latin1', keyAt + 1, keyAt + 1 + payload[keyAt]!));
+      },
+      onBody: (bytes, offset) => {
+        const n = keys.length - 1;
+        if (bytes[offset] === UNSTAMPED) return;
+        stamps++;
+        expect([n % STAMP_EVERY, bytes.readDoubleBE(offset), bytes.readUInt32BE(offset + 8)]).toEqual([0, dueAt(n), n]);
+      },
+    });
+    for (const bytes of written) scanner.push(bytes, bytes.length);
+    expect(keys).toEqual(Array.from({ length: count }, (_, n) => kinds[n % kinds.length]!.routingKey));
+    expect(stamps).toBe(Math.ceil(count / STAMP_EVERY));
+  });
+});
+
+describe('the topologies', () => {
+  const matches = (pattern: readonly string[], key: readonly string[]): boolean => {
+    const [word, ...rest] = pattern;
+    if (word === undefined) return key.length === 0;
+    if (word === '#') return matches(rest, key) || (key.length > 0 && matches(pattern, key.slice(1)));
+    return key.length > 0 && (word === '*' || word === key[0]) && matches(rest, key.slice(1));
+  };
+
+  it.each([
+    ['few', topicFew('t'), 1, 1],
+    ['many', topicMany('t'), 1000, 10],
+  ])('say how many bindings and queues a key of topic-%s reaches', (_name, { bindings, kinds, deliveriesEach }, fit, queues) => {
+    for (const { routingKey } of [kinds[0]!, kinds[54_321]!]) {
+      const found = bindings.filter(({ key }) => matches(key.split('.'), routingKey.split('.')));
+      expect(found).toHaveLength(fit);
+      expect(new Set(found.map(({ queue }) => queue)).size).toBe(queues);
+    }
+    expect(deliveriesEach).toBe(queues);
+    expect(new Set(bindings.map(({ key }) => key)).size).toBe(bindings.length);
   });
 });
 

@@ -3,21 +3,18 @@
  *
  * Every run ends by counting: what was published must have been confirmed and delivered, once each and in order, or its figures are void.
  */
-import { availableParallelism } from 'node:os';
 import { AmqpConnection, CHANNEL } from './connection.js';
 import { Consumer } from './consumer.js';
 import { Publisher } from './publisher.js';
+import { costs, latencies, snapshot } from './costs.js';
 import type { AmqpServer, Durability } from './server.js';
 import type { Figure } from '../figure.js';
-import { readBusyUs, readProcessTree, type ProcessUsage } from '../process-tree.js';
-import type { Samples } from '../statistics.js';
 import { Method, methodFrame, shortString, table, u16, u32, u8 } from './wire.js';
 
 /** Time to take in what is still under way when the clock has stopped. */
 const DRAIN_MS_MAX = 120_000;
-
-/** The figure that tells whether the machine was idle but for the benchmark. */
-export const TAKEN_BY_OTHERS = 'taken by other processes';
+/** An open loop is bounded by its rate; this only ends one that a server does not keep up with at all. */
+const openLoopMax = 500_000;
 
 export interface LoadShape {
   readonly durability: Durability;
@@ -37,14 +34,6 @@ export interface Stretch {
   readonly measureMs: number;
 }
 
-interface Snapshot {
-  readonly at: number;
-  readonly messages: number;
-  readonly server: ProcessUsage | undefined;
-  readonly ownCpuUs: number;
-  readonly busyUs: number | undefined;
-}
-
 /** Publishes and consumes at once for a while; the warm-up is not counted. */
 export async function measureSteady(server: AmqpServer, shape: LoadShape, stretch: Stretch): Promise<Figure[]> {
   return withQueue(server, shape, async (queue, open) => {
@@ -52,7 +41,7 @@ export async function measureSteady(server: AmqpServer, shape: LoadShape, stretc
     const incoming = await open(false);
     const consumer = new Consumer(incoming, shape);
     const depthRoom = (): number => shape.depthMax - (publisher.published - consumer.delivered);
-    const publisher: Publisher = new Publisher(outgoing, { ...shape, queue, room: depthRoom });
+    const publisher: Publisher = new Publisher(outgoing, { ...shape, kinds: [{ routingKey: queue }], room: depthRoom });
     outgoing.traffic.onChunkEnd = () => publisher.pump();
     incoming.traffic.onChunkEnd = () => {
       consumer.flush();
@@ -77,11 +66,63 @@ export async function measureSteady(server: AmqpServer, shape: LoadShape, stretc
   });
 }
 
+/**
+ * Publishes at a fixed rate, whatever the server does, and tells how long messages took from the moment at which they were due: so a
+ * server that stalls is charged for everything that was due meanwhile.
+ */
+export async function measureOpenLoop(server: AmqpServer, shape: LoadShape, ratePerS: number, stretch: Stretch): Promise<Figure[]> {
+  return withQueue(server, shape, async (queue, open) => {
+    const outgoing = await open(true);
+    const incoming = await open(false);
+    const consumer = new Consumer(incoming, shape);
+    await startConsuming(incoming, queue, shape);
+    const beganAt = performance.now();
+    const dueAt = (n: number): number => beganAt + (n * 1000) / ratePerS;
+    const room = (): number => Math.floor(((performance.now() - beganAt) * ratePerS) / 1000) - publisher.published;
+    const publisher: Publisher = new Publisher(outgoing, {
+      ...shape,
+      confirmsInFlightMax: openLoopMax,
+      kinds: [{ routingKey: queue }],
+      room,
+      dueAt,
+    });
+    incoming.traffic.onChunkEnd = () => consumer.flush();
+    publisher.run();
+    let isOver = false;
+    // A timer of Node is late by a millisecond; a loop that never sleeps is not.
+    const pump = (): void => {
+      publisher.pump();
+      if (!isOver) setImmediate(pump);
+    };
+    pump();
+    try {
+      await Promise.race([outgoing.pass(stretch.warmupMs), incoming.pass(stretch.warmupMs)]);
+      publisher.confirmLatencyMs.clear();
+      consumer.latencyMs.clear();
+      const before = snapshot(server, consumer.delivered);
+      await Promise.race([outgoing.pass(stretch.measureMs), incoming.pass(stretch.measureMs)]);
+      const after = snapshot(server, consumer.delivered);
+      const figures = [
+        { name: 'rate asked for', unit: '1/s', value: ratePerS, isContext: true },
+        ...costs(before, after),
+        ...latencies('due to confirmed', publisher.confirmLatencyMs),
+        ...latencies('due to delivered', consumer.latencyMs),
+      ];
+      publisher.stop();
+      isOver = true;
+      await finish(outgoing, incoming, publisher, consumer, { ...shape, confirmsInFlightMax: openLoopMax });
+      return figures;
+    } finally {
+      isOver = true;
+    }
+  });
+}
+
 /** Publishes a backlog with nobody listening, then drains it. */
 export async function measureBacklog(server: AmqpServer, shape: LoadShape, messages: number): Promise<Figure[]> {
   return withQueue(server, shape, async (queue, open) => {
     const outgoing = await open(true);
-    const publisher = new Publisher(outgoing, { ...shape, queue, room: () => Number.POSITIVE_INFINITY });
+    const publisher = new Publisher(outgoing, { ...shape, kinds: [{ routingKey: queue }], room: () => Number.POSITIVE_INFINITY });
     outgoing.traffic.onChunkEnd = () => publisher.pump();
     const empty = snapshot(server, 0);
     publisher.run(messages);
@@ -140,10 +181,17 @@ async function withQueue(
 }
 
 function declaration(server: AmqpServer, shape: LoadShape, queue: string): Buffer {
-  const durableBit = 2;
-  const isQuorum = server.side === 'peer' && shape.durability === 'fsync';
-  const type = table(isQuorum ? { 'x-queue-type': 'quorum' } : {});
-  return methodFrame(CHANNEL, Method.queueDeclare, u16(0), shortString(queue), u8(shape.durability === 'memory' ? 0 : durableBit), type);
+  const given = table(declareArguments(server, shape));
+  return methodFrame(CHANNEL, Method.queueDeclare, u16(0), shortString(queue), u8(durableBitOf(shape)), given);
+}
+
+/** What makes a queue of the promise: a peer syncs in quorum queues only. */
+export function declareArguments(server: AmqpServer, shape: LoadShape): Readonly<Record<string, string>> {
+  return server.side === 'peer' && shape.durability === 'fsync' ? { 'x-queue-type': 'quorum' } : {};
+}
+
+export function durableBitOf({ durability }: LoadShape): number {
+  return durability === 'memory' ? 0 : 2;
 }
 
 async function startConsuming(connection: AmqpConnection, queue: string, shape: LoadShape): Promise<void> {
@@ -172,42 +220,4 @@ async function finish(
   await incoming.call(methodFrame(CHANNEL, Method.basicQos, u32(0), u16(1), u8(0)), Method.basicQosOk);
   if (consumer.delivered !== published) throw new Error(`${published} messages were published and ${consumer.delivered} delivered`);
   await Promise.all([outgoing.close(), incoming.close()]);
-}
-
-function snapshot(server: AmqpServer, messages: number): Snapshot {
-  const own = process.cpuUsage();
-  const usage = server.pid === undefined ? undefined : readProcessTree(server.pid);
-  return { at: performance.now(), messages, server: usage, ownCpuUs: own.user + own.system, busyUs: readBusyUs() };
-}
-
-function costs(before: Snapshot, after: Snapshot): Figure[] {
-  const messages = after.messages - before.messages;
-  if (messages <= 0) throw new Error('no message came through while the clock ran');
-  const elapsedUs = (after.at - before.at) * 1000;
-  const serverCpuUs = before.server && after.server && after.server.cpuUs - before.server.cpuUs;
-  const ownCpuUs = after.ownCpuUs - before.ownCpuUs;
-  const figures: Figure[] = [
-    { name: 'messages', unit: '1/s', value: messages / (elapsedUs / 1e6) },
-    { name: 'server CPU per message', unit: 'µs', value: serverCpuUs === undefined ? undefined : serverCpuUs / messages },
-    { name: 'generator CPU per message', unit: 'µs', value: ownCpuUs / messages, isContext: true },
-    { name: 'server memory', unit: 'MB', value: after.server && after.server.residentBytes / 1e6 },
-  ];
-  if (serverCpuUs !== undefined && before.busyUs !== undefined && after.busyUs !== undefined) {
-    const othersUs = Math.max(0, after.busyUs - before.busyUs - serverCpuUs - ownCpuUs);
-    figures.push({
-      name: TAKEN_BY_OTHERS,
-      unit: '% of the machine',
-      value: (100 * othersUs) / (elapsedUs * availableParallelism()),
-      isContext: true,
-    });
-  }
-  return figures;
-}
-
-function latencies(name: string, samples: Samples): Figure[] {
-  if (samples.count === 0) return [];
-  return [
-    { name: `${name}, p50`, unit: 'ms', value: samples.percentile(0.5) },
-    { name: `${name}, p99`, unit: 'ms', value: samples.percentile(0.99) },
-  ];
 }

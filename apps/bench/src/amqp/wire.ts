@@ -28,6 +28,12 @@ export const Method = {
   channelClose: method(20, 40),
   queueDeclare: method(50, 10),
   queueDeclareOk: method(50, 11),
+  exchangeDeclare: method(40, 10),
+  exchangeDeclareOk: method(40, 11),
+  exchangeDelete: method(40, 20),
+  exchangeDeleteOk: method(40, 21),
+  queueBind: method(50, 20),
+  queueBindOk: method(50, 21),
   queueDelete: method(50, 40),
   queueDeleteOk: method(50, 41),
   basicQos: method(60, 10),
@@ -76,9 +82,12 @@ export function longString(value: string): Buffer {
   return Buffer.concat([u32(text.length), text]);
 }
 
-/** A field table whose values are all strings. */
-export function table(fields: Readonly<Record<string, string>>): Buffer {
-  const entries = Object.entries(fields).map(([name, value]) => Buffer.concat([shortString(name), Buffer.from('S'), longString(value)]));
+/** A field table whose values are strings or whole numbers of 32 bits. */
+export function table(fields: Readonly<Record<string, string | number>>): Buffer {
+  const entries = Object.entries(fields).map(([name, value]) => {
+    const typed = typeof value === 'string' ? [Buffer.from('S'), longString(value)] : [Buffer.from('I'), u32(value)];
+    return Buffer.concat([shortString(name), ...typed]);
+  });
   const content = Buffer.concat(entries);
   return Buffer.concat([u32(content.length), content]);
 }
@@ -101,17 +110,29 @@ export function methodFrame(channel: number, id: number, ...fields: readonly Buf
   return frame(FrameType.method, channel, Buffer.concat([u32(id), ...fields]));
 }
 
+export interface PublishedMessage {
+  readonly exchange?: string;
+  readonly routingKey: string;
+  readonly body: Buffer;
+  readonly isPersistent: boolean;
+  readonly headers?: Readonly<Record<string, string | number>>;
+  readonly priority?: number;
+}
+
 /** The header and body frames of one message; the body fits one frame. */
-function contentFrames(channel: number, body: Buffer, isPersistent: boolean): Buffer {
-  const deliveryModeOnly = 0x1000;
-  const header = Buffer.concat([u16(60), u16(0), u64(body.length), u16(deliveryModeOnly), u8(isPersistent ? 2 : 1)]);
+function contentFrames(channel: number, { body, isPersistent, headers, priority }: Omit<PublishedMessage, 'routingKey'>): Buffer {
+  const flags = (headers === undefined ? 0 : 0x2000) | 0x1000 | (priority === undefined ? 0 : 0x0800);
+  const properties = [headers === undefined ? Buffer.alloc(0) : table(headers), u8(isPersistent ? 2 : 1)];
+  if (priority !== undefined) properties.push(u8(priority));
+  const header = Buffer.concat([u16(60), u16(0), u64(body.length), u16(flags), ...properties]);
   return Buffer.concat([frame(FrameType.header, channel, header), frame(FrameType.body, channel, body)]);
 }
 
-/** Method, header and body frame that publish `body` to a queue by its name. */
-export function publishTriple(channel: number, queue: string, body: Buffer, isPersistent: boolean): Buffer {
-  const publish = methodFrame(channel, Method.basicPublish, u16(0), shortString(''), shortString(queue), u8(0));
-  return Buffer.concat([publish, contentFrames(channel, body, isPersistent)]);
+/** Method, header and body frame that publish a message; the body stands last, before the end octet. */
+export function publishTriple(channel: number, message: PublishedMessage): Buffer {
+  const { exchange = '', routingKey } = message;
+  const publish = methodFrame(channel, Method.basicPublish, u16(0), shortString(exchange), shortString(routingKey), u8(0));
+  return Buffer.concat([publish, contentFrames(channel, message)]);
 }
 
 /** What a broker sends for one message; only the stand-in server of the consuming ceiling needs it. */
@@ -125,5 +146,5 @@ export function deliverTriple(channel: number, consumerTag: string, deliveryTag:
     shortString(''),
     shortString(queue),
   );
-  return Buffer.concat([deliver, contentFrames(channel, body, false)]);
+  return Buffer.concat([deliver, contentFrames(channel, { body, isPersistent: false })]);
 }

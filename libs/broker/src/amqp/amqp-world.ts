@@ -37,7 +37,7 @@ export class AmqpWorld {
       clock,
       random,
       hosts: storage.hosts,
-      at: { host: '127.0.0.1', port: 0 },
+      at: [{ host: '127.0.0.1', port: 0 }],
       limits: amqpLimitsWith(limits, options.amqp),
       log: (line) => logged.push(line),
     });

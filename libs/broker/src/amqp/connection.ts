@@ -98,7 +98,9 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
     this.reader = new FrameReader(this, limits.handshakeFrameBytesMax);
     this.handshake = new Handshake({
       limits,
-      login: (user, password, address) => hosts.access.login(user, password, address),
+      login: (user, password, address) =>
+        password === undefined ? hosts.access.knows(user, address) : hosts.access.login(user, password, address),
+      peerName: socket.peerName,
       enter: (virtualHost) => this.enter(virtualHost),
       remoteAddress: socket.remoteAddress,
       log,

@@ -1,6 +1,6 @@
 import type { FieldTable } from '../queues/field-table.js';
 import { frameBytesMin, type AmqpLimits } from './limits.js';
-import { type Login, mechanisms, readCredentials } from './login.js';
+import { type Login, mechanismsFor, readCredentials } from './login.js';
 import type { Arguments } from './method-codec.js';
 import type { ConnectionMethodName, MethodName } from './methods.js';
 import { AmqpError, logText } from './replies.js';
@@ -21,6 +21,8 @@ export interface HandshakeParts {
   readonly limits: AmqpLimits;
   readonly login: Login;
   readonly remoteAddress: string;
+  /** The name that the client's certificate has proved. */
+  readonly peerName: string | undefined;
   /** Opens a virtual host for the user; throws a CodedError where that is refused. */
   readonly enter: (virtualHost: string) => void;
   readonly log: (line: string) => void;
@@ -71,7 +73,7 @@ export class Handshake {
       versionMajor: 0,
       versionMinor: 9,
       serverProperties,
-      mechanisms: Buffer.from(mechanisms.join(' ')),
+      mechanisms: Buffer.from(mechanismsFor(this.parts.peerName).join(' ')),
       locales: Buffer.from(locale),
     });
   }
@@ -90,7 +92,7 @@ export class Handshake {
 
   private login({ mechanism, response, clientProperties }: Arguments<'connection.start-ok'>): LoginOutcome | Promise<() => LoginOutcome> {
     this.readClientProperties(clientProperties);
-    const { user, password } = readCredentials(mechanism, response);
+    const { user, password } = readCredentials(mechanism, response, this.parts.peerName);
     const answer = this.parts.login(user, password, this.parts.remoteAddress);
     if (typeof answer === 'boolean') return this.finishLogin(answer, user, mechanism);
     this.state = 'checking';

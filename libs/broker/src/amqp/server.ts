@@ -1,4 +1,13 @@
-import { type Clock, type ListenAddress, type Listener, type Network, NetworkError, type Random, type Socket } from '@dovecote/ground';
+import {
+  type Clock,
+  type ListenAddress,
+  type Listener,
+  type Network,
+  NetworkError,
+  type Random,
+  type Socket,
+  type TlsIdentity,
+} from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
 import type { AccessChange } from '../engine/access-control.js';
@@ -15,10 +24,18 @@ export interface AmqpServerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly hosts: VirtualHosts;
-  readonly at: ListenAddress;
+  /** One or several; whoever comes over TLS may log in with a certificate. */
+  readonly at: readonly ListenAddress[];
   readonly limits: Limits | AmqpLimits;
   /** Takes a line for the operator: refused logins, broken clients. */
   readonly log: (line: string) => void;
+}
+
+/** Where clients may connect. */
+export interface AmqpAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly isTls: boolean;
 }
 
 /** What a connection gets when it opens a virtual host. */
@@ -53,7 +70,7 @@ export class AmqpServer {
   private readonly limits: AmqpLimits;
   private readonly stopWatchingGate: () => void;
   private readonly stopWatchingAccess: () => void;
-  private listener: Listener | undefined;
+  private readonly listeners: Listener[] = [];
   private allGone: (() => void) | undefined;
 
   private constructor(private readonly options: AmqpServerOptions) {
@@ -68,17 +85,28 @@ export class AmqpServer {
   static async listen(options: AmqpServerOptions): Promise<AmqpServer> {
     const server = new AmqpServer(options);
     try {
-      server.listener = await options.network.listen(options.at, (socket) => server.accept(socket));
+      for (const at of options.at) server.listeners.push(await options.network.listen(at, (socket) => server.accept(socket)));
     } catch (error) {
       server.stopWatching();
+      for (const listener of server.listeners) await listener.close();
       if (error instanceof NetworkError) throw new CodedError('port-unusable', error.message, { cause: error });
       throw error;
     }
     return server;
   }
 
+  /** Of the first listener. */
   get port(): number {
-    return this.listener?.port ?? 0;
+    return this.listeners[0]?.port ?? 0;
+  }
+
+  get addresses(): readonly AmqpAddress[] {
+    return this.listeners.map(({ host, port }, index) => ({ host, port, isTls: this.options.at[index]!.tls !== undefined }));
+  }
+
+  /** For those who come from now on. Throws a NetworkError. */
+  renewCertificates(tls: TlsIdentity): void {
+    for (const [index, listener] of this.listeners.entries()) if (this.options.at[index]!.tls !== undefined) listener.renew(tls);
   }
 
   get connections(): readonly ConnectionSnapshot[] {
@@ -97,7 +125,7 @@ export class AmqpServer {
 
   private async end(reply: 'connection-forced' | 'internal-error', explanation: string, drainMs: number): Promise<void> {
     this.stopWatching();
-    await this.listener?.close();
+    for (const listener of this.listeners) await listener.close();
     if (this.open.size === 0) return;
     const gone = new Promise<void>((resolve) => (this.allGone = resolve));
     for (const connection of this.open) connection.close(reply, explanation);
@@ -148,7 +176,7 @@ export class AmqpServer {
   private routesOf(host: VirtualHost, access: UserAccess): RouteCache {
     const cached = access.publishesFreely ? this.routes.get(host) : this.ownRoutes.get(access);
     if (cached !== undefined) return cached;
-    const routes = new RouteCache(host, access.publishesFreely ? 2048 : 256);
+    const routes = access.publishesFreely ? new RouteCache(host) : new RouteCache(host, 256);
     if (access.publishesFreely) this.routes.set(host, routes);
     else this.ownRoutes.set(access, routes);
     return routes;

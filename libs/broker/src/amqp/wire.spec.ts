@@ -2,12 +2,16 @@ import { describe, expect, it } from '@jest/globals';
 import { SeededRandom } from '@dovecote/ground/testing';
 import { writeContent } from '../queues/content.js';
 import { MalformedError } from '../queues/field-table.js';
+import { nowhere, type Route } from '../queues/route.js';
+import type { VirtualHost } from '../queues/virtual-host.js';
+import { viewOf } from '../small-copy.js';
 import { DeliveryWriter } from './delivery.js';
 import { FrameReader, type FrameReceiver } from './frames.js';
 import { type Arguments, decodeArguments, encodeMethod, methodById, methodFrame, methodFrameBytes } from './method-codec.js';
 import { type FieldKind, methodId, type MethodName, methods } from './methods.js';
 import { BlockPool, Output } from './output.js';
 import { erlangSnippet, replyText } from './replies.js';
+import { RouteCache } from './route-cache.js';
 import { describeFrame, frame, LoopbackNetwork, method, publish, type ScriptedClient } from './scripted-client.js';
 
 const names = Object.keys(methods) as MethodName[];
@@ -243,6 +247,35 @@ describe('deliveries', () => {
     client.unstall();
     expect(client.takeBytes().length).toBe(large);
     expect(client.take()).toEqual([]);
+  });
+});
+
+describe('the route cache', () => {
+  it('answers with the route of the very bytes, grows when keys push each other out, and forgets when bindings change', () => {
+    const host = { epoch: 1 } as VirtualHost;
+    const cache = new RouteCache(host);
+    const route = (name: string): Route & { readonly name: string } => ({ ...nowhere, name });
+    const lookUp = (key: string): Route | undefined => {
+      const bytes = Buffer.from(key);
+      return cache.find(bytes, viewOf(bytes), 0, bytes.length);
+    };
+    const keys = Array.from({ length: 10_000 }, (_, index) => `exchange.key-${index}`);
+    let missed = 0;
+    for (let round = 0; round < 8; round++) {
+      missed = 0;
+      for (const key of keys) {
+        const found = lookUp(key);
+        if (found !== undefined) expect(found).toMatchObject({ name: key });
+        else {
+          missed++;
+          const bytes = Buffer.from(key);
+          cache.keep(bytes, viewOf(bytes), 0, bytes.length, route(key));
+        }
+      }
+    }
+    expect(missed).toBeLessThan(keys.length / 10);
+    host.epoch++;
+    expect(lookUp(keys[0]!)).toBeUndefined();
   });
 });
 

@@ -1,4 +1,4 @@
-import type { Ground } from '@dovecote/ground';
+import type { Ground, TlsIdentity } from '@dovecote/ground';
 import type { Limits } from '../limits.js';
 import type { ConfiguredUser } from './access-control.js';
 import type { PermissionRecord, VirtualHostSettings } from './access-records.js';
@@ -18,8 +18,13 @@ export interface BrokerOptions {
   readonly data?: string;
   /** Default: `fsync` with a data folder, `memory` without one. */
   readonly durability?: Durability;
-  /** Listens for AMQP 0-9-1 clients; port 0 takes a free one, the host is 127.0.0.1 unless another is given. Default: no socket. */
-  readonly amqp?: { readonly port: number; readonly host?: string };
+  /** Listens for AMQP 0-9-1 clients, at one address or several. Default: no socket. */
+  readonly amqp?: AmqpListener | readonly AmqpListener[];
+  /**
+   * Answers the management API (HTTP); port 0 takes a free one, the host is 127.0.0.1 unless another is given. Default: no socket. A port
+   * that `mayBeTaken` and is, is said in the log, and the broker goes on without the API.
+   */
+  readonly management?: { readonly port: number; readonly host?: string; readonly mayBeTaken?: boolean };
   /**
    * Who may log in over a socket, beside the users that the data folder keeps; over those of the same name these rule, and nobody can
    * change them from outside. A folder that knows no user, and is given none, gets `guest` with the password `guest`, which is
@@ -40,6 +45,14 @@ export interface BrokerOptions {
   readonly ground?: Ground;
   /** Takes a line for the operator now and then: recovery, alarms, refused logins. Default: says nothing. */
   readonly log?: (line: string) => void;
+}
+
+/** Port 0 takes a free one; the host is 127.0.0.1 unless another is given. */
+export interface AmqpListener {
+  readonly port: number;
+  readonly host?: string;
+  /** Speaks TLS there (amqps). With `authorities` clients may log in by the name in their certificate (EXTERNAL). */
+  readonly tls?: TlsIdentity;
 }
 
 export type User = ConfiguredUser;

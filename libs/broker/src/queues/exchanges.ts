@@ -66,6 +66,10 @@ export class Exchanges {
     return this.byName.has(name);
   }
 
+  get typeNames(): readonly string[] {
+    return [...this.parts.types.keys()];
+  }
+
   get settings(): readonly ExchangeSettings[] {
     return [...this.byName.values()].map(({ settings }) => settings);
   }

@@ -5,6 +5,8 @@ import { Arena } from '../storage/arena.js';
 import { Gate } from './gate.js';
 import { ReadyRing } from './ready-ring.js';
 import { Returned } from './returned.js';
+import { RecentRoutes, routesPerGenerationMax } from './recent-routes.js';
+import { nowhere } from './route.js';
 import { TopicTrie } from './topic-trie.js';
 import type { Queue } from './queue.js';
 import { Unacknowledged } from './unacknowledged.js';
@@ -216,6 +218,22 @@ describe('the topic trie', () => {
     expect(found).toEqual([]);
     expect(compared).toBeGreaterThan(1000);
     expect(compared).toBeLessThan(6 * 256 * 350); // words of the key, nodes of the patterns
+  });
+});
+
+describe('recent routes', () => {
+  it('keep what is asked for through a flood of other keys, and forget all when bindings change', () => {
+    const recent = new RecentRoutes();
+    const route = { ...nowhere };
+    recent.find(1, 'x', 'a');
+    recent.keep('x', 'a', route);
+    for (let flood = 0; flood < 5 * routesPerGenerationMax; flood++) {
+      recent.keep('x', `flood ${flood}`, nowhere);
+      if (flood % 1000 === 0) expect(recent.find(1, 'x', 'a')).toBe(route);
+    }
+    expect(recent.find(1, 'x', 'flood 0')).toBeUndefined();
+    expect(recent.find(1, 'y', 'a')).toBeUndefined();
+    expect(recent.find(2, 'x', 'a')).toBeUndefined();
   });
 });
 

@@ -20,6 +20,7 @@ import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
 import { QueueRegister } from './queue-register.js';
 import { argumentsFrom, argumentsText, checkQueueArguments, checkSameQueueArguments, parseQueuePolicy } from './queue-policy.js';
+import { RecentRoutes } from './recent-routes.js';
 import { Release } from './release.js';
 import { ReplyQueues } from './reply-queues.js';
 import { nowhere, perMessage, type Route, routeTo } from './route.js';
@@ -50,8 +51,6 @@ export interface QueueDeclaration {
   readonly arguments: FieldTable;
 }
 
-const cachedRoutesMax = 10_000;
-
 /** The one that is always there. */
 export const firstHostName = '/';
 
@@ -80,8 +79,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   private readonly replyQueues: ReplyQueues;
   private readonly queuesByName = new Map<string, Queue>();
   private readonly register: QueueRegister;
-  private readonly routes = new Map<string, Route>();
-  private routesEpoch = 0;
+  private readonly routes = new RecentRoutes();
   private isReplayed = false;
 
   constructor(
@@ -179,6 +177,10 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return this.queuesByName.values();
   }
 
+  get exchangeTypeNames(): readonly string[] {
+    return this.exchanges.typeNames;
+  }
+
   get exchangeSettings(): readonly ExchangeSettings[] {
     return this.exchanges.settings;
   }
@@ -226,13 +228,10 @@ export class VirtualHost implements SessionHost, RecordVisitor {
    * look at the message: then `routeMessage` knows.
    */
   route(exchangeName: string, key: string): Route {
-    if (this.routesEpoch !== this.epoch || this.routes.size > cachedRoutesMax) {
-      this.routes.clear();
-      this.routesEpoch = this.epoch;
-    }
-    const cacheKey = `${exchangeName}\0${key}`;
-    let route = this.routes.get(cacheKey);
-    if (route === undefined) this.routes.set(cacheKey, (route = this.findRoute(exchangeName, key)));
+    const known = this.routes.find(this.epoch, exchangeName, key);
+    if (known !== undefined) return known;
+    const route = this.findRoute(exchangeName, key);
+    this.routes.keep(exchangeName, key, route);
     return route;
   }
 

@@ -7,6 +7,9 @@ import { type FieldTable, type FieldValue, fieldTypeName } from '../field-table.
  *
  * The argument `x-match` says which; the others that begin with `x-` count only for `all-with-x` and `any-with-x`. An argument
  * without a value (void) asks that the header is there. Values are compared as values: 1 is 1 whatever its width, and not 1.0.
+ *
+ * A binding is found by one of the fields that it asks for (one for all, any for any), so that a message costs what its own headers
+ * and the bindings close to it are, and not what all bindings are.
  */
 export const headers: ExchangeType = {
   name: 'headers',
@@ -25,23 +28,84 @@ export const headers: ExchangeType = {
     }
   },
   create: () => {
-    const wishes = new Map<ExchangeBinding, Wish>();
+    const wishes = new Wishes();
     return {
       readsMessage: true,
-      add: (binding) => void wishes.set(binding, wishOf(binding.arguments)),
-      remove: (binding) => void wishes.delete(binding),
-      route: (message, follow) => {
-        if (wishes.size === 0) return;
-        const found = new Map<string, string | undefined>();
-        const valueOf = (name: string): string | undefined => {
-          if (!found.has(name)) found.set(name, Object.hasOwn(message.headers, name) ? comparable(message.headers[name]!) : undefined);
-          return found.get(name);
-        };
-        for (const [binding, wish] of wishes) if (isFulfilled(wish, valueOf)) follow(binding);
-      },
+      add: (binding) => wishes.add(binding),
+      remove: (binding) => wishes.remove(binding),
+      route: (message, follow) => wishes.match(message.headers, follow),
     };
   },
 };
+
+/** The bindings of one exchange. */
+class Wishes {
+  private readonly all = new Map<ExchangeBinding, Wish>();
+  /** What asks for nothing and gets everything. */
+  private readonly modest = new Set<ExchangeBinding>();
+  /** By a field that must be there: its name, and its value where that matters. */
+  private readonly byField = new Map<string, Set<ExchangeBinding>>();
+
+  add(binding: ExchangeBinding): void {
+    const wish = wishOf(binding.arguments);
+    this.all.set(binding, wish);
+    if (wish.fields.length === 0 && wish.isForAll) this.modest.add(binding);
+    for (const place of this.placesOf(wish)) {
+      const there = this.byField.get(place);
+      if (there === undefined) this.byField.set(place, new Set([binding]));
+      else there.add(binding);
+    }
+  }
+
+  remove(binding: ExchangeBinding): void {
+    const wish = this.all.get(binding);
+    if (wish === undefined) return;
+    this.all.delete(binding);
+    this.modest.delete(binding);
+    // Which field a wish for all was put under depended on the others then, so it is looked for under each.
+    for (const field of wish.fields) {
+      const place = placeOf(field.name, field.value);
+      const there = this.byField.get(place);
+      if (there?.delete(binding) === true && there.size === 0) this.byField.delete(place);
+    }
+  }
+
+  /** Calls `follow` once for each binding that the headers fulfil. */
+  match(headers: FieldTable, follow: (binding: ExchangeBinding) => void): void {
+    this.modest.forEach((binding) => follow(binding));
+    if (this.byField.size === 0) return;
+    const values = new Map<string, string>();
+    for (const name of Object.keys(headers)) values.set(name, comparable(headers[name]!));
+    const met = new Set<ExchangeBinding>();
+    for (const [name, value] of values) {
+      for (const place of [placeOf(name, value), placeOf(name, undefined)]) {
+        const candidates = this.byField.get(place);
+        if (candidates === undefined) continue;
+        for (const binding of candidates) {
+          const wish = this.all.get(binding)!;
+          if (wish.isForAll) {
+            if (isFulfilled(wish, values)) follow(binding); // it stands in one place only
+          } else if (!met.has(binding)) {
+            met.add(binding);
+            follow(binding);
+          }
+        }
+      }
+    }
+  }
+
+  /** Any field may bring a message to a wish for any; of a wish for all one is enough, the one that fewest others ask for. */
+  private placesOf({ isForAll, fields }: Wish): readonly string[] {
+    const places = fields.map(({ name, value }) => placeOf(name, value));
+    if (!isForAll || places.length <= 1) return places;
+    const crowd = (place: string): number => this.byField.get(place)?.size ?? 0;
+    return [places.reduce((best, place) => (crowd(place) < crowd(best) ? place : best))];
+  }
+}
+
+function placeOf(name: string, value: string | undefined): string {
+  return value === undefined ? `?${name}` : `=${name.length}:${name}${value}`;
+}
 
 const matches: ReadonlySet<string> = new Set(['all', 'any', 'all-with-x', 'any-with-x']);
 
@@ -61,14 +125,12 @@ function wishOf(given: FieldTable): Wish {
   return { isForAll: match !== 'any' && match !== 'any-with-x', fields };
 }
 
-/** Without fields, all of them are there and none of them is. */
-function isFulfilled({ isForAll, fields }: Wish, valueOf: (name: string) => string | undefined): boolean {
+function isFulfilled({ fields }: Wish, values: ReadonlyMap<string, string>): boolean {
   for (const { name, value } of fields) {
-    const actual = valueOf(name);
-    const isThere = actual !== undefined && (value === undefined || actual === value);
-    if (isThere !== isForAll) return isThere;
+    const actual = values.get(name);
+    if (actual === undefined || (value !== undefined && actual !== value)) return false;
   }
-  return isForAll;
+  return true;
 }
 
 /** The same text for values that RabbitMQ takes for the same, and for no others. */
