@@ -210,6 +210,7 @@ describe('the management API, as that of RabbitMQ', () => {
     await ask('PUT', 'vhosts/v', { description: 'moved' });
     await ask('PUT', 'permissions/v/au', all);
     await ask('PUT', 'topic-permissions/v/au', { exchange: 'x', write: 'w', read: 'r' });
+    await ask('PUT', 'vhost-limits/v/max-queues', { value: 5 });
     const exported = await body('definitions');
     const other = await Broker.open({ management: { port: 0 } });
     const first = broker;
@@ -239,7 +240,7 @@ describe('the management API, as that of RabbitMQ', () => {
       vhosts: [{ name: '/', metadata: { description: 'Default virtual host', tags: [], default_queue_type: 'classic' }, tags: [] }],
       permissions: [{ user: 'guest', vhost: '/', ...all }],
       topic_permissions: [],
-      parameters: [],
+      parameters: [{ value: { 'max-connections': 9 }, vhost: '/', component: 'vhost-limits', name: 'limits' }],
       global_parameters: [{ name: 'internal_cluster_id', value: 'x' }],
       policies: [],
       queues: [],
@@ -248,6 +249,9 @@ describe('the management API, as that of RabbitMQ', () => {
     };
     expect(await status('POST', 'definitions', theirs)).toBe(204);
     expect(await status('GET', 'whoami')).toBe(200);
+    expect(await body('vhost-limits')).toEqual([{ vhost: '/', value: { 'max-connections': 9 } }]);
+    const federation = [{ value: {}, vhost: '/', component: 'federation-upstream', name: 'x' }];
+    expect(await status('POST', 'definitions', { ...theirs, parameters: federation })).toBe(400);
     const policies = [{ name: 'p', vhost: '/', pattern: '', definition: {} }];
     expect(await ask('POST', 'definitions', { ...theirs, policies })).toMatchObject({
       status: 400,
@@ -270,6 +274,7 @@ describe('the management API, as that of RabbitMQ', () => {
     const { version } = JSON.parse(readFileSync(fileURLToPath(new URL('../../package.json', import.meta.url)), 'utf8')) as {
       version: string;
     };
+    expect(await body('overview?columns=queue_totals.messages')).toEqual({ queue_totals: { messages: 1 } });
     expect(await body('overview?columns=product_version,node')).toEqual({ product_version: version, node: 'dovecote@localhost' });
   });
 });

@@ -159,13 +159,21 @@ function parse(body: Buffer): Readonly<Record<string, unknown>> {
   return parsed as Readonly<Record<string, unknown>>;
 }
 
-/** `?columns=a,b` of a list or an object. */
+/** `?columns=a,b.c` of a list or an object. */
 function columns(outcome: Outcome, wanted: string | null): Outcome {
   if (wanted === null || outcome.status !== 200) return outcome;
   const names = wanted.split(',');
-  const pick = (item: unknown): unknown =>
-    typeof item === 'object' && item !== null ? Object.fromEntries(Object.entries(item).filter(([name]) => names.includes(name))) : item;
-  return { ...outcome, body: Array.isArray(outcome.body) ? outcome.body.map(pick) : pick(outcome.body) };
+  const pick = (item: unknown, path = ''): unknown => {
+    if (typeof item !== 'object' || item === null || Array.isArray(item)) return item;
+    return Object.fromEntries(
+      Object.entries(item).flatMap(([name, value]) => {
+        const whole = `${path}${name}`;
+        if (names.includes(whole)) return [[name, value]];
+        return names.some((wanted) => wanted.startsWith(`${whole}.`)) ? [[name, pick(value, `${whole}.`)]] : [];
+      }),
+    );
+  };
+  return { ...outcome, body: Array.isArray(outcome.body) ? outcome.body.map((item) => pick(item)) : pick(outcome.body) };
 }
 
 function refusalOf(error: CodedError): Outcome {

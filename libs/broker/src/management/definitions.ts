@@ -1,11 +1,12 @@
+import type { VirtualHostLimits, VirtualHostSettings } from '../engine/access-records.js';
 import type { ManagementContext } from './api.js';
 import { permissionJson, permissionOf, topicPermissionJson, topicPermissionOf } from './permissions.js';
 import { done, notFound, ok, type Outcome, refuse, type Route } from './route.js';
 import { userJson, userOf } from './users.js';
-import { virtualHostJson, virtualHostOf } from './virtual-hosts.js';
+import { limitsJson, limitsOf, virtualHostJson, virtualHostOf } from './virtual-hosts.js';
 
 /** What is not built, so that a file that says something of it is refused: it would be silently another broker. */
-const unbuilt = ['policies', 'parameters', 'queues', 'exchanges', 'bindings'];
+const unbuilt = ['policies', 'queues', 'exchanges', 'bindings'];
 
 /**
  * `/api/definitions`: users, virtual hosts, permissions and topic permissions, out and in. What is imported comes true together or not
@@ -22,7 +23,7 @@ export function definitionRoutes({ administration }: ManagementContext): readonl
     vhosts: administration.virtualHosts.map(virtualHostJson),
     permissions: administration.permissions.map(permissionJson),
     topic_permissions: administration.topicPermissions.map(topicPermissionJson),
-    parameters: [],
+    parameters: administration.virtualHosts.flatMap(limitsParameter),
     global_parameters: [],
     policies: [],
     queues: [],
@@ -42,9 +43,10 @@ export function definitionRoutes({ administration }: ManagementContext): readonl
           if (listOf(given, name).length > 0)
             throw refuse(`'${name}' in definitions are not built: take them out, or declare them over AMQP`);
         }
+        const limits = limitsIn(listOf(given, 'parameters'));
         await administration.import({
           users: listOf(given, 'users').map(userOf),
-          virtualHosts: listOf(given, 'vhosts').map(virtualHostOf),
+          virtualHosts: withLimits(listOf(given, 'vhosts').map(virtualHostOf), limits),
           permissions: listOf(given, 'permissions').map(permissionOf),
           topicPermissions: listOf(given, 'topic_permissions').map(topicPermissionOf),
         });
@@ -52,6 +54,31 @@ export function definitionRoutes({ administration }: ManagementContext): readonl
       },
     },
   ];
+}
+
+/** RabbitMQ keeps the limits of virtual hosts among its parameters. */
+function limitsParameter(settings: VirtualHostSettings): readonly object[] {
+  return limitsJson(settings).map(({ vhost, value }) => ({ value, vhost, component: 'vhost-limits', name: 'limits' }));
+}
+
+function limitsIn(parameters: readonly Readonly<Record<string, unknown>>[]): ReadonlyMap<string, VirtualHostLimits> {
+  return new Map(
+    parameters.map(({ component, vhost, value }) => {
+      if (component !== 'vhost-limits' || typeof vhost !== 'string') {
+        throw refuse(`'parameters' of '${String(component)}' in definitions are not built: take them out`);
+      }
+      return [vhost, limitsOf(value)] as const;
+    }),
+  );
+}
+
+/** Limits of a virtual host that the file does not name otherwise are for one that is there. */
+function withLimits(named: readonly VirtualHostSettings[], limits: ReadonlyMap<string, VirtualHostLimits>): readonly VirtualHostSettings[] {
+  const others = [...limits.keys()].filter((name) => !named.some((host) => host.name === name)).map((name) => ({ name }));
+  return [...named, ...others].map((host) => {
+    const own = limits.get(host.name);
+    return own === undefined ? host : { ...host, limits: own };
+  });
 }
 
 function listOf(given: Readonly<Record<string, unknown>>, name: string): readonly Readonly<Record<string, unknown>>[] {

@@ -40,14 +40,28 @@ export function virtualHostRoutes({ administration, hosts }: ManagementContext):
 
 const limitNames: Readonly<Record<string, keyof VirtualHostLimits>> = { 'max-connections': 'maxConnections', 'max-queues': 'maxQueues' };
 
+export function limitsJson({ name, limits = {} }: VirtualHostSettings): readonly { readonly vhost: string; readonly value: object }[] {
+  const value = Object.fromEntries(
+    Object.entries(limitNames).flatMap(([theirs, ours]) => (limits[ours] === undefined ? [] : [[theirs, limits[ours]]])),
+  );
+  return Object.keys(value).length === 0 ? [] : [{ vhost: name, value }];
+}
+
+/** Limits as RabbitMQ writes them: `{"max-queues": 5}`. */
+export function limitsOf(given: unknown): VirtualHostLimits {
+  if (typeof given !== 'object' || given === null) throw refuse('the limits of a virtual host are an object such as {"max-queues": 5}');
+  return Object.fromEntries(
+    Object.entries(given).map(([name, value]) => {
+      const ours = limitNames[name];
+      if (ours === undefined || !Number.isInteger(value))
+        throw refuse(`there is no limit '${name}' of virtual hosts that is ${String(value)}`);
+      return [ours, value as number];
+    }),
+  );
+}
+
 /** `/api/vhost-limits`. */
 export function limitRoutes({ administration, hosts }: ManagementContext): readonly Route[] {
-  const limitsJson = ({ name, limits = {} }: VirtualHostSettings): readonly object[] => {
-    const value = Object.fromEntries(
-      Object.entries(limitNames).flatMap(([theirs, ours]) => (limits[ours] === undefined ? [] : [[theirs, limits[ours]]])),
-    );
-    return Object.keys(value).length === 0 ? [] : [{ vhost: name, value }];
-  };
   const change = (names: RouteRequest['names'], value: number | undefined): Promise<void> => {
     const { vhost = '', name = '' } = names;
     const ours = limitNames[name];
