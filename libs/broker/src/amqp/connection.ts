@@ -1,25 +1,24 @@
-import type { Clock, Random, Socket, SocketEvents, Timer } from '@dovecote/ground';
+import type { Random, Socket, SocketEvents, Timer } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { frameEnd, frameOverheadBytes } from '../queues/content.js';
 import { MalformedError } from '../queues/field-table.js';
 import { Owner } from '../queues/owner.js';
 import type { UserAccess } from '../engine/user-access.js';
-import type { VirtualHosts } from '../engine/virtual-hosts.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
 import { channelMethods, definitionMethods, unansweredMethods } from './channel-methods.js';
 import { Channel, type ChannelLine } from './channel.js';
+import type { ConnectionParts } from './connection-parts.js';
 import { ackFrameBytes, ackId, DeliveryWriter } from './delivery.js';
-import { type FrameReceiver, FrameReader, frameTypes } from './frames.js';
+import { takeFastAck } from './fast-ack.js';
+import { type FrameReceiver, FrameReader, frameTypes, isKnownFrame } from './frames.js';
 import { Handshake } from './handshake.js';
 import { Heartbeat } from './heartbeat.js';
-import type { AmqpLimits } from './limits.js';
 import { type Arguments, decodeArguments, encodeMethod, type Method, methodById, methodFrame, methodFrameBytes } from './method-codec.js';
 import type { ConnectionMethodName, MethodName } from './methods.js';
-import { type BlockPool, Output } from './output.js';
+import { Output } from './output.js';
 import { isProtocolHeader, ourProtocolHeader, protocolHeaderBytes, strangerOn } from './protocol-header.js';
 import { publishId } from './publisher.js';
 import type { RouteCache } from './route-cache.js';
-import type { Entrance } from './server.js';
 import { AmqpError, erlangSnippet, logText, replyByBrokerCode, replyCodes, type ReplyName, replyText, shortText } from './replies.js';
 
 /** Replies that a peer does not read: above this its socket is not read either. */
@@ -33,19 +32,6 @@ type FailingMethod = Pick<Method, 'classId' | 'methodId'>;
 const publishMethod = methodById(publishId)!;
 const closeOkFrame = methodFrame('connection.close-ok', {}, 0);
 const heartbeatFrame = Buffer.from([frameTypes.heartbeat, 0, 0, 0, 0, 0, 0, frameEnd]);
-
-export interface ConnectionParts {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly hosts: VirtualHosts;
-  /** Opens a virtual host for a user; throws a CodedError where that is refused. */
-  readonly enter: (user: string, virtualHost: string) => Entrance;
-  readonly limits: AmqpLimits;
-  readonly pool: BlockPool;
-  readonly log: (line: string) => void;
-  /** Called once, when the socket is gone. */
-  readonly gone: (connection: Connection) => void;
-}
 
 /**
  * One client: its socket, its frames, its channels.
@@ -573,18 +559,6 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
     }
     if (this.socket.unsentBytes > unsentBytesMax) this.hold(heldFor.drain);
   }
-}
-
-function takeFastAck(channel: Channel, bytes: Buffer, view: DataView, at: number): number {
-  if (view.getUint32(at + 3) !== ackFrameBytes - frameOverheadBytes || bytes[at + ackFrameBytes - 1] !== frameEnd) return at;
-  const tag = view.getUint32(at + 11) * 0x1_0000_0000 + view.getUint32(at + 15);
-  // An unknown tag changes nothing here and is refused on the way of all other methods.
-  return channel.session.acknowledge(tag, (bytes[at + 19]! & 1) !== 0) ? at + ackFrameBytes : at;
-}
-
-function isKnownFrame(type: number, size: number): boolean {
-  if (type === frameTypes.method) return size >= 4;
-  return type === frameTypes.header ? size >= 12 : type === frameTypes.body;
 }
 
 function unknownMethod(bytes: Buffer, at: number): AmqpError {
