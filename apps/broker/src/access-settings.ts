@@ -48,7 +48,7 @@ export function readUsers(given: unknown): Accounts | undefined {
   const accounts = eachOnce(all(listOf(given).map(readAccount)));
   if (accounts === undefined) return undefined;
   return {
-    users: accounts.map(({ permissions: _, ...user }) => user),
+    users: accounts.map(({ permissions: _permissions, ...user }) => user),
     permissions: accounts.flatMap(({ name: user, permissions }) => permissions?.map((permission) => ({ ...permission, user })) ?? []),
   };
 }

@@ -124,7 +124,7 @@ describe('TLS', () => {
     expect(got !== false && got.content.equals(body)).toBe(true);
     await connection.close();
     await expect(connect(url, { ca: [clients.certificate] })).rejects.toThrow(/certificate|self.signed/i);
-    await expect(connect(`amqps://127.0.0.1:${daemon.port}`, { ca: [authority.certificate] })).rejects.toThrow();
+    await expect(connect(`amqps://127.0.0.1:${daemon.port}`, { ca: [authority.certificate] })).rejects.toThrow(/SSL|version|closed/i);
     await (await connect(daemon.url, {})).close();
   });
 
@@ -138,14 +138,14 @@ describe('TLS', () => {
     await queueOn(connection, 'q');
     await connection.close();
     await expect(enter('eve')).rejects.toThrow('Login was refused using authentication mechanism EXTERNAL');
-    await expect(enter('ada', authority)).rejects.toThrow(); // an authority that is not believed
+    await expect(enter('ada', authority)).rejects.toThrow(/closed|ECONNRESET|EPIPE|hang up/i); // an authority that is not believed
     await expect(connect(url, { ca: [authority.certificate], credentials: credentials.external() })).rejects.toThrow(/EXTERNAL/);
     await (await connect(url, { ca: [authority.certificate] })).close();
   });
 
   it('refuses clients without a certificate where one is required', async () => {
     const { url } = await listening(['--tls-requires-client', 'yes']);
-    await expect(connect(url, { ca: [authority.certificate] })).rejects.toThrow();
+    await expect(connect(url, { ca: [authority.certificate] })).rejects.toThrow(/certificate required|closed|ECONNRESET|EPIPE/i);
     const { certificate: cert, key } = clients.vouchFor('anybody');
     await (await connect(url, { ca: [authority.certificate], cert, key })).close();
   });
@@ -162,7 +162,7 @@ describe('TLS', () => {
     process.kill(daemon.pid, 'SIGHUP');
     await daemon.said('stderr', /the certificate was read again/);
     await (await connect(url, { ca: [other.certificate] })).close();
-    await expect(connect(url, { ca: [authority.certificate] })).rejects.toThrow();
+    await expect(connect(url, { ca: [authority.certificate] })).rejects.toThrow(/certificate|issuer/i);
     await queueOn(connection, 'still-here');
     await connection.close();
   });

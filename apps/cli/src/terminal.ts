@@ -33,7 +33,7 @@ export function table(columns: readonly string[], items: readonly Readonly<Recor
 function shown(value: unknown): string {
   if (value === undefined || value === null) return '';
   if (Array.isArray(value)) return value.join(' ');
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 /** The terminal of this process. */

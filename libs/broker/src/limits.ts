@@ -5,7 +5,9 @@
 export interface Limits {
   /** A message body; larger ones are refused. */
   readonly messageBytesMax: number;
-  /** Memory for messages: above it publishers are held back until consumers have caught up. */
+  /** Memory for messages that could also be read from the journal: above it the longest backlogs wait on the disk alone. */
+  readonly residentBytesMax: number;
+  /** Memory for messages in all: above it publishers are held back until consumers have caught up. */
   readonly memoryBytesMax: number;
   /** Appended to the journal and not committed: above it the sockets of publishers are not read for a moment. */
   readonly uncommittedBytesMax: number;
@@ -25,6 +27,7 @@ export interface Limits {
 
 export const defaultLimits: Limits = {
   messageBytesMax: 16 * 1024 * 1024,
+  residentBytesMax: 64 * 1024 * 1024,
   memoryBytesMax: 1024 * 1024 * 1024,
   uncommittedBytesMax: 32 * 1024 * 1024,
   journalFileBytesMax: 64 * 1024 * 1024,

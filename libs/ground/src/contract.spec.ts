@@ -242,6 +242,7 @@ describe('the contract of the disk fails', () => {
     ],
     ['writes many parts', onFile((file) => ({ write: (parts, position, done) => file.write(parts.slice(0, 1_024), position, done) }))],
     ['reads fewer bytes', onFile((file) => ({ read: async (into, position) => Math.max(1, await file.read(into, position)) }))],
+    ['reads at once', (disk) => ({ readNow: (path, into, position) => Math.max(1, disk.readNow(path, into, position)) })],
     [
       'fills a gap',
       onFile((file) => ({

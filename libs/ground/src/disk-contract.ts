@@ -44,6 +44,19 @@ const files: Cases = {
     assert.equal((await read(file, 100, 500)).length, 0);
     await file.close();
   },
+  'reads at once what was written, and fewer bytes only at the end of the file': async ({ port, folder }) => {
+    const file = await port.open(`${folder}/a`, 'create');
+    await write(file, [Buffer.from('0123456789')], 0);
+    assert.equal(readNow(port, `${folder}/a`, 4, 3).toString(), '3456');
+    await file.close();
+    assert.equal(readNow(port, `${folder}/a`, 100, 7).toString(), '789');
+    assert.equal(readNow(port, `${folder}/a`, 100, 10).length, 0);
+    await rejects(
+      'not-found',
+      `${folder}/b`,
+      Promise.resolve().then(() => readNow(port, `${folder}/b`, 1, 0)),
+    );
+  },
   'fills a gap with zeros and leaves what stands around a rewritten range': async ({ port, folder }) => {
     const file = await port.open(`${folder}/a`, 'create');
     await write(file, [Buffer.from('abcdef')], 5_000);
@@ -230,6 +243,11 @@ function sync(file: DiskFile): Promise<void> {
 async function read(file: DiskFile, length: number, position: number): Promise<Buffer> {
   const into = Buffer.alloc(length, 0xff);
   return into.subarray(0, await file.read(into, position));
+}
+
+function readNow(disk: Disk, path: string, length: number, position: number): Buffer {
+  const into = Buffer.alloc(length, 0xff);
+  return into.subarray(0, disk.readNow(path, into, position));
 }
 
 /** Not `deepEqual`: inside Jest an array of Node's has another prototype. */

@@ -118,6 +118,11 @@ export class FaultyDisk implements Disk {
     return this.inner.syncDirectory(path);
   }
 
+  readNow(path: string, into: Uint8Array, position: number): number {
+    this.#strike('read', path);
+    return this.inner.readNow(path, into, position);
+  }
+
   lock(path: string): Promise<DiskLock> {
     return this.inner.lock(path);
   }

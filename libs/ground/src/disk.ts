@@ -22,6 +22,11 @@ export interface Disk {
   remove(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
   /**
+   * Fills `into` from `position` of the file before it returns; the bytes read, fewer only at the end of the file. Everything else in the
+   * process stands still meanwhile: for the few who cannot wait. Throws a `DiskError`.
+   */
+  readNow(path: string, into: Uint8Array, position: number): number;
+  /**
    * Claims a folder for this process until `release` or the end of the process, however it ends.
    * Rejects with a `DiskError` of code `locked` whose sentence names the owner.
    */

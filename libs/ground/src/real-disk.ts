@@ -2,7 +2,19 @@
  * Files through Node. What survives which crash is written at the port (disk.ts); every error comes out as a `DiskError`.
  * Made once by `realGround`; anyone may call it.
  */
-import { close, fdatasync, fstat, ftruncate, open as openFile, read as readFile, write as writeOne, writev } from 'node:fs';
+import {
+  close,
+  closeSync,
+  fdatasync,
+  fstat,
+  ftruncate,
+  open as openFile,
+  openSync,
+  read as readFile,
+  readSync,
+  write as writeOne,
+  writev,
+} from 'node:fs';
 import { access, mkdir, open, readdir, rename, rmdir, stat, statfs, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setImmediate } from 'node:timers';
@@ -68,6 +80,25 @@ export class RealDisk implements Disk {
 
   syncDirectory(path: string): Promise<void> {
     return attempt(`sync the folder ${path}`, () => syncFolder(path));
+  }
+
+  readNow(path: string, into: Uint8Array, position: number): number {
+    try {
+      const descriptor = openSync(path, FLAGS.read);
+      try {
+        let filled = 0;
+        while (filled < into.length) {
+          const count = readSync(descriptor, into, filled, into.length - filled, position + filled);
+          if (count === 0) break;
+          filled += count;
+        }
+        return filled;
+      } finally {
+        closeSync(descriptor);
+      }
+    } catch (error) {
+      throw diskError(`read ${path}`, error);
+    }
   }
 
   lock(path: string): Promise<DiskLock> {

@@ -98,7 +98,7 @@ class RealSocket implements Socket {
 
   constructor(
     private readonly socket: NodeSocket,
-    readonly peerName: string | undefined = undefined,
+    readonly peerName?: string,
   ) {
     this.remoteAddress = socket.remoteAddress ?? '';
     this.remotePort = socket.remotePort ?? 0;

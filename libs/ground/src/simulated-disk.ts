@@ -129,6 +129,13 @@ export class SimulatedDisk implements Disk {
     );
   }
 
+  readNow(path: string, into: Uint8Array, position: number): number {
+    if (this.#isDead) throw new DiskError('failed', `cannot read ${path}: its process was killed`);
+    this.note(`read now ${into.length} at ${position} of ${path}`);
+    this.#strike('read', path);
+    return this.volume.open(path).read(into, position);
+  }
+
   lock(path: string): Promise<DiskLock> {
     return this.#ask(`lock ${path}`, () => {
       const owner = this.volume.lock(path, this, {

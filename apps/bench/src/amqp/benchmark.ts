@@ -7,7 +7,7 @@ import { setTimeout as pass } from 'node:timers/promises';
 import { measureCeiling } from './ceiling.js';
 import { TAKEN_BY_OTHERS } from './costs.js';
 import { measureConnections } from './connections-load.js';
-import { measureBacklog, measureOpenLoop, measureSteady, type LoadShape, type Stretch } from './load.js';
+import { measureBacklog, measureMillions, measureOpenLoop, measureSteady, type LoadShape, type Stretch } from './load.js';
 import { measureRouted } from './routed-load.js';
 import { deadLetters, fanOut, headersOne, manyQueues, oneQueue, priorities, topicFew, topicMany, type Topology } from './topology.js';
 import {
@@ -41,6 +41,7 @@ export const CASE_NAMES = [
   'priority',
   'many-queues',
   'connections',
+  'ten-million',
 ] as const;
 export type CaseName = (typeof CASE_NAMES)[number];
 
@@ -72,6 +73,7 @@ const PROMISES: Readonly<Record<Durability, string>> = {
 /** Idle memory is read when what the peer's own start left has been collected. */
 const PEER_SETTLE_MS = 3000;
 const DISTURBED_PERCENT = 10;
+const tenMillion = 10_000_000;
 /** The stand-in servers need no warming up beyond this, and their figures hardly vary. */
 const CEILING_STRETCH: Stretch = { warmupMs: 500, measureMs: 1500 };
 
@@ -207,6 +209,9 @@ class AmqpBenchmark {
       add('alone', 'one persistent message at a time', durability, async (server) => measureSteady(server, alone, stretch));
       add('backlog', `backlog of ${backlogMessages.toLocaleString('en-US')} persistent messages`, durability, async (server) =>
         measureBacklog(server, confirmed, backlogMessages),
+      );
+      add('ten-million', 'ten million persistent messages in one queue', durability, async (server) =>
+        measureMillions(server, confirmed, tenMillion),
       );
       add('latency', "a steady rate, half of the peer's highest", durability, async (server) =>
         measureOpenLoop(server, { ...confirmed, ackEvery: 10 }, await this.openLoopRate(confirmed), stretch),

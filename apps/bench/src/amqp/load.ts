@@ -9,6 +9,7 @@ import { Publisher } from './publisher.js';
 import { costs, latencies, snapshot } from './costs.js';
 import type { AmqpServer, Durability } from './server.js';
 import type { Figure } from '../figure.js';
+import { readProcessTree } from '../process-tree.js';
 import { Method, methodFrame, shortString, table, u16, u32, u8 } from './wire.js';
 
 /** Time to take in what is still under way when the clock has stopped. */
@@ -142,6 +143,30 @@ export async function measureBacklog(server: AmqpServer, shape: LoadShape, messa
       ...costs(drainBegins, drained).map((figure) => ({ ...figure, name: `drain: ${figure.name}` })),
     ];
   });
+}
+
+/** The same with so many messages that they cannot all be in memory: what the server takes of that, empty, full and drained. */
+export async function measureMillions(server: AmqpServer, shape: LoadShape, messages: number): Promise<Figure[]> {
+  const empty = residentMegabytes(server);
+  const peaks: number[] = [];
+  const watching = setInterval(() => peaks.push(residentMegabytes(server) ?? 0), 250);
+  try {
+    const figures = await measureBacklog(server, shape, messages);
+    const drained = residentMegabytes(server);
+    return [
+      { name: 'resident memory, empty', unit: 'MB', value: empty },
+      ...figures,
+      { name: 'resident memory, highest', unit: 'MB', value: empty === undefined ? undefined : Math.max(...peaks) },
+      { name: 'resident memory, drained', unit: 'MB', value: drained },
+    ];
+  } finally {
+    clearInterval(watching);
+  }
+}
+
+function residentMegabytes(server: AmqpServer): number | undefined {
+  const usage = server.pid === undefined ? undefined : readProcessTree(server.pid);
+  return usage && usage.residentBytes / 1e6;
 }
 
 /** Opens a connection with a channel, in confirm mode or not. */

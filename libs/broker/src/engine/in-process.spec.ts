@@ -215,6 +215,22 @@ describe('definitions and messages', () => {
   });
 });
 
+describe('an acknowledgement', () => {
+  it('is committed soon although nothing else happens', async () => {
+    const world = new World();
+    const session = (await world.open()).session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    const deliveries: Delivery[] = [];
+    await world.drive(session.consume('q', {}, (delivery) => deliveries.push(delivery)));
+    await world.drive(session.publish(message('1')));
+    await world.settle();
+    deliveries[0]!.acknowledge();
+    await world.machine.clock.advance(200);
+    world.restart({ power: true });
+    expect((await world.open()).inspect().queues[0]?.messageCount).toBe(0);
+  });
+});
+
 describe('the flag of a redelivery', () => {
   /** Publishes three messages, holds the first without an answer, ends the broker and reads all with their flags. */
   async function flagsAfter(end: (world: World, broker: Broker) => Promise<void>): Promise<readonly string[]> {
@@ -337,7 +353,7 @@ describe('the gate', () => {
 
   async function blocked(): Promise<{ world: World; broker: Broker; session: BrokerSession }> {
     const world = new World();
-    const broker = await world.open({ limits: { memoryBytesMax: 3 << 20 } });
+    const broker = await world.open({ durability: 'memory', limits: { memoryBytesMax: 3 << 20 } }); // so nothing can be paged out
     const session = broker.session();
     await world.drive(session.declareQueue('q', { durable: true }));
     for (let i = 0; i < 4; i++) await world.drive(Promise.race([session.publish(bytes(900_000)), world.machine.clock.pause(500)]));

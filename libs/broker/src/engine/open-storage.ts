@@ -8,6 +8,7 @@ import { Turn } from '../queues/turn.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
 import { Arena } from '../storage/arena.js';
 import { Journal, type JournalDurability } from '../storage/journal.js';
+import { Pager } from '../storage/pager.js';
 import { folderError, recover } from '../storage/recovery.js';
 import { AccessControl, everything } from './access-control.js';
 import type { BrokerOptions, Durability } from './options.js';
@@ -76,8 +77,8 @@ async function openJournaled(
   const gate = new Gate();
   const log = new MessageLog(arena);
   const hosts = new VirtualHosts({ arena, turn, gate, random, clock, limits, log, exchangeTypes }, new AccessControl(random));
+  const pager = new Pager({ arena, disk, residentBytesMax: Math.min(limits.residentBytesMax, limits.memoryBytesMax / 2) });
   const directory = `${data}/journal`;
-  const progress = reportProgress(ground, report);
   const replay = new RecordReplay(arena, (chunk, offset, length) => readRecord(chunk, offset, length, hosts));
   const start = await recover({
     disk,
@@ -85,7 +86,8 @@ async function openJournaled(
     arena,
     directory,
     durability,
-    progress,
+    progress: reportProgress(ground, report),
+    relieve: () => void pager.relieve(),
     replay: (chunk, offset, length) => replay.take(chunk, offset, length),
   });
   replay.forget();
@@ -95,7 +97,9 @@ async function openJournaled(
   log.useJournal(journal);
   turn.useJournal(journal, log);
   arena.onChange = () => turn.schedule();
+  pager.onFailure = (error) => journal.end(error);
   turn.watch = () => {
+    if (pager.relieve()) turn.schedule();
     watchMemory(arena, gate, limits);
     gate.journalIsBehind(journal.uncommittedBytes > limits.uncommittedBytesMax);
   };

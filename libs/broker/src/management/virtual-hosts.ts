@@ -54,7 +54,7 @@ export function limitsOf(given: unknown): VirtualHostLimits {
     Object.entries(given).map(([name, value]) => {
       const ours = limitNames[name];
       if (ours === undefined || !Number.isInteger(value))
-        throw refuse(`there is no limit '${name}' of virtual hosts that is ${String(value)}`);
+        throw refuse(`there is no limit '${name}' of virtual hosts that is ${JSON.stringify(value)}`);
       return [ours, value as number];
     }),
   );

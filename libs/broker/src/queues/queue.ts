@@ -1,5 +1,6 @@
 import type { Clock } from '@dovecote/ground';
-import type { Arena } from '../storage/arena.js';
+import type { Arena, Chunk, ChunkWaiter } from '../storage/arena.js';
+import { Backlog, type BacklogOwner } from './backlog.js';
 import { Bounds } from './bounds.js';
 import type { Consumer } from './consumer.js';
 import { bodyLength } from './content.js';
@@ -12,7 +13,6 @@ import type { MessageLog } from './message-log.js';
 import type { Owner } from './owner.js';
 import type { QueuePolicy } from './queue-policy.js';
 import { PriorityLanes } from './priority-lanes.js';
-import { ReadyRing } from './ready-ring.js';
 import { Returned } from './returned.js';
 import type { Turn } from './turn.js';
 
@@ -46,7 +46,7 @@ const quantum = 1024;
  * After a crash a durable queue holds every persistent message that was committed and whose settlement was not, in order. The
  * ones that may have been delivered are flagged redelivered.
  */
-export class Queue {
+export class Queue implements BacklogOwner, ChunkWaiter {
   readonly consumers: Consumer[] = [];
   /** It had a consumer once: an auto-delete queue goes with the last one, not before the first. */
   hadConsumer = false;
@@ -70,12 +70,12 @@ export class Queue {
   /** Ends the queue when it is not used. */
   lease: Lease | undefined;
 
-  private readonly ready = new ReadyRing();
+  private readonly ready: Backlog;
   private readonly returned: Returned | PriorityLanes;
   /** The same as `returned` in a queue with priorities. */
   private readonly lanes: PriorityLanes | undefined;
-  /** The ring's positions: before `visible` everything is committed; before `sealed` it is in the commit under way or visible. */
-  private visible = 0;
+  /** The backlog's positions: before `visible` everything is committed; before `sealed` it is in the commit under way or visible. */
+  visible = 0;
   private sealed = 0;
   private isUncommitted = false;
   private journaledEnd = 0;
@@ -88,6 +88,10 @@ export class Queue {
   private runLength = 0;
   private isUnrecorded = false;
   private turnOfConsumer = 0;
+  /** The bytes of the first message are not in memory, and it waits for them. */
+  private isWaitingForBytes = false;
+  /** What is due must be done before the call returns, whoever has to wait for it. */
+  private isImpatient = false;
 
   /** What `take` took. */
   takenSequence = 0;
@@ -108,6 +112,7 @@ export class Queue {
     policy: QueuePolicy | undefined,
   ) {
     this.policy = policy;
+    this.ready = new Backlog(arena, this);
     const isBounded = policy !== undefined && (policy.maxLength !== Infinity || policy.maxLengthBytes !== Infinity);
     this.bounds = isBounded ? new Bounds(policy) : undefined;
     this.graveyard = policy?.deadLetterExchange === undefined ? undefined : world.graveyard;
@@ -204,17 +209,24 @@ export class Queue {
 
   /** Gives messages to consumers that can take them. True when it stopped although both are left. */
   dispatch(): boolean {
+    this.isWaitingForBytes = false;
+    const isUnfinished = this.deliverAndDrop();
+    this.ready.askAhead();
+    return isUnfinished;
+  }
+
+  private deliverAndDrop(): boolean {
     if (this.expiry !== undefined) {
       if (this.deliverUnexpired(this.expiry)) return true;
     } else if (this.deliverReady()) return true;
-    if (this.bounds !== undefined) this.dropExcess(this.bounds);
-    if (this.expiry !== undefined) this.watchFirst(this.expiry);
+    if (this.bounds !== undefined && !this.isWaitingForBytes) this.dropExcess(this.bounds);
+    if (this.expiry !== undefined && !this.isWaitingForBytes) this.watchFirst(this.expiry);
     return false;
   }
 
   private deliverReady(): boolean {
     for (let left = quantum; left > 0; left--) {
-      if (this.messageCount === 0) return false;
+      if (this.messageCount === 0 || !this.isFirstHere()) return false;
       const consumer = this.nextReadyConsumer();
       if (consumer === undefined) return false;
       this.take();
@@ -230,7 +242,10 @@ export class Queue {
 
   /** Does at once what is due anyway, so that what is counted or fetched next is what should be there. */
   tidy(): void {
-    if (this.hasChores) while (this.dispatch());
+    if (!this.hasChores) return;
+    this.isImpatient = true;
+    while (this.dispatch());
+    this.isImpatient = false;
   }
 
   /** Takes the first visible message out, into the `taken` fields; there must be one. The caller holds its chunk from now on. */
@@ -250,13 +265,13 @@ export class Queue {
       if (message.sequence >= this.deliveredBelow) this.deliveredBelow = message.sequence + 1;
       return;
     }
-    const { ready } = this;
-    const slot = ready.shift();
-    const sequence = ready.sequences[slot]!;
+    const slot = this.ready.shift();
+    const { front } = this.ready;
+    const sequence = front.sequences[slot]!;
     this.takenSequence = sequence;
-    this.takenChunk = ready.chunks[slot]!;
-    this.takenOffset = ready.offsets[slot]!;
-    this.takenLength = ready.lengths[slot]!;
+    this.takenChunk = front.chunks[slot]!;
+    this.takenOffset = front.offsets[slot]!;
+    this.takenLength = front.lengths[slot]!;
     this.takenWasDelivered = sequence < this.redeliveredBelow;
     this.deliveredBelow = sequence + 1;
   }
@@ -290,10 +305,14 @@ export class Queue {
   /** Drops what waits for a consumer and is visible; returns how many. */
   purge(): number {
     const count = this.messageCount;
+    const { bounds } = this;
+    const isAll = this.waitingCount === count;
     for (let i = 0; i < count; i++) {
-      this.take();
+      this.takeFirst();
+      if (bounds !== undefined && !isAll) bounds.bytes -= this.bodyBytes(this.takenChunk, this.takenOffset);
       this.settle(this.takenSequence, this.takenChunk);
     }
+    if (bounds !== undefined && isAll) bounds.bytes = 0; // without a look at what is not in memory
     return count;
   }
 
@@ -305,6 +324,7 @@ export class Queue {
     this.ready.compact(); // during recovery the settled ones are still in there
     this.visible = this.ready.tail;
     this.purge();
+    this.ready.release();
   }
 
   addConsumer(consumer: Consumer): void {
@@ -347,19 +367,12 @@ export class Queue {
   recoverMessage(sequence: number, chunk: number, offset: number, length: number): void {
     this.arena.chunks[chunk]!.live++;
     this.ready.push(sequence, chunk, offset, length);
+    this.visible = this.ready.tail; // nobody can be given it, and it can be packed
     this.recoverSequence(sequence + 1);
   }
 
   recoverSettled(start: number, count: number): void {
-    const { ready } = this;
-    for (let position = ready.positionOf(start); position < ready.tail; position++) {
-      const slot = ready.slotAt(position);
-      if (ready.sequences[slot]! >= start + count) break;
-      if (ready.lengths[slot] === 0) continue;
-      this.arena.drop(this.arena.chunks[ready.chunks[slot]!]!);
-      ready.lengths[slot] = 0;
-    }
-    while (ready.length > 0 && ready.lengths[ready.slotAt(ready.head)] === 0) ready.shift();
+    this.ready.settle(start, start + count);
     this.recoverSequence(start + count);
   }
 
@@ -381,19 +394,59 @@ export class Queue {
     if (!wasClosed) this.deliveredBelow = this.nextSequence;
     this.redeliveredBelow = this.deliveredBelow;
     this.visible = this.sealed = this.journaledEnd = ready.tail;
-    for (let position = ready.head; position < ready.tail; position++) {
-      const slot = ready.slotAt(position);
-      if (bounds !== undefined) bounds.bytes += this.bodyBytes(ready.chunks[slot]!, ready.offsets[slot]!);
-    }
+    if (bounds !== undefined) this.countBodies(bounds);
     if (this.lanes !== undefined) this.fillLanes(this.lanes);
     this.wake();
+  }
+
+  /** In the order in which they stand on the disk; what was not in memory does not stay there. */
+  private countBodies(bounds: Bounds): void {
+    const { arena } = this;
+    let current: Chunk | undefined;
+    let wasHere = true;
+    const leave = (): void => {
+      if (current !== undefined && !wasHere && current.isEvictable) arena.evict(current);
+    };
+    this.ready.forEach((_sequence, id, offset) => {
+      const chunk = arena.chunks[id]!;
+      if (chunk !== current) {
+        leave();
+        current = chunk;
+        wasHere = chunk.isResident;
+      }
+      bounds.bytes += bodyLength(chunk.bytes, offset);
+    });
+    leave();
+  }
+
+  /** Whether the bytes of the first message are in memory. If not they are asked for, and the queue goes on when they came. */
+  private isFirstHere(): boolean {
+    const { arena } = this;
+    if (arena.evictedCount === 0 || this.isImpatient) return true;
+    const chunk = arena.chunks[this.firstChunk()]!;
+    if (chunk.isResident) return true;
+    this.isWaitingForBytes = true;
+    arena.reader!.fetch(chunk, this);
+    return false;
+  }
+
+  bytesCame(): void {
+    this.wake();
+  }
+
+  /** There must be a message. */
+  private firstChunk(): number {
+    const first = this.returned.first;
+    if (first !== undefined) return first.chunk;
+    const slot = this.ready.firstSlot();
+    return this.ready.front.chunks[slot]!;
   }
 
   /** The same for a queue in which messages may expire. */
   private deliverUnexpired(expiry: Expiry): boolean {
     if (this.lanes !== undefined) this.dropOverInLanes(expiry, this.lanes);
     for (let left = quantum; left > 0; left--) {
-      if (this.messageCount === 0) return false;
+      if (this.messageCount === 0 || !this.isFirstHere()) return false;
       if (this.isFirstOver(expiry)) {
         this.take();
         this.bury('expired', this.takenSequence, this.takenChunk, this.takenOffset);
@@ -427,9 +480,9 @@ export class Queue {
   private isFirstOver(expiry: Expiry): boolean {
     const first = this.returned.first;
     if (first !== undefined) return expiry.isOver(this.arena.chunks[first.chunk]!.bytes, first.offset, first.sequence);
-    const { ready } = this;
-    const slot = ready.slotAt(ready.head);
-    return expiry.isOver(this.arena.chunks[ready.chunks[slot]!]!.bytes, ready.offsets[slot]!, ready.sequences[slot]!);
+    const slot = this.ready.firstSlot();
+    const { chunks, offsets, sequences } = this.ready.front;
+    return expiry.isOver(this.arena.chunks[chunks[slot]!]!.bytes, offsets[slot]!, sequences[slot]!);
   }
 
   private watchFirst(expiry: Expiry): void {
@@ -438,21 +491,20 @@ export class Queue {
       for (const { chunk, offset } of this.lanes.heads()) expiry.watch(this.arena.chunks[chunk]!.bytes, offset);
       return;
     }
-    const { ready } = this;
     const first = this.returned.first;
-    const slot = ready.slotAt(ready.head);
-    const chunk = first === undefined ? ready.chunks[slot]! : first.chunk;
-    expiry.watch(this.arena.chunks[chunk]!.bytes, first === undefined ? ready.offsets[slot]! : first.offset);
+    const slot = first === undefined ? this.ready.firstSlot() : 0;
+    const { bytes } = this.arena.chunks[this.firstChunk()]!;
+    expiry.watch(bytes, first === undefined ? this.ready.front.offsets[slot]! : first.offset);
   }
 
   /** The first sequence that no commit has made visible. */
   private visibleBelow(): number {
     const { ready } = this;
-    return this.visible === ready.tail ? this.nextSequence : ready.sequences[ready.slotAt(this.visible)]!;
+    return this.visible === ready.tail ? this.nextSequence : ready.sequenceAt(this.visible);
   }
 
   private dropExcess(bounds: Bounds): void {
-    while (bounds.dropsHead && this.messageCount > 0 && bounds.isExceededBy(this.messageCount)) {
+    while (bounds.dropsHead && this.messageCount > 0 && bounds.isExceededBy(this.messageCount) && this.isFirstHere()) {
       // What is over behind the one that had to go was over before it had to go.
       const reason = this.expiry !== undefined && this.isFirstOver(this.expiry) ? 'expired' : 'maxlen';
       this.take();
@@ -469,8 +521,8 @@ export class Queue {
     const { ready } = this;
     while (ready.head < this.visible) {
       const slot = ready.shift();
-      const sequence = ready.sequences[slot]!;
-      lanes.push({ sequence, chunk: ready.chunks[slot]!, offset: ready.offsets[slot]!, length: ready.lengths[slot]!, isFresh: true });
+      const { sequences, chunks, offsets, lengths } = ready.front;
+      lanes.push({ sequence: sequences[slot]!, chunk: chunks[slot]!, offset: offsets[slot]!, length: lengths[slot]!, isFresh: true });
     }
   }
 

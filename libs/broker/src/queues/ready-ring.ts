@@ -7,10 +7,16 @@
  * but not visible. 20 bytes an entry; it doubles when it is full and halves when it is mostly empty.
  */
 const slotsMin = 16;
+const slotBytes = 20;
+
+export interface EntryMemory {
+  entryBytes: number;
+  hasGrown: boolean;
+}
 
 export class ReadyRing {
-  head = 0;
-  tail = 0;
+  head: number;
+  tail: number;
   sequences = new Float64Array(slotsMin);
   chunks = new Uint32Array(slotsMin);
   offsets = new Uint32Array(slotsMin);
@@ -18,12 +24,28 @@ export class ReadyRing {
   lengths = new Uint32Array(slotsMin);
   private mask = slotsMin - 1;
 
+  constructor(
+    /** Where the memory of long rings is counted. */
+    private readonly memory?: EntryMemory,
+    /** The position of the first entry. */
+    start = 0,
+    /** Called when it needed more slots. */
+    private readonly grown?: (slots: number) => void,
+  ) {
+    this.head = start;
+    this.tail = start;
+  }
+
+  get slots(): number {
+    return this.mask + 1;
+  }
+
   get length(): number {
     return this.tail - this.head;
   }
 
   push(sequence: number, chunk: number, offset: number, length: number): void {
-    if (this.tail - this.head > this.mask) this.resize((this.mask + 1) * 2);
+    if (this.tail - this.head > this.mask) this.grow();
     const slot = this.tail++ & this.mask;
     this.sequences[slot] = sequence;
     this.chunks[slot] = chunk;
@@ -59,6 +81,13 @@ export class ReadyRing {
     return low;
   }
 
+  forEach(visit: (sequence: number, chunk: number, offset: number, length: number) => void): void {
+    for (let position = this.head; position < this.tail; position++) {
+      const slot = position & this.mask;
+      visit(this.sequences[slot]!, this.chunks[slot]!, this.offsets[slot]!, this.lengths[slot]!);
+    }
+  }
+
   /** Takes out the entries that were marked with length 0. */
   compact(): void {
     let to = this.head;
@@ -74,7 +103,27 @@ export class ReadyRing {
     this.tail = to;
   }
 
+  /** Its memory is not counted any more. */
+  release(): void {
+    if (this.memory !== undefined) this.memory.entryBytes -= (this.slots - slotsMin) * slotBytes;
+  }
+
+  /** Takes the entries before the position `head` out. */
+  dropUpTo(head: number): void {
+    this.head = head;
+    let { slots } = this;
+    while (slots > 4096 && this.length < slots / 8) slots /= 2;
+    if (slots < this.slots) this.resize(slots);
+  }
+
+  private grow(): void {
+    this.resize(this.slots * 2);
+    if (this.memory !== undefined) this.memory.hasGrown = true;
+    this.grown?.(this.slots);
+  }
+
   private resize(slots: number): void {
+    if (this.memory !== undefined) this.memory.entryBytes += (slots - this.slots) * slotBytes;
     const sequences = new Float64Array(slots);
     const chunks = new Uint32Array(slots);
     const offsets = new Uint32Array(slots);

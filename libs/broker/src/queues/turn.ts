@@ -1,4 +1,5 @@
 import type { Clock } from '@dovecote/ground';
+import { type BrokerErrorCode, CodedError } from '../errors.js';
 import type { Journal } from '../storage/journal.js';
 import type { MessageLog } from './message-log.js';
 import type { Queue } from './queue.js';
@@ -9,6 +10,8 @@ import type { Session } from './session.js';
  * which at-least-once allows and which an acknowledgement on its way to the broker would meet anyhow.
  */
 const settlementDelayMs = 5;
+
+const endingCodes: ReadonlySet<BrokerErrorCode> = new Set(['storage-failed', 'data-damaged']);
 
 /** Something that collects output during a turn and sends it at the end. */
 export interface Flushable {
@@ -139,6 +142,15 @@ export class Turn {
 
   private readonly run = (): void => {
     this.isScheduled = false;
+    try {
+      this.runOnce();
+    } catch (error) {
+      // Messages could not be read back: the broker ends, and whoever is concerned has heard of it.
+      if (!(error instanceof CodedError && endingCodes.has(error.code))) throw error;
+    }
+  };
+
+  private runOnce(): void {
     const queues = this.dirtyQueues;
     this.dirtyQueues = this.spareQueues;
     for (const queue of queues) {
@@ -155,7 +167,7 @@ export class Turn {
     }
     this.watch?.();
     this.flush();
-  };
+  }
 
   /** Messages and definitions commit in this turn; settlements alone wait a little for company. */
   private commitSoon(journal: Journal, log: MessageLog): void {

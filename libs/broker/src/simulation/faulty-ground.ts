@@ -18,6 +18,7 @@ export function watchedGround(ground: Ground, sabotage: Sabotage, failed: (opera
     rename: (from, to) => disk.rename(from, to),
     remove: (path) => disk.remove(path),
     syncDirectory: (path) => (sabotage === 'skip-directory-sync' ? Promise.resolve() : disk.syncDirectory(path)),
+    readNow: (path, into, position) => disk.readNow(path, into, position),
     lock: (path) => disk.lock(path),
     freeBytes: (path) => disk.freeBytes(path),
   };

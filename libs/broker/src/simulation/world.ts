@@ -257,7 +257,9 @@ export class World {
     this.isClosing = false;
     const ground = watchedGround(process.ground, this.options.sabotage, (operation, error) => this.diskFailed(life, operation, error));
     const { durability } = this.options;
-    const limits = { journalFileBytesMax, memoryBytesMax: 64 << 20 };
+    // Now and then so little that everything is paged out as soon as it can be.
+    const residentBytesMax = this.machine.random.chance(0.6) ? 1 : 32 << 20;
+    const limits = { journalFileBytesMax, memoryBytesMax: 64 << 20, residentBytesMax };
     const opening = Broker.open({ data: '/data', durability, ground, limits, amqp: { port: amqpPort } });
     const broker = await opening.catch((error: unknown) => {
       process.kill();

@@ -50,6 +50,17 @@ export function readBatch(bytes: Buffer, start: number, length: number, salt: nu
   };
 }
 
+/** Whether the first `length` bytes are batches sealed with this salt, one behind the other, and nothing else. */
+export function areBatchesWhole(bytes: Buffer, length: number, salt: number): boolean {
+  let at = 0;
+  while (at < length) {
+    const batchLength = at + batchHeadBytes > length ? 0 : claimedLength(bytes, at);
+    if (batchLength === 0 || at + batchLength > length || readBatch(bytes, at, batchLength, salt) === undefined) return false;
+    at += batchLength;
+  }
+  return true;
+}
+
 /** Calls `visit` with the place of every record of a batch that `readBatch` believed. */
 export function forEachRecord(bytes: Buffer, start: number, length: number, visit: (offset: number, length: number) => void): void {
   const end = start + length;

@@ -1,4 +1,6 @@
 import { crc32, type Disk, type DiskFile } from '@dovecote/ground';
+import type { Chunk, ChunkHome } from './arena.js';
+import { areBatchesWhole } from './batch.js';
 
 /**
  * One file of the journal: a head, then batches.
@@ -20,10 +22,10 @@ export interface FileHead {
   readonly salt: number;
 }
 
-export class JournalFile {
+export class JournalFile implements ChunkHome {
   /** Where the next batch goes. */
   end = fileHeadBytes;
-  /** Chunks of memory that hold messages of this file. While there are some, neither it nor a younger file may go. */
+  /** Chunks that hold messages of this file, in memory or not. While there are some, neither it nor a younger file may go. */
   chunks = 0;
   /** Its batches were written again in a younger file: nothing in here is read any more. */
   isVoid = false;
@@ -50,7 +52,10 @@ export class JournalFile {
     return this.head.beginsWithCheckpoint && !this.isVoid;
   }
 
-  /** A chunk of memory that stood for this file was let go. */
+  isIntact({ length }: Chunk, bytes: Buffer): boolean {
+    return areBatchesWhole(bytes, length, this.head.salt);
+  }
+
   dropChunk(): void {
     this.chunks--;
     this.released?.();

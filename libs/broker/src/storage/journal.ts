@@ -74,6 +74,8 @@ export class Journal {
   uncommittedBytes = 0;
 
   private cursor = 0;
+  /** Where the next batch will stand in the file. */
+  private filePosition: number;
   /** Where the open batch begins in `chunk`, or -1 when none is open. */
   private batchStart = -1;
   private sealedChunks: Chunk[] = [];
@@ -111,6 +113,7 @@ export class Journal {
     this.oldestFile = start.files[0]!.number;
     for (const file of start.unneeded) this.condemned.push({ file, after: Infinity });
     for (const file of this.files) file.released = () => this.condemnDeadFiles();
+    this.filePosition = this.activeFile.end;
     this.chunk = this.openChunk(0);
   }
 
@@ -129,7 +132,7 @@ export class Journal {
   /** Makes room for a record of `length` bytes and returns where in `chunk.bytes` it begins; fill it before anything else is called. */
   reserve(length: number): number {
     const needed = recordHeadBytes + length;
-    if (this.batchStart < 0 || this.cursor + needed > this.chunk.bytes.length) this.openBatch(needed);
+    if (this.batchStart < 0 || this.cursor + needed > this.chunk.capacity) this.openBatch(needed);
     const bytes = this.chunk.bytes;
     const at = this.cursor;
     bytes[at] = length >>> 24;
@@ -196,7 +199,7 @@ export class Journal {
   private openBatch(recordBytes: number): void {
     const needed = batchHeadBytes + recordBytes;
     this.closeBatch();
-    if (this.cursor + needed > this.chunk.bytes.length) {
+    if (this.cursor + needed > this.chunk.capacity) {
       this.options.arena.unpin(this.chunk);
       this.chunk = this.openChunk(needed);
     }
@@ -209,7 +212,7 @@ export class Journal {
     const file = this.activeFile;
     file.chunks++;
     this.cursor = 0;
-    return this.options.arena.open(bytes, true, () => file.dropChunk());
+    return this.options.arena.open(bytes, true, file);
   }
 
   private closeBatch(): void {
@@ -217,6 +220,10 @@ export class Journal {
     const { chunk, batchStart, cursor } = this;
     const head = { oldestFile: this.oldestFile, sequence: ++this.sequence, durable: this.saidDurable };
     sealBatch(chunk.bytes, batchStart, cursor, head, this.activeFile.head.salt);
+    // The batches of a chunk follow one another in the file as they do here.
+    if (batchStart === 0) chunk.position = this.filePosition;
+    chunk.length = cursor;
+    this.filePosition += cursor - batchStart;
     chunk.pins++;
     this.sealedChunks.push(chunk);
     this.sealedParts.push(chunk.bytes.subarray(batchStart, cursor));
@@ -274,6 +281,7 @@ export class Journal {
     this.nextFile.released = () => this.condemnDeadFiles();
     this.files.push(this.nextFile);
     this.nextFile = undefined;
+    this.filePosition = this.activeFile.end;
     this.options.arena.unpin(this.chunk);
     this.chunk = this.openChunk(0);
     this.events?.checkpoint();
@@ -354,11 +362,16 @@ export class Journal {
   }
 
   private fail(what: string, error: unknown): void {
-    if (this.failure !== undefined || this.state === 'ended') return;
-    this.state = 'ended';
     const reason = error instanceof Error ? error.message : String(error);
     const advice = 'What was not confirmed by then may be lost. Check the disk, then start the broker again';
-    this.failure = new CodedError('storage-failed', `${what}: ${reason}. ${advice}`, { cause: error });
+    this.end(new CodedError('storage-failed', `${what}: ${reason}. ${advice}`, { cause: error }));
+  }
+
+  /** Writes nothing any more, for this reason. */
+  end(failure: CodedError): void {
+    if (this.failure !== undefined || this.state === 'ended') return;
+    this.state = 'ended';
+    this.failure = failure;
     this.commitEnded?.();
     this.events?.failed(this.failure);
   }

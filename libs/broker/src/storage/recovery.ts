@@ -1,6 +1,6 @@
 import { type Disk, DiskError, type Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
-import type { Arena, Chunk } from './arena.js';
+import { type Arena, type Chunk, chunkBytes } from './arena.js';
 import { batchHeadBytes, batchMagic, type BatchHead, claimedLength, forEachRecord, readBatch, sealBatch } from './batch.js';
 import type { JournalDurability, JournalStart } from './journal.js';
 import {
@@ -36,6 +36,8 @@ export interface RecoveryOptions {
   /** Takes every record, in the order in which it was decided. The bytes stay in the chunk as long as somebody holds it. */
   readonly replay: (chunk: Chunk, offset: number, length: number) => void;
   readonly progress?: (bytesRead: number, bytesTotal: number) => void;
+  /** Called now and then: memory may be given back. */
+  readonly relieve?: () => void;
   /** Told before the records of each piece that is read: where in which file they stand. */
   readonly piece?: (file: JournalFile, position: number) => void;
 }
@@ -52,9 +54,9 @@ interface Place {
   readonly position: number;
   readonly length: number;
   readonly sequence: number;
+  /** In which its records stand. */
+  readonly chunk: Chunk;
 }
-
-const windowBytes = 1 << 20;
 const batchBytesMax = 1 << 30;
 
 export async function recover(options: RecoveryOptions): Promise<JournalStart> {
@@ -167,7 +169,7 @@ export class Recovery {
   }
 
   async readBytes(file: JournalFile, position: number, length: number): Promise<Buffer> {
-    const bytes = Buffer.allocUnsafeSlow(length);
+    const bytes = this.options.arena.takeBuffer(length);
     return bytes.subarray(0, await file.handle.read(bytes, position));
   }
 
@@ -274,17 +276,20 @@ export class Recovery {
     const { position, isWhole } = await this.scan(entry, this.expected, limit, (bytes, start) => {
       this.options.piece?.(file, start);
       file.chunks++;
-      const chunk = arena.adopt(bytes, true, () => file.dropChunk());
+      const chunk = arena.adopt(bytes, true, file);
       return {
         take: (at, head) => {
           if (head.durable > this.durable) this.durable = head.durable;
           forEachRecord(bytes, at, head.length, (offset, length) => replay(chunk, offset, length));
-          this.tail.push({ file, position: start + at, length: head.length, sequence: head.sequence });
+          this.tail.push({ file, position: start + at, length: head.length, sequence: head.sequence, chunk });
           this.believedEnds.set(file, start + at + head.length);
           this.expected = head.sequence + 1;
         },
         end: (used) => {
+          chunk.position = start;
+          chunk.length = used;
           arena.unpin(chunk);
+          this.options.relieve?.();
           this.bytesRead += used;
           this.options.progress?.(this.bytesRead, this.bytesTotal);
         },
@@ -297,7 +302,7 @@ export class Recovery {
   /** Reads the batches from `next` up to `limit` in windows of memory; answers where it stopped. `isWhole` is false where a bad one did. */
   async scan({ file, size }: FoundFile, next: number, limit: number, begin: (bytes: Buffer, position: number) => WindowReader) {
     let position = fileHeadBytes;
-    let wanted = windowBytes;
+    let wanted = chunkBytes;
     while (position < size && next < limit) {
       const bytes = await this.readBytes(file, position, Math.min(wanted, size - position));
       const reader = begin(bytes, position);
@@ -317,7 +322,7 @@ export class Recovery {
       reader.end(at);
       position += at;
       if (needed > size - position) return { position, next, isWhole: false };
-      wanted = Math.max(windowBytes, needed);
+      wanted = Math.max(chunkBytes, needed);
     }
     return { position, next, isWhole: true };
   }
@@ -330,10 +335,12 @@ export class Recovery {
     const beginsWithCheckpoint = first.file.head.beginsWithCheckpoint && first.position === fileHeadBytes;
     const head: FileHead = { number, beginsWithCheckpoint, salt: random.below(2 ** 32) };
     const handle = await disk.open(`${path}.new`, 'create');
+    const moved: { readonly chunk: Chunk; readonly position: number }[] = [];
     const copy = new JournalFile(path, head, handle);
     this.opened.push(copy);
     await write(handle, encodeFileHead(head), 0);
-    for (const { file, position, length } of this.tail) {
+    for (const { file, position, length, chunk } of this.tail) {
+      if (position === chunk.position) moved.push({ chunk, position: copy.end });
       const bytes = await this.readBytes(file, position, length);
       // What the disk gave a moment ago it need not give again.
       const batch = bytes.length === length ? readBatch(bytes, 0, length, file.head.salt) : undefined;
@@ -346,8 +353,26 @@ export class Recovery {
     await disk.rename(`${path}.new`, path);
     await disk.syncDirectory(directory);
     copy.isComplete = true;
+    this.moveChunks(copy, moved);
     for (const { file, firstSequence } of files) if ((firstSequence ?? Infinity) >= first.sequence) file.isVoid = true;
     return copy;
+  }
+
+  /** What was copied is read back from the copy. Only the chunk in which the tail begins stands in two files: it stays in memory. */
+  private moveChunks(copy: JournalFile, moved: readonly { readonly chunk: Chunk; readonly position: number }[]): void {
+    const { arena } = this.options;
+    const first = this.tail[0]!.chunk;
+    if (moved[0]?.chunk !== first && arena.chunks[first.id] === first) {
+      void first.bytes; // what is not in memory is read while it can be
+      first.length = 0;
+    }
+    for (const { chunk, position } of moved) {
+      if (arena.chunks[chunk.id] !== chunk) continue;
+      (chunk.home as JournalFile).chunks--;
+      copy.chunks++;
+      chunk.home = copy;
+      chunk.position = position;
+    }
   }
 }
 
