@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- amqp`: the benchmarks, ours side by side with the peers. See the README beside this folder.
+ * `npm run bench -- amqp`, `npm run bench -- in-process`: the benchmarks, ours side by side with the peers. See the README beside this folder.
  *
  * A program: it exits with 1 when a case went wrong, because then its figures are void.
  */
@@ -11,7 +11,8 @@ import { Command, InvalidArgumentError } from 'commander';
 import { CASE_NAMES, runAmqpBenchmark, type CaseName } from './amqp/benchmark.js';
 import { BODY_BYTES_MIN } from './amqp/publisher.js';
 import type { Durability } from './amqp/server.js';
-import { formatReport, reportAsJson } from './report.js';
+import { IN_PROCESS_CASES, type InProcessCase, runInProcessBenchmark } from './in-process/benchmark.js';
+import { formatReport, type Report, reportAsJson } from './report.js';
 
 interface AmqpArguments {
   readonly rounds: number;
@@ -62,8 +63,29 @@ async function runAmqp(given: AmqpArguments): Promise<void> {
     peer,
     progress: (line) => console.error(`> ${line}`),
   });
+  tell(report, given.json);
+}
+
+interface InProcessArguments extends Pick<AmqpArguments, 'rounds' | 'seconds' | 'warmup' | 'durability' | 'dataRoot' | 'json'> {
+  readonly cases: readonly InProcessCase[];
+}
+
+async function runInProcess(given: InProcessArguments): Promise<void> {
+  const report = await runInProcessBenchmark({
+    cases: given.cases,
+    durabilities: given.durability,
+    rounds: given.rounds,
+    warmupMs: given.warmup * 1000,
+    measureMs: given.seconds * 1000,
+    dataRoot: resolve(given.dataRoot),
+    progress: (line) => console.error(`> ${line}`),
+  });
+  tell(report, given.json);
+}
+
+function tell(report: Report, json: string | undefined): void {
   console.log(`\n${formatReport(report)}`);
-  if (given.json) writeFileSync(given.json, `${reportAsJson(report)}\n`);
+  if (json !== undefined) writeFileSync(json, `${reportAsJson(report)}\n`);
   if (report.failures.length > 0) process.exitCode = 1;
 }
 
@@ -89,6 +111,18 @@ program
   .option('--peer-script <file>', 'starts and stops the peer: apps/bench/peers/rabbitmq.sh')
   .option('--json <file>', 'writes every figure of every round there')
   .action(runAmqp);
+
+program
+  .command('in-process')
+  .description('publish to handler with the broker in the same process, alone and through the framework')
+  .option('--rounds <n>', 'rounds per case; the report tells medians', number(1), 3)
+  .option('--seconds <s>', 'measured time per case and round', number(0.1), 5)
+  .option('--warmup <s>', 'time before it that is not counted', number(0), 2)
+  .option('--cases <names>', `of ${IN_PROCESS_CASES.join(',')}`, listOf(IN_PROCESS_CASES), [...IN_PROCESS_CASES])
+  .option('--durability <names>', `of ${DURABILITIES.join(',')}`, listOf(DURABILITIES), [...DURABILITIES])
+  .option('--data-root <folder>', 'where the broker keeps its data meanwhile', tmpdir())
+  .option('--json <file>', 'writes every figure of every round there')
+  .action(runInProcess);
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 try {

@@ -42,7 +42,7 @@ function parse(envelope: Envelope): unknown {
   if (contentType !== JSON_CONTENT_TYPE && !/^[^;]*[/+]json\s*(?:;|$)/i.test(contentType)) {
     throw new MessagingError('unreadable', `its payload is ${contentType}, and only JSON can be read`);
   }
-  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8');
+  const text = (Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength)).toString('utf8');
   try {
     return JSON.parse(text);
   } catch (error) {

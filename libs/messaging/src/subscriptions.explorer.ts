@@ -17,6 +17,7 @@ import type { NestContainer } from '@nestjs/core';
 import { isObservable, lastValueFrom } from 'rxjs';
 import { MessagingError } from './errors.js';
 import { eventDefinitionOf } from './event-definition.js';
+import { type ContextSource, HandlerInterceptors } from './interceptors.explorer.js';
 import type { Message } from './message.js';
 import { type Subscription, type SubscriptionRecord, subscriptionRecordsOf } from './subscription.js';
 
@@ -114,7 +115,12 @@ export class SubscriptionsExplorer {
     if (key === undefined)
       throw new MessagingError('unsupported', `${String(wrapper.name)} with @Subscribe belongs to no module of this application.`);
     const known = { value: () => key };
-    return Object.create(this.#creator, { getContextModuleKey: known, getHostModuleKey: known }) as ExternalContextCreator;
+    const own: PropertyDescriptorMap = { getContextModuleKey: known, getHostModuleKey: known };
+    // Where another version of Nest keeps it elsewhere, its own does the work.
+    const nests = Reflect.get(this.#creator, 'interceptorsConsumer') as Partial<ContextSource> | undefined;
+    if (typeof nests?.createContext === 'function')
+      own['interceptorsConsumer'] = { value: new HandlerInterceptors(nests as ContextSource) };
+    return Object.create(this.#creator, own) as ExternalContextCreator;
   }
 }
 

@@ -180,7 +180,8 @@ export class InProcessSession implements BrokerSession, SessionSink {
   // What the queues call.
 
   deliver(consumer: Consumer, deliveryTag: number, isRedelivered: boolean, bytes: Buffer, start: number, length: number): void {
-    const image = Buffer.from(bytes.subarray(start, start + length));
+    const image = Buffer.allocUnsafe(length);
+    bytes.copy(image, 0, start, start + length);
     const session = consumer.noAck ? undefined : this.session;
     try {
       this.handlers.get(consumer)?.(new ReceivedMessage(session, deliveryTag, isRedelivered, image));

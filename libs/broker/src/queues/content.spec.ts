@@ -22,6 +22,7 @@ import {
   MalformedError,
   tableDepthMax,
 } from './field-table.js';
+import { isShortAscii, nameText, textBytes, writeText } from './short-text.js';
 import { decodeProperties, encodeProperties, findProperty, type MessageProperties, propertiesBytes } from './properties.js';
 
 function encode(table: FieldTable): Buffer {
@@ -170,6 +171,38 @@ describe('properties', () => {
     }
     expect(() => decodeProperties(Buffer.from([0, 1, 0, 0]), 0, 4)).toThrow('flags');
     expect(() => propertiesBytes({ messageId: 'x'.repeat(256) })).toThrow('at most 255');
+  });
+});
+
+describe('short texts', () => {
+  it('are the bytes and the texts that Node makes, whatever their length and their characters', () => {
+    const random = new SeededRandom(11);
+    const alphabets = [
+      [0x61, 0x7a],
+      [0x20, 0x7f],
+      [0x60, 0xff],
+      [0x400, 0x4ff],
+      [0xd7ff, 0xe001],
+      [0x1f600, 0x1f64f],
+    ] as const;
+    for (let step = 0; step < 5000; step++) {
+      const [from, to] = alphabets[random.below(alphabets.length)]!;
+      const characters = Array.from({ length: random.below(step % 10 === 0 ? 200 : 70) }, () =>
+        String.fromCodePoint(from + random.below(to - from + 1)),
+      );
+      const text = characters.join('') + (random.chance(0.1) ? 'é' : '');
+      const wanted = Buffer.from(text);
+      expect(textBytes(text)).toBe(wanted.length);
+      const into = Buffer.alloc(wanted.length + 4, 0xee);
+      expect(writeText(text, into, 2)).toBe(wanted.length + 2);
+      expect(into).toEqual(Buffer.concat([Buffer.from([0xee, 0xee]), wanted, Buffer.from([0xee, 0xee])]));
+      // What is no UTF-8 too, and the same name again and again.
+      const bytes = random.chance(0.2) ? random.bytes(random.below(8)) : wanted;
+      expect(nameText(bytes, 0, bytes.length)).toBe(bytes.toString('utf8'));
+      expect(nameText(bytes, 0, bytes.length)).toBe(bytes.toString('utf8'));
+      const isAscii = bytes.length <= 64 && bytes.every((byte) => byte < 0x80);
+      expect(isShortAscii(bytes, 0, bytes.length)).toBe(isAscii);
+    }
   });
 });
 

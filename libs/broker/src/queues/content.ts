@@ -1,5 +1,6 @@
 import { MalformedError } from './field-table.js';
 import { encodeProperties, propertiesBytes, type MessageProperties } from './properties.js';
+import { textBytes, writeText } from './short-text.js';
 
 /**
  * The content image: how a message's bytes stand in memory and in the journal.
@@ -82,7 +83,7 @@ export function writeContent(exchange: string, routingKey: string, properties: M
 }
 
 function shortStringBytes(text: string): number {
-  const length = Buffer.byteLength(text);
+  const length = textBytes(text);
   if (length > 255) throw new MalformedError(`'${text.slice(0, 40)}…' is ${length} bytes long: names and routing keys have at most 255`);
   return 1 + length;
 }
@@ -95,7 +96,7 @@ function writeFrameHead(into: Buffer, at: number, type: number, size: number): n
 }
 
 function writeShortString(into: Buffer, at: number, text: string): number {
-  const length = into.write(text, at + 1, 'utf8');
-  into[at] = length;
-  return at + 1 + length;
+  const end = writeText(text, into, at + 1);
+  into[at] = end - at - 1;
+  return end;
 }

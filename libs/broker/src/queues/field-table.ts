@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { isShortAscii, nameText, textBytes, writeText } from './short-text.js';
 
 /**
  * Field tables: the typed maps that AMQP 0-9-1 carries in headers and arguments, and their bytes.
@@ -47,12 +48,11 @@ export function decodeFields(bytes: Buffer, offset: number, end: number, depth =
   let at = offset;
   while (at < end) {
     const nameEnd = within(at + 1 + bytes[at]!, end);
-    const name = bytes.toString('utf8', at + 1, nameEnd);
-    const valueEnd = skipValue(bytes, nameEnd, end, depth);
-    const value = decodeValue(bytes, nameEnd, valueEnd, depth);
+    const name = nameText(bytes, at + 1, nameEnd);
+    const value = decodeValue(bytes, nameEnd, end, depth);
     if (name === '__proto__') Object.defineProperty(table, name, { value, enumerable: true, configurable: true, writable: true });
     else table[name] = value;
-    at = valueEnd;
+    at = decodedEnd;
   }
   return table;
 }
@@ -86,7 +86,7 @@ export function fieldEnd(bytes: Buffer, tagAt: number, end: number): number {
 
 /** The value of that field. */
 export function decodeField(bytes: Buffer, tagAt: number, end: number): FieldValue {
-  return decodeValue(bytes, tagAt, fieldEnd(bytes, tagAt, end), 1);
+  return decodeValue(bytes, tagAt, end, 1);
 }
 
 /** What RabbitMQ calls the type with this tag in its sentences. */
@@ -143,16 +143,16 @@ export function fieldTableBytes(table: FieldTable): number {
 export function encodeFieldTable(table: FieldTable, into: Buffer, offset: number): number {
   let at = offset + 4;
   for (const name of Object.keys(table)) {
-    const length = into.write(name, at + 1, 'utf8');
-    into[at] = length;
-    at = encodeValue(table[name]!, into, at + 1 + length);
+    const end = writeText(name, into, at + 1);
+    into[at] = end - at - 1;
+    at = encodeValue(table[name]!, into, end);
   }
   into.writeUInt32BE(at - offset - 4, offset);
   return at;
 }
 
 function shortStringBytes(name: string): number {
-  const length = Buffer.byteLength(name);
+  const length = textBytes(name);
   if (length > 255) throw new MalformedError(`the field name '${name.slice(0, 40)}…' is longer than 255 bytes`);
   return length;
 }
@@ -203,58 +203,72 @@ function skipValue(bytes: Buffer, tagAt: number, end: number, depth: number): nu
   return arrayEnd;
 }
 
-/** Reads a value that `skipValue` has checked. */
-function decodeValue(bytes: Buffer, tagAt: number, end: number, depth: number): FieldValue {
-  const at = tagAt + 1;
-  switch (String.fromCharCode(bytes[tagAt]!)) {
-    case 't':
+/** Where the value ends that was decoded last. */
+let decodedEnd = 0;
+
+/** Reads the value whose tag stands at `tagAt`, and says in `decodedEnd` where it ends. It refuses what `skipValue` refuses. */
+function decodeValue(bytes: Buffer, tagAt: number, limit: number, depth: number): FieldValue {
+  const at = within(tagAt + 1, limit);
+  const size = valueBytesByTag[bytes[tagAt]!]!;
+  if (size === nestedValue) return decodeNested(bytes, tagAt, limit, depth);
+  if (size === unknownValue) throw new MalformedError(`a field has the unknown type tag ${bytes[tagAt]!}`);
+  const end = size === longValue ? enclosedEnd(bytes, at, limit) : within(at + size, limit);
+  decodedEnd = end;
+  switch (bytes[tagAt]) {
+    case 0x53: // S
+      return decodeText(bytes, at + 4, end);
+    case 0x74: // t
       return bytes[at] !== 0;
-    case 'b':
+    case 0x62: // b
       return bytes.readInt8(at);
-    case 'B':
+    case 0x42: // B
       return bytes[at]!;
-    case 's':
-    case 'U':
+    case 0x73: // s
+    case 0x55: // U
       return bytes.readInt16BE(at);
-    case 'u':
+    case 0x75: // u
       return bytes.readUInt16BE(at);
-    case 'I':
+    case 0x49: // I
       return bytes.readInt32BE(at);
-    case 'i':
+    case 0x69: // i
       return bytes.readUInt32BE(at);
-    case 'l':
-    case 'L':
+    case 0x6c: // l
+    case 0x4c: // L
       return exact(bytes.readBigInt64BE(at));
-    case 'f':
+    case 0x66: // f
       return floating(bytes.readFloatBE(at));
-    case 'd':
+    case 0x64: // d
       return floating(bytes.readDoubleBE(at));
-    case 'D':
+    case 0x44: // D
       return { decimal: { scale: bytes[at]!, value: bytes.readInt32BE(at + 1) } };
-    case 'T':
+    case 0x54: // T
       return { timestamp: Number(bytes.readBigUInt64BE(at)) };
-    case 'S': {
-      const content = bytes.subarray(at + 4, end);
-      return isUtf8(content) ? content.toString('utf8') : Buffer.from(content);
-    }
-    case 'x':
+    case 0x78: // x
       return Buffer.from(bytes.subarray(at + 4, end));
-    case 'F':
-      return decodeFields(bytes, at + 4, end, depth + 1);
-    case 'A':
-      return decodeArray(bytes, at + 4, end, depth + 1);
     default:
       return null;
   }
 }
 
+function decodeText(bytes: Buffer, start: number, end: number): FieldValue {
+  if (isShortAscii(bytes, start, end)) return bytes.toString('latin1', start, end);
+  const content = bytes.subarray(start, end);
+  return isUtf8(content) ? content.toString('utf8') : Buffer.from(content);
+}
+
+function decodeNested(bytes: Buffer, tagAt: number, limit: number, depth: number): FieldValue {
+  const at = tagAt + 1;
+  const isArrayTag = bytes[tagAt] === code('A');
+  if (isArrayTag && depth >= tableDepthMax) throw new MalformedError(`an array is nested deeper than ${tableDepthMax} levels`);
+  const end = enclosedEnd(bytes, at, limit);
+  const value = isArrayTag ? decodeArray(bytes, at + 4, end, depth + 1) : decodeFields(bytes, at + 4, end, depth + 1);
+  decodedEnd = end;
+  return value;
+}
+
 function decodeArray(bytes: Buffer, offset: number, end: number, depth: number): FieldValue[] {
   const items: FieldValue[] = [];
-  for (let at = offset; at < end;) {
-    const next = skipValue(bytes, at, end, depth);
-    items.push(decodeValue(bytes, at, next, depth));
-    at = next;
-  }
+  for (let at = offset; at < end; at = decodedEnd) items.push(decodeValue(bytes, at, end, depth));
   return items;
 }
 
@@ -293,7 +307,7 @@ function isDecimal(value: object): value is { readonly decimal: { readonly scale
 function valueBytes(value: FieldValue): number {
   if (value === null) return 1;
   if (typeof value === 'boolean') return 2;
-  if (typeof value === 'string') return 5 + Buffer.byteLength(value);
+  if (typeof value === 'string') return 5 + textBytes(value);
   if (typeof value === 'number') return Number.isInteger(value) && value === (value | 0) ? 5 : 9;
   if (typeof value === 'bigint') return 9;
   if (Buffer.isBuffer(value)) return 5 + value.length;
@@ -308,9 +322,9 @@ function encodeValue(value: FieldValue, into: Buffer, tagAt: number): number {
   if (value === null) return tag(into, tagAt, 'V', at);
   if (typeof value === 'boolean') return tag(into, tagAt, 't', into.writeUInt8(value ? 1 : 0, at));
   if (typeof value === 'string') {
-    const length = into.write(value, at + 4, 'utf8');
-    into.writeUInt32BE(length, at);
-    return tag(into, tagAt, 'S', at + 4 + length);
+    const end = writeText(value, into, at + 4);
+    into.writeUInt32BE(end - at - 4, at);
+    return tag(into, tagAt, 'S', end);
   }
   if (typeof value === 'number') {
     if (!Number.isSafeInteger(value)) return tag(into, tagAt, 'd', into.writeDoubleBE(value, at));
