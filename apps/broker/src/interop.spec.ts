@@ -221,9 +221,9 @@ describe('amqplib', () => {
     const closed = once(connection, 'error');
     const channel = await connection.createChannel();
     channel.on('error', () => undefined);
-    channel.assertQueue('later', { arguments: { 'x-consumer-timeout': 1000 } }).catch(() => undefined);
+    channel.assertQueue('later', { durable: true, arguments: { 'x-queue-type': 'stream' } }).catch(() => undefined);
     const [error] = (await closed) as [Error & { code: number }];
-    expect(error).toMatchObject({ code: 540, message: expect.stringMatching(/NOT_IMPLEMENTED - .*x-consumer-timeout/) });
+    expect(error).toMatchObject({ code: 540, message: expect.stringMatching(/NOT_IMPLEMENTED - x-queue-type 'stream'/) });
   });
 
   it.each([

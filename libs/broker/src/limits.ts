@@ -21,6 +21,11 @@ export interface Limits {
   readonly queuesMax: number;
   readonly usersMax: number;
   readonly virtualHostsMax: number;
+  /**
+   * Milliseconds that a client may leave a delivery unacknowledged before its channel is closed, where neither the queue nor the consumer
+   * has `x-consumer-timeout`; Infinity for ever.
+   */
+  readonly consumerTimeoutMs: number;
   /** Published in transactions of one connection, or one session in the process, and not committed; more ends the channel. */
   readonly transactionBytesMax: number;
 }
@@ -37,5 +42,6 @@ export const defaultLimits: Limits = {
   queuesMax: 100_000,
   usersMax: 10_000,
   virtualHostsMax: 1_000,
+  consumerTimeoutMs: 1_800_000,
   transactionBytesMax: 64 * 1024 * 1024,
 };

@@ -20,3 +20,4 @@ export { RealDisk } from './real-disk.js';
 export { RealNetwork } from './real-network.js';
 export { RealRandom } from './real-random.js';
 export { crc32 } from './crc32.js';
+export { crc32c } from './crc32c.js';

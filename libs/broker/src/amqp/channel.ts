@@ -6,6 +6,7 @@ import type { DeliveryWriter } from './delivery.js';
 import type { Arguments } from './method-codec.js';
 import type { MethodName } from './methods.js';
 import { Publisher, type PublisherLine } from './publisher.js';
+import { AmqpError } from './replies.js';
 
 /** What a channel needs of its connection. */
 export interface ChannelLine extends PublisherLine {
@@ -17,6 +18,8 @@ export interface ChannelLine extends PublisherLine {
   send<N extends MethodName>(name: N, values: Arguments<N>, channel: number): void;
   /** The same, once everything that was decided so far is durable, and in the order of the calls. */
   sendAfterCommit<N extends MethodName>(name: N, values: Arguments<N>, channel: number): void;
+  /** Closes a channel that did nothing wrong just now. */
+  closeChannel(channel: Channel, reason: AmqpError): void;
 }
 
 /**
@@ -66,6 +69,12 @@ export class Channel implements SessionSink {
 
   cancelled(consumer: Consumer): void {
     if (this.line.isToldOfCancels) this.line.send('basic.cancel', { consumerTag: consumer.tag, noWait: true }, this.id);
+  }
+
+  timedOut(timeoutMs: number): void {
+    const advice = 'This timeout value can be configured, see consumers doc guide to learn more';
+    const what = `delivery acknowledgement on channel ${this.id} timed out. Timeout value used: ${timeoutMs} ms. ${advice}`;
+    this.line.closeChannel(this, new AmqpError('precondition-failed', what));
   }
 
   /** Gives back what is unacknowledged, and forgets what was begun. */

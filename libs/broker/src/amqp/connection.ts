@@ -222,6 +222,10 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
     });
   }
 
+  closeChannel(channel: Channel, reason: AmqpError): void {
+    if (this.state === 'running' && channel.state === 'open') this.refuse(reason, channel, nothingFails);
+  }
+
   countUnfinished(bytes: number): void {
     this.unfinishedBytes += bytes;
     const max = this.parts.limits.unfinishedBytesMax;

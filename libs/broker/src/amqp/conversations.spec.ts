@@ -290,10 +290,10 @@ const onChannel: readonly Conversation[] = [
   ['tx.rollback', [method('tx.rollback')], [refused(406, 'PRECONDITION_FAILED - channel is not transactional', 90, 30)]],
   [
     'an argument that is not built (ours)',
-    [method('queue.declare', { queue: 'q', arguments: { 'x-consumer-timeout': 5 } })],
+    [method('queue.declare', { queue: 'q', durable: true, arguments: { 'x-queue-type': 'stream' } })],
     closed(
       540,
-      "NOT_IMPLEMENTED - the argument 'x-consumer-timeout' of queue 'q' is not built yet: leave it out, or use RabbitMQ where you need it",
+      "NOT_IMPLEMENTED - x-queue-type 'stream' of queue 'q' is not built yet: leave it out, or use RabbitMQ where you need it",
       50,
       10,
     ),

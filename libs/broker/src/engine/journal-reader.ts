@@ -134,6 +134,16 @@ export class JournalReader implements RecordVisitor {
     messages.removeRange(first, count);
   }
 
+  returned(queueId: number): void {
+    this.wasClosed = false;
+    this.messagesOf(queueId, 'What came back is counted in');
+  }
+
+  dead(queueId: number): void {
+    this.wasClosed = false;
+    this.messagesOf(queueId, 'A message is dead in');
+  }
+
   delivered(queueId: number): void {
     this.messagesOf(queueId, 'Deliveries are recorded in');
   }
@@ -166,6 +176,8 @@ export class JournalReader implements RecordVisitor {
     },
     settled: () => undefined,
     delivered: () => undefined,
+    returned: () => undefined,
+    dead: () => undefined,
     definition: () => undefined,
   };
 

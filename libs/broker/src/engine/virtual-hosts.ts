@@ -1,5 +1,6 @@
 import { CodedError } from '../errors.js';
 import type { Checkpoint, Definition } from '../queues/definitions.js';
+import type { DeathReason } from '../queues/dead-letter.js';
 import type { Chunk } from '../storage/arena.js';
 import type { RecordVisitor } from '../queues/message-log.js';
 import { QueueRegister } from '../queues/queue-register.js';
@@ -87,15 +88,23 @@ export class VirtualHosts implements RecordVisitor {
   // What the journal brings back, in its order.
 
   message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number, isTimed: boolean): void {
-    this.first.message(queueId, sequence, chunk, offset, length, isTimed);
+    this.register.message(queueId, sequence, chunk, offset, length, isTimed);
   }
 
   settled(queueId: number, first: number, count: number): void {
-    this.first.settled(queueId, first, count);
+    this.register.settled(queueId, first, count);
+  }
+
+  returned(queueId: number, sequence: number, count: number): void {
+    this.register.returned(queueId, sequence, count);
+  }
+
+  dead(queueId: number, sequence: number, reason: DeathReason): void {
+    this.register.dead(queueId, sequence, reason);
   }
 
   delivered(queueId: number, below: number): void {
-    this.first.delivered(queueId, below);
+    this.register.delivered(queueId, below);
   }
 
   definition(json: string): void {

@@ -169,8 +169,6 @@ export type RefusalReason =
   | 'invalid-record'
   | 'invalid-timestamp'
   | 'unsupported-compression'
-  /** Message sets from before version 2. */
-  | 'unsupported-format'
   | 'stale-producer-epoch'
   | 'out-of-order-sequence'
   | 'invalid-transaction-state'

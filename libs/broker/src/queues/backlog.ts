@@ -1,4 +1,5 @@
-import type { Arena, Packable } from '../storage/arena.js';
+import type { Arena, Chunk, Packable } from '../storage/arena.js';
+import { bodyLength } from './content.js';
 import { PackedEntries } from './packed-entries.js';
 import { ReadyRing } from './ready-ring.js';
 
@@ -118,6 +119,28 @@ export class Backlog implements Packable {
     this.front.forEach(visit);
     for (let at = this.firstPart; at < this.parts.length; at++) this.parts[at]!.forEach(visit);
     if (this.back !== this.front) this.back.forEach(visit);
+  }
+
+  /** Bytes of all bodies. In the order in which they stand on the disk; what was not in memory does not stay there. */
+  countBodies(): number {
+    const { arena } = this;
+    let bytes = 0;
+    let current: Chunk | undefined;
+    let wasHere = true;
+    const leave = (): void => {
+      if (current !== undefined && !wasHere && current.isEvictable) arena.evict(current);
+    };
+    this.forEach((_sequence, id, offset) => {
+      const chunk = arena.chunks[id]!;
+      if (chunk !== current) {
+        leave();
+        current = chunk;
+        wasHere = chunk.isResident;
+      }
+      bytes += bodyLength(chunk.bytes, offset);
+    });
+    leave();
+    return bytes;
   }
 
   // What recovery does, in the order of the journal: entries may be settled that are not the first, and leave holes.

@@ -19,6 +19,8 @@ export class Consumer {
     readonly prefetch: number,
     /** Consumers of a higher one are given everything they can take before those of a lower one get anything. */
     readonly priority: number = 0,
+    /** How long a delivery may be unacknowledged, if the consumer says so. */
+    readonly timeoutMs?: number,
   ) {
     const text = Buffer.from(tag);
     this.tagBytes = Buffer.concat([Buffer.from([text.length]), text]);
@@ -30,6 +32,6 @@ export class Consumer {
     if (!session.isWritable) return false;
     if (this.noAck) return true;
     if (this.prefetch !== 0 && this.unacknowledgedCount >= this.prefetch) return false;
-    return session.sharedPrefetch === 0 || session.outstandingCount < session.sharedPrefetch;
+    return session.sharedPrefetch === 0 || this.queue.quorum !== undefined || session.outstandingCount < session.sharedPrefetch;
   }
 }

@@ -10,7 +10,9 @@ import { findProperty, forEachProperty, propertyFlags } from './properties.js';
  * What an earlier death wrote is known by a bit of the image that no publisher can set, because a publisher may send headers of
  * these names too: those are replaced and never believed. All other headers and properties keep their bytes. Wire code: no I/O.
  */
-export type DeathReason = 'rejected' | 'expired' | 'maxlen';
+/** The journal names a reason by its place here. */
+export const deathReasons = ['rejected', 'expired', 'maxlen', 'delivery_limit'] as const;
+export type DeathReason = (typeof deathReasons)[number];
 
 export interface Death {
   readonly queue: string;

@@ -45,6 +45,11 @@ export class Expiry implements Due {
     this.wake();
   }
 
+  /** The message was delivered and came back to a quorum queue: where its time is 0, that was its chance. */
+  noteReturned(sequence: number): void {
+    this.offeredBelow = Math.max(this.offeredBelow, sequence + 1);
+  }
+
   /** Whether the message must not be delivered any more. */
   isOver(bytes: Buffer, offset: number, sequence: number): boolean {
     const lifeMs = this.lifeMs(bytes, offset);

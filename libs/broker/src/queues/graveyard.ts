@@ -1,10 +1,10 @@
 import type { Clock } from '@dovecote/ground';
 import type { Arena } from '../storage/arena.js';
-import { admit } from './bounds.js';
+import { admit, isRefused } from './bounds.js';
 import { type DeadLetter, type DeathReason, isCycle, writeDeadLetter } from './dead-letter.js';
 import type { Intake } from './intake.js';
 import type { Queue } from './queue.js';
-import { type Route, routeWithout } from './route.js';
+import { nowhere, type Route, routeWithout } from './route.js';
 
 /** What the graveyard needs of its virtual host. */
 export interface GraveyardHost {
@@ -53,6 +53,20 @@ export class Graveyard {
     this.work();
   }
 
+  /**
+   * The same, but only if the copies reach every queue they are for: false, and nothing done, where there is none or one of them is full.
+   */
+  burySurely(queue: Queue, reason: DeathReason, sequence: number, chunk: number, offset: number): boolean {
+    const { host } = this;
+    const letter = this.write(queue, reason, host.arena.chunks[chunk]!.bytes, offset);
+    const route = this.route(letter, reason);
+    const { image } = letter;
+    if (route === nowhere || (route.hasBounds && isRefused(route, image, 0))) return false;
+    host.intake.put(route, letter.isPersistent, false, image, 0, image.length);
+    queue.settle(sequence, chunk);
+    return true;
+  }
+
   private work(): void {
     if (this.isBurying) return;
     this.isBurying = true;
@@ -65,15 +79,22 @@ export class Graveyard {
     }
   }
 
+  private write(queue: Queue, reason: DeathReason, bytes: Buffer, start: number): DeadLetter {
+    const { deadLetterExchange: exchange, deadLetterRoutingKey: routingKey } = queue.policy!;
+    const timeS = Math.floor(this.host.clock.now() / 1000);
+    return writeDeadLetter(bytes, start, { queue: queue.name, reason, timeS, exchange: exchange!, routingKey });
+  }
+
+  private route(letter: DeadLetter, reason: DeathReason): Route {
+    const route = this.host.routeDeadLetter(letter.exchange, letter);
+    const isLeftOut = ({ name }: Queue): boolean => isCycle(letter.deaths, name, reason);
+    return route.queues.some(isLeftOut) ? routeWithout(route, isLeftOut) : route;
+  }
+
   private buryOne({ queue, reason, bytes, start, original }: Dead): void {
     const { host } = this;
-    const { deadLetterExchange: exchange, deadLetterRoutingKey: routingKey } = queue.policy!;
-    const timeS = Math.floor(host.clock.now() / 1000);
-    const letter = writeDeadLetter(bytes, start, { queue: queue.name, reason, timeS, exchange: exchange!, routingKey });
-    let route = host.routeDeadLetter(letter.exchange, letter);
-    if (route.queues.some(({ name }) => isCycle(letter.deaths, name, reason))) {
-      route = routeWithout(route, ({ name }) => isCycle(letter.deaths, name, reason));
-    }
+    const letter = this.write(queue, reason, bytes, start);
+    let route = this.route(letter, reason);
     const { image } = letter;
     if (route.hasBounds) route = admit(route, this, image, 0);
     host.intake.put(route, letter.isPersistent, false, image, 0, image.length);

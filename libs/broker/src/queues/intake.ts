@@ -2,7 +2,8 @@ import type { Clock } from '@dovecote/ground';
 import type { Arena, Chunk } from '../storage/arena.js';
 import { enqueuedAtBytes } from './expiry.js';
 import type { MessageLog } from './message-log.js';
-import type { Route } from './route.js';
+import type { Queue } from './queue.js';
+import { type Route, routeTo, routeWithout } from './route.js';
 
 /**
  * Puts a message into the queues of a route: once into memory, once into the journal if it is to be kept, and a place in each queue.
@@ -23,6 +24,7 @@ export class Intake {
     const { queues } = route;
     if (queues.length === 0 && route.holds.length === 0) return false;
     const { log, arena } = this;
+    if (!isPersistent && route.keepingCount > 0) return this.putTransient(route, isExpiring, bytes, start, length);
     if (isExpiring || route.isTimed) return this.putTimed(route, isPersistent, isExpiring, bytes, start, length);
     if (isPersistent && log !== undefined && route.kept.length > 0) {
       log.appendMessage(route, bytes, start, length);
@@ -37,6 +39,15 @@ export class Intake {
     arena.copy(bytes, start, chunk, offset, length);
     for (let i = 0; i < queues.length; i++) queues[i]!.enqueue(id, offset, length);
     return false;
+  }
+
+  /** A transient message is written for the queues that keep those too, and for no other. */
+  private putTransient(route: Route, isExpiring: boolean, bytes: Buffer, start: number, length: number): boolean {
+    const { queues, holds, keepingCount } = route;
+    if (keepingCount === queues.length && holds.length === 0) return this.put(route, true, isExpiring, bytes, start, length);
+    const isKeeping = ({ keepsAll }: Queue): boolean => keepsAll;
+    this.put(routeWithout(route, isKeeping), false, isExpiring, bytes, start, length);
+    return this.put(routeTo(queues.filter(isKeeping)), true, isExpiring, bytes, start, length);
   }
 
   /** The same for a message that may expire or is held for a while: the moment at which it came is put in front of its image. */

@@ -1,6 +1,7 @@
 import { CodedError } from '../errors.js';
 import type { Arena, Chunk } from '../storage/arena.js';
 import type { Journal } from '../storage/journal.js';
+import { type DeathReason, deathReasons } from './dead-letter.js';
 import { enqueuedAtBytes } from './expiry.js';
 import type { Queue } from './queue.js';
 import type { Route } from './route.js';
@@ -15,16 +16,19 @@ import type { Route } from './route.js';
  *   timed       | 5 | queues u32 | (queue id u32, sequence u48) … | came at u48 | content image |
  *   settling    | 6 | queue id u32 | sequence u48 | message or timed |
  *
+ *   returned    | 7 | queue id u32 | sequence u48 | count u32 |
+ *   dead        | 8 | queue id u32 | sequence u48 | reason u8 |
  *   begin       | 16 |
  *   end         | 17 |
  *
  * What stands between `begin` and `end` counts as a whole or not at all: see record-replay.ts. A timed message is one that may expire
  * or is held for a while; it came so many milliseconds after 1970. An exchange that holds messages has an id among those of the
- * queues. A settling message takes the place of the one that it names. A message that goes to several queues is written once.
+ * queues. A settling message takes the place of the one that it names. In quorum queues a message came back so many times, and one that is
+ * dead stays until its dead letter has gone. A message that goes to several queues is written once.
  * Numbers are big-endian.
  */
 export const recordKind = {
-  ...{ message: 1, settled: 2, delivered: 3, definition: 4, timedMessage: 5, settling: 6 },
+  ...{ message: 1, settled: 2, delivered: 3, definition: 4, timedMessage: 5, settling: 6, returned: 7, dead: 8 },
   ...{ begin: 16, end: 17 },
 } as const;
 
@@ -120,6 +124,26 @@ export class MessageLog {
     writeUInt32(bytes, at + 11, count);
   }
 
+  appendReturned(queueId: number, sequence: number, count: number): void {
+    const journal = this.journal!;
+    const at = journal.reserve(15);
+    const { bytes } = journal.chunk;
+    bytes[at] = recordKind.returned;
+    writeUInt32(bytes, at + 1, queueId);
+    writeUInt48(bytes, at + 5, sequence);
+    writeUInt32(bytes, at + 11, count);
+  }
+
+  appendDead(queueId: number, sequence: number, reason: DeathReason): void {
+    const journal = this.journal!;
+    const at = journal.reserve(12);
+    const { bytes } = journal.chunk;
+    bytes[at] = recordKind.dead;
+    writeUInt32(bytes, at + 1, queueId);
+    writeUInt48(bytes, at + 5, sequence);
+    bytes[at + 11] = deathReasons.indexOf(reason);
+  }
+
   appendDelivered(queueId: number, below: number): void {
     const journal = this.journal!;
     const at = journal.reserve(11);
@@ -176,6 +200,8 @@ export interface RecordVisitor {
   message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number, isTimed: boolean): void;
   settled(queueId: number, first: number, count: number): void;
   delivered(queueId: number, below: number): void;
+  returned(queueId: number, sequence: number, count: number): void;
+  dead(queueId: number, sequence: number, reason: DeathReason): void;
   definition(json: string): void;
 }
 
@@ -199,6 +225,10 @@ export function readRecord(chunk: Chunk, offset: number, length: number, visitor
       return readRecord(chunk, offset + settlingBytes, length - settlingBytes, visitor);
     case recordKind.settled:
       return visitor.settled(bytes.readUInt32BE(offset + 1), bytes.readUIntBE(offset + 5, 6), bytes.readUInt32BE(offset + 11));
+    case recordKind.returned:
+      return visitor.returned(bytes.readUInt32BE(offset + 1), bytes.readUIntBE(offset + 5, 6), bytes.readUInt32BE(offset + 11));
+    case recordKind.dead:
+      return visitor.dead(bytes.readUInt32BE(offset + 1), bytes.readUIntBE(offset + 5, 6), deathReasons[bytes[offset + 11]!]!);
     case recordKind.delivered:
       return visitor.delivered(bytes.readUInt32BE(offset + 1), bytes.readUIntBE(offset + 5, 6));
     case recordKind.definition:

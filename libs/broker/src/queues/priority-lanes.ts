@@ -3,6 +3,19 @@ import { propertiesStart } from './content.js';
 import { findProperty } from './properties.js';
 import { Returned, type ReturnedMessage } from './returned.js';
 
+/** Messages of a queue that a consumer may be given, where that is not the order of their sequence. */
+export interface Lanes {
+  readonly length: number;
+  readonly first: ReturnedMessage | undefined;
+  /** Those that may be over, which are looked at in this order; when one is removed meanwhile, the one behind it comes next. */
+  heads(): Iterable<ReturnedMessage>;
+  push(message: ReturnedMessage): void;
+  /** There must be one. */
+  shift(): ReturnedMessage;
+  /** Takes out one of the heads. */
+  remove(head: ReturnedMessage): void;
+}
+
 /**
  * The messages of a queue with priorities that a consumer may be given: one heap for each priority, the highest first, and within
  * one the order of their sequence, whether they are new or came back. Stands in the place of `Returned`.
@@ -10,7 +23,7 @@ import { Returned, type ReturnedMessage } from './returned.js';
  * A message without a priority has 0, and one above the queue's highest counts as that. An object a message: queues with
  * priorities pay for them.
  */
-export class PriorityLanes {
+export class PriorityLanes implements Lanes {
   length = 0;
   private readonly lanes: Returned[];
 

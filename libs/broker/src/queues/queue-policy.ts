@@ -8,7 +8,10 @@ import { decodeFieldTable, encodeFieldTable, type FieldTable, fieldTableBytes, t
  * Refusals are RabbitMQ's, word for word, as far as the type of a value is known: the width of a whole number is not, so that one
  * is called `signedint`, or `long` beyond 32 bits. Arguments that nobody knows are kept and ignored, as in RabbitMQ. Pure.
  */
+export type QueueType = 'classic' | 'quorum';
+
 export interface QueuePolicy {
+  readonly type: QueueType;
   readonly deadLetterExchange: string | undefined;
   readonly deadLetterRoutingKey: string | undefined;
   /** Infinity for no bound. */
@@ -22,11 +25,19 @@ export interface QueuePolicy {
   /** 0 for a queue without priorities. */
   readonly maxPriority: number;
   readonly isSingleActive: boolean;
+  /** Of a quorum queue: how often a message may come back; Infinity for any number. */
+  readonly deliveryLimit: number;
+  /** Of a quorum queue: a dead letter stays until it is in every queue that it is for. */
+  readonly deadLettersSurely: boolean;
+  /** How long a delivery may be unacknowledged, in place of the broker's own limit. */
+  readonly consumerTimeoutMs: number | undefined;
 }
 
 /** RabbitMQ's bound: ten years. */
 const durationMsMax = 315_360_000_000;
 const priorityMax = 255;
+/** RabbitMQ 4.0's, for quorum queues. */
+const deliveryLimitDefault = 20;
 
 type Check = (value: FieldValue, given: FieldTable) => string | undefined;
 
@@ -49,67 +60,106 @@ const unsupported =
   (value, given) =>
     text(value, given) ?? (known.includes(value as string) ? undefined : `"unsupported ${what} '${valueText(value)}'"`);
 
-/** Every argument that means something to a classic queue, in the order in which RabbitMQ compares them. */
+const positive: Check = (value, given) => wholeNumber(value, given) ?? (Number(value) === 0 ? '{value_zero,0}' : undefined);
+
+const oneOf =
+  (known: readonly string[], wrong: string): Check =>
+  (value, given) =>
+    text(value, given) ?? (known.includes(value as string) ? undefined : wrong);
+
+/** What each argument may be, in the order in which RabbitMQ looks at them. */
 const checks: Readonly<Record<string, Check>> = {
   'x-expires': (value, given) => duration(value, given) ?? (value === 0 ? '{value_zero,0}' : undefined),
   'x-message-ttl': duration,
   'x-dead-letter-exchange': text,
   'x-dead-letter-routing-key': (value, given) =>
     text(value, given) ?? (given['x-dead-letter-exchange'] === undefined ? 'routing_key_but_no_dlx_defined' : undefined),
+  'x-dead-letter-strategy': oneOf(['at-most-once', 'at-least-once'], 'invalid_dlx_strategy'),
   'x-max-length': wholeNumber,
   'x-max-length-bytes': wholeNumber,
+  'x-max-in-memory-length': wholeNumber,
+  'x-max-in-memory-bytes': wholeNumber,
   'x-max-priority': (value, given) =>
     wholeNumber(value, given) ?? (Number(value) > priorityMax ? `{max_value_exceeded,${valueText(value)}}` : undefined),
-  'x-overflow': (value, given) =>
-    text(value, given) ??
-    (['drop-head', 'reject-publish', 'reject-publish-dlx'].includes(value as string) ? undefined : 'invalid_overflow'),
+  'x-overflow': oneOf(['drop-head', 'reject-publish', 'reject-publish-dlx'], 'invalid_overflow'),
   'x-queue-mode': unsupported('queue mode', ['default', 'lazy']),
   'x-queue-version': (value, given) =>
     wholeNumber(value, given) ?? (value === 1 || value === 2 ? undefined : `"unsupported queue version '${valueText(value)}'"`),
   'x-single-active-consumer': (value) => (typeof value === 'boolean' ? undefined : `{unacceptable_type,${typeName(value)}}`),
-  'x-queue-type': unsupported('queue type', ['classic', 'quorum', 'stream']),
+  'x-quorum-initial-group-size': positive,
+  'x-queue-leader-locator': oneOf(['client-local', 'balanced', 'random', 'least-leaders'], 'invalid_queue_locator_arg'),
 };
 
-/** What belongs to other types of queues, and is refused on a classic one. */
-const foreign = new Set([
-  'x-dead-letter-strategy',
-  'x-delivery-limit',
-  'x-max-age',
-  'x-stream-max-segment-size-bytes',
-  'x-stream-filter-size-bytes',
-  'x-initial-cluster-size',
-  'x-quorum-initial-group-size',
-]);
+const typeCheck = unsupported('queue type', ['classic', 'quorum', 'stream']);
+
+/** The arguments that a type of queue knows, in the order in which they are compared; what only others know is refused. */
+const knownBy: Readonly<Record<QueueType | 'stream', readonly string[]>> = {
+  classic: [
+    ...['x-expires', 'x-message-ttl', 'x-dead-letter-exchange', 'x-dead-letter-routing-key', 'x-max-length', 'x-max-length-bytes'],
+    ...['x-max-priority', 'x-overflow', 'x-queue-mode', 'x-queue-version', 'x-single-active-consumer', 'x-queue-type'],
+    ...['x-queue-master-locator', 'x-queue-leader-locator'],
+  ],
+  quorum: [
+    ...['x-dead-letter-exchange', 'x-dead-letter-routing-key', 'x-dead-letter-strategy', 'x-expires', 'x-max-length', 'x-max-length-bytes'],
+    ...['x-max-in-memory-length', 'x-max-in-memory-bytes', 'x-overflow', 'x-single-active-consumer', 'x-queue-type'],
+    ...['x-quorum-initial-group-size', 'x-delivery-limit', 'x-message-ttl', 'x-queue-leader-locator'],
+  ],
+  stream: [
+    ...['x-max-length-bytes', 'x-queue-type', 'x-max-age', 'x-stream-max-segment-size-bytes', 'x-initial-cluster-size'],
+    'x-queue-leader-locator',
+  ],
+};
+const known = new Set(Object.values(knownBy).flat());
+
+/** The type of queue that arguments which were checked ask for. */
+export function queueTypeOf(given: FieldTable): QueueType {
+  return given['x-queue-type'] === 'quorum' ? 'quorum' : 'classic';
+}
 
 /** Throws for arguments that cannot be, and for those that are not built. */
 export function checkQueueArguments(name: string, virtualHost: string, given: FieldTable): void {
   const place = `queue '${name}' in vhost '${virtualHost}'`;
-  for (const [argument, check] of Object.entries(checks)) {
-    const value = given[argument];
-    const wrong = value === undefined ? undefined : check(value, given);
-    if (wrong === undefined) continue;
-    const invalid =
-      argument === 'x-dead-letter-exchange'
-        ? `invalid type '${typeName(value!)}' for arg '${argument}' in ${place}`
-        : `invalid arg '${argument}' for ${place}: ${wrong}`;
-    throw new CodedError('invalid-argument', invalid);
-  }
-  const type = given['x-queue-type'];
-  if (type !== undefined && type !== 'classic') throw notBuilt(`x-queue-type '${valueText(type)}' of queue '${name}'`);
+  checkArgument(place, 'x-queue-type', typeCheck, given);
+  if (given['x-queue-type'] === 'stream') throw notBuilt(`x-queue-type 'stream' of queue '${name}'`);
+  const type = queueTypeOf(given);
+  for (const [argument, check] of Object.entries(checks))
+    if (knownBy[type].includes(argument)) checkArgument(place, argument, check, given);
   for (const argument of Object.keys(given)) {
-    if (foreign.has(argument)) {
-      throw new CodedError('invalid-argument', `invalid arg '${argument}' for ${place} of queue type rabbit_classic_queue`);
-    }
-    if (argument === 'x-consumer-timeout') throw notBuilt(`the argument '${argument}' of queue '${name}'`);
+    if (!known.has(argument) || knownBy[type].includes(argument)) continue;
+    throw new CodedError('invalid-argument', `invalid arg '${argument}' for ${place} of queue type rabbit_${type}_queue`);
   }
+}
+
+function checkArgument(place: string, argument: string, check: Check, given: FieldTable): void {
+  const value = given[argument];
+  const wrong = value === undefined ? undefined : check(value, given);
+  if (wrong === undefined) return;
+  const invalid =
+    argument === 'x-dead-letter-exchange'
+      ? `invalid type '${typeName(value!)}' for arg '${argument}' in ${place}`
+      : `invalid arg '${argument}' for ${place}: ${wrong}`;
+  throw new CodedError('invalid-argument', invalid);
+}
+
+/** A quorum queue has a name of its own, and outlives whoever declared it. Throws for one that is to be otherwise. */
+export function checkQuorumProperties(
+  name: string,
+  virtualHost: string,
+  { durable, exclusive, autoDelete }: { readonly durable: boolean; readonly exclusive: boolean; readonly autoDelete: boolean },
+): void {
+  if (name === '') throw new CodedError('invalid-argument', 'Cannot declare a server-named queue for type rabbit_quorum_queue');
+  const wrong = autoDelete ? 'auto-delete' : exclusive ? 'exclusive-owner' : durable ? undefined : 'non-durable';
+  if (wrong === undefined) return;
+  throw new CodedError('invalid-argument', `invalid property '${wrong}' for queue '${name}' in vhost '${virtualHost}'`);
 }
 
 /** Throws where an argument that means something differs from what the queue was declared with. */
 export function checkSameQueueArguments(name: string, virtualHost: string, current: FieldTable, received: FieldTable): void {
-  for (const argument of Object.keys(checks)) {
-    const now = current[argument];
-    const then = received[argument];
-    if (now === then || (argument === 'x-queue-type' && (now ?? 'classic') === (then ?? 'classic'))) continue;
+  for (const argument of knownBy[queueTypeOf(current)]) {
+    const otherwise = argument === 'x-queue-type' ? 'classic' : undefined;
+    const now = current[argument] ?? otherwise;
+    const then = received[argument] ?? otherwise;
+    if (now === then) continue;
     if (now !== undefined && then !== undefined && valueText(now) === valueText(then)) continue;
     const difference =
       now === undefined
@@ -131,18 +181,28 @@ export function parseQueuePolicy(given: FieldTable): QueuePolicy | undefined {
     return value === undefined ? otherwise : Number(value);
   };
   const string = (argument: string): string | undefined => given[argument] as string | undefined;
+  const type = queueTypeOf(given);
+  const wanted = string('x-overflow') as QueuePolicy['overflow'] | undefined;
+  // A quorum queue does not know the third, and drops.
+  const overflow = wanted === undefined || (type === 'quorum' && wanted === 'reject-publish-dlx') ? 'drop-head' : wanted;
   const policy: QueuePolicy = {
+    type,
     deadLetterExchange: string('x-dead-letter-exchange'),
     deadLetterRoutingKey: string('x-dead-letter-routing-key'),
     maxLength: number('x-max-length', Infinity),
     maxLengthBytes: number('x-max-length-bytes', Infinity),
-    overflow: (string('x-overflow') as QueuePolicy['overflow'] | undefined) ?? 'drop-head',
+    overflow,
     messageTtlMs: number('x-message-ttl', Infinity),
     expiresMs: number('x-expires', Infinity),
     maxPriority: number('x-max-priority', 0),
     isSingleActive: given['x-single-active-consumer'] === true,
+    deliveryLimit: deliveryLimit(given['x-delivery-limit']),
+    deadLettersSurely: type === 'quorum' && overflow === 'reject-publish' && given['x-dead-letter-strategy'] === 'at-least-once',
+    consumerTimeoutMs: timeoutOf(given),
   };
   const isPlain =
+    type === 'classic' &&
+    policy.consumerTimeoutMs === undefined &&
     policy.deadLetterExchange === undefined &&
     policy.maxLength === Infinity &&
     policy.maxLengthBytes === Infinity &&
@@ -153,8 +213,25 @@ export function parseQueuePolicy(given: FieldTable): QueuePolicy | undefined {
   return isPlain ? undefined : policy;
 }
 
-/** The priority that a consumer asks for, 0 if it does not. Throws for arguments that cannot be, and for those that are not built. */
-export function checkConsumerArguments(queue: string, virtualHost: string, given: FieldTable): number {
+/** RabbitMQ does not refuse what is no number of milliseconds, and takes none of it. */
+function timeoutOf({ 'x-consumer-timeout': value }: FieldTable): number | undefined {
+  return typeof value === 'number' && Number.isInteger(value) ? value : undefined;
+}
+
+/** RabbitMQ does not look at the value: what is no number limits nothing, nor does a negative one. */
+function deliveryLimit(value: FieldValue | undefined): number {
+  if (value === undefined) return deliveryLimitDefault;
+  const number = typeof value === 'object' && value !== null && 'float' in value ? value.float : value;
+  return (typeof number === 'number' || typeof number === 'bigint') && number >= 0 ? Number(number) : Infinity;
+}
+
+/** What a consumer asks for. Throws for arguments that cannot be, and for those that are not built. */
+export function checkConsumerArguments(
+  queue: string,
+  virtualHost: string,
+  type: QueueType,
+  given: FieldTable,
+): { readonly priority: number; readonly timeoutMs: number | undefined } {
   const place = `queue '${queue}' in vhost '${virtualHost}'`;
   const priority = given['x-priority'];
   if (priority !== undefined && typeof priority !== 'bigint' && !Number.isInteger(priority)) {
@@ -162,10 +239,9 @@ export function checkConsumerArguments(queue: string, virtualHost: string, given
   }
   for (const argument of ['x-stream-offset', 'x-stream-filter', 'x-stream-match-unfiltered']) {
     if (given[argument] === undefined) continue;
-    throw new CodedError('invalid-argument', `invalid arg '${argument}' for ${place} of queue type rabbit_classic_queue`);
+    throw new CodedError('invalid-argument', `invalid arg '${argument}' for ${place} of queue type rabbit_${type}_queue`);
   }
-  if (given['x-consumer-timeout'] !== undefined) throw notBuilt(`the argument 'x-consumer-timeout' of a consumer of queue '${queue}'`);
-  return Number(priority ?? 0);
+  return { priority: Number(priority ?? 0), timeoutMs: timeoutOf(given) };
 }
 
 /** Arguments as they are kept: the bytes of their table in base64. */

@@ -1,3 +1,5 @@
+import type { Chunk } from '../storage/arena.js';
+import type { DeathReason } from './dead-letter.js';
 import type { DelayedMessages } from './delayed-messages.js';
 import type { Queue } from './queue.js';
 
@@ -20,6 +22,35 @@ export class QueueRegister {
   addHeld(held: DelayedMessages): void {
     this.held.set(held.id, held);
     this.isTaken(held.id);
+  }
+
+  // What the journal brings back after a crash, in its order.
+
+  message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number, isTimed: boolean): void {
+    this.wasClosed = false;
+    const queue = this.byId.get(queueId);
+    if (queue === undefined) return this.held.get(queueId)?.recoverMessage(sequence, chunk.id, offset, length);
+    if (isTimed) queue.beginToExpire();
+    queue.recoverMessage(sequence, chunk.id, offset, length);
+  }
+
+  settled(queueId: number, first: number, count: number): void {
+    this.wasClosed = false;
+    (this.byId.get(queueId) ?? this.held.get(queueId))?.recoverSettled(first, count);
+  }
+
+  returned(queueId: number, sequence: number, count: number): void {
+    this.wasClosed = false;
+    this.byId.get(queueId)?.recoverReturned(sequence, count);
+  }
+
+  dead(queueId: number, sequence: number, reason: DeathReason): void {
+    this.wasClosed = false;
+    this.byId.get(queueId)?.recoverDead(sequence, reason);
+  }
+
+  delivered(queueId: number, below: number): void {
+    this.byId.get(queueId)?.recoverDelivered(below);
   }
 
   /** What has this number, in words. */

@@ -1,19 +1,25 @@
 import type { Clock } from '@dovecote/ground';
-import type { Arena, Chunk, ChunkWaiter } from '../storage/arena.js';
+import type { Arena, ChunkWaiter } from '../storage/arena.js';
 import { Backlog, type BacklogOwner } from './backlog.js';
 import { Bounds } from './bounds.js';
 import type { Consumer } from './consumer.js';
+import { ConsumerTurns } from './consumer-turns.js';
 import { bodyLength } from './content.js';
 import type { DeathReason } from './dead-letter.js';
 import type { Deadlines } from './deadlines.js';
+import { Discards } from './discards.js';
 import { Expiry } from './expiry.js';
+import { Fifo } from './fifo.js';
 import type { Graveyard } from './graveyard.js';
 import type { Lease } from './lease.js';
 import type { MessageLog } from './message-log.js';
 import type { Owner } from './owner.js';
 import type { QueuePolicy } from './queue-policy.js';
-import { PriorityLanes } from './priority-lanes.js';
+import { type Lanes, PriorityLanes } from './priority-lanes.js';
+import { Quorum } from './quorum.js';
+import { isHigh, QuorumLanes, turnBefore } from './quorum-lanes.js';
 import { Returned } from './returned.js';
+import { SettlementRun } from './settlement-run.js';
 import type { Turn } from './turn.js';
 
 export interface QueueSettings {
@@ -47,7 +53,6 @@ const quantum = 1024;
  * ones that may have been delivered are flagged redelivered.
  */
 export class Queue implements BacklogOwner, ChunkWaiter {
-  readonly consumers: Consumer[] = [];
   /** It had a consumer once: an auto-delete queue goes with the last one, not before the first. */
   hadConsumer = false;
   isDeleted = false;
@@ -57,23 +62,25 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   /** undefined for a plain queue, as are the parts that follow where nothing was asked for. */
   readonly policy: QueuePolicy | undefined;
   readonly bounds: Bounds | undefined;
+  /** Of a quorum queue. */
+  readonly quorum: Quorum | undefined;
   /** Where what dies here goes; undefined drops it. */
   private readonly graveyard: Graveyard | undefined;
+  /** Dead letters that must not be lost on their way. */
+  readonly discards: Discards | undefined;
   /** There is something to do in a turn although nobody consumes. */
   private hasChores: boolean;
   /** Only one consumer is given messages; the next one follows when it leaves. */
   readonly isSingleActive: boolean;
-  private active: Consumer | undefined;
-  /** Consumers have different priorities; they stand in that order. */
-  private isRanked = false;
+  private readonly turns: ConsumerTurns;
   private expiry: Expiry | undefined;
   /** Ends the queue when it is not used. */
   lease: Lease | undefined;
 
   private readonly ready: Backlog;
-  private readonly returned: Returned | PriorityLanes;
+  private returned: Returned | Fifo | Lanes;
   /** The same as `returned` in a queue with priorities. */
-  private readonly lanes: PriorityLanes | undefined;
+  private lanes: Lanes | undefined;
   /** The backlog's positions: before `visible` everything is committed; before `sealed` it is in the commit under way or visible. */
   visible = 0;
   private sealed = 0;
@@ -83,11 +90,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   /** Below this sequence a message may have been delivered before the broker was opened. */
   private redeliveredBelow = 0;
   private deliveredBelow = 0;
-  /** Settled sequences that follow one another and are not in the journal yet. */
-  private runStart = 0;
-  private runLength = 0;
-  private isUnrecorded = false;
-  private turnOfConsumer = 0;
+  private readonly settlements: SettlementRun;
   /** The bytes of the first message are not in memory, and it waits for them. */
   private isWaitingForBytes = false;
   /** What is due must be done before the call returns, whoever has to wait for it. */
@@ -99,6 +102,8 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   takenOffset = 0;
   takenLength = 0;
   takenWasDelivered = false;
+  /** How often it came back, in a quorum queue. */
+  takenCount = 0;
 
   constructor(
     readonly settings: QueueSettings,
@@ -113,12 +118,17 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   ) {
     this.policy = policy;
     this.ready = new Backlog(arena, this);
+    this.settlements = new SettlementRun(this, turn);
     const isBounded = policy !== undefined && (policy.maxLength !== Infinity || policy.maxLengthBytes !== Infinity);
     this.bounds = isBounded ? new Bounds(policy) : undefined;
     this.graveyard = policy?.deadLetterExchange === undefined ? undefined : world.graveyard;
     this.lanes = policy === undefined || policy.maxPriority === 0 ? undefined : new PriorityLanes(arena, policy.maxPriority);
-    this.returned = this.lanes ?? new Returned();
+    this.quorum = policy?.type === 'quorum' ? new Quorum(policy.deliveryLimit) : undefined;
+    this.returned = this.lanes ?? (this.quorum === undefined ? new Returned() : new Fifo());
+    const isSure = this.graveyard !== undefined && policy?.deadLettersSurely === true;
+    this.discards = isSure ? new Discards(this, this.graveyard, world.clock, world.deadlines) : undefined;
     this.isSingleActive = policy?.isSingleActive ?? false;
+    this.turns = new ConsumerTurns(this.isSingleActive, policy?.type === 'quorum');
     this.hasChores = this.bounds !== undefined;
     if (policy !== undefined && policy.messageTtlMs !== Infinity) this.beginToExpire();
   }
@@ -141,19 +151,22 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     return this.ready.length + this.returned.length;
   }
 
+  /** It keeps transient messages too. */
+  get keepsAll(): boolean {
+    return this.quorum !== undefined && this.log !== undefined;
+  }
+
   /** How many messages the consumers could take now. */
   get appetite(): number {
-    let appetite = 0;
-    for (const consumer of this.consumers) {
-      if (this.isSingleActive && consumer !== this.active) continue;
-      const { noAck, prefetch, unacknowledgedCount, session } = consumer;
-      if (session.isWritable) appetite += noAck || prefetch === 0 ? Infinity : Math.max(prefetch - unacknowledgedCount, 0);
-    }
-    return appetite;
+    return this.turns.appetite;
+  }
+
+  get consumers(): readonly Consumer[] {
+    return this.turns.all;
   }
 
   get consumerCount(): number {
-    return this.consumers.length;
+    return this.turns.all.length;
   }
 
   /** The sequence that the next message will get: what its record must say. */
@@ -167,6 +180,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     holder.live++;
     this.ready.push(this.nextSequence++, chunk, offset, length);
     if (this.bounds !== undefined) this.bounds.bytes += bodyLength(holder.bytes, offset);
+    if (this.quorum !== undefined && this.lanes === undefined && isHigh(holder.bytes, offset)) this.useQuorumLanes();
     if (holder.isJournaled && this.log !== undefined) this.journaledEnd = this.ready.tail;
     else if (this.visible === this.ready.tail - 1) {
       this.visible++;
@@ -202,7 +216,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
 
   /** Looks for consumers in this turn, if there is something to deliver. */
   wake(): void {
-    if (this.isDirty || (this.consumers.length === 0 && !this.hasChores) || this.messageCount === 0) return;
+    if (this.isDirty || (this.turns.all.length === 0 && !this.hasChores) || this.messageCount === 0) return;
     this.isDirty = true;
     this.turn.queueIsDirty(this);
   }
@@ -219,7 +233,10 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     if (this.expiry !== undefined) {
       if (this.deliverUnexpired(this.expiry)) return true;
     } else if (this.deliverReady()) return true;
-    if (this.bounds !== undefined && !this.isWaitingForBytes) this.dropExcess(this.bounds);
+    if (this.bounds !== undefined && !this.isWaitingForBytes) {
+      this.dropExcess(this.bounds);
+      this.bounds.watch(this);
+    }
     if (this.expiry !== undefined && !this.isWaitingForBytes) this.watchFirst(this.expiry);
     return false;
   }
@@ -227,7 +244,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   private deliverReady(): boolean {
     for (let left = quantum; left > 0; left--) {
       if (this.messageCount === 0 || !this.isFirstHere()) return false;
-      const consumer = this.nextReadyConsumer();
+      const consumer = this.turns.next();
       if (consumer === undefined) return false;
       this.take();
       consumer.session.deliver(consumer);
@@ -235,9 +252,10 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     return true;
   }
 
-  /** The first message was fetched: another is first. */
+  /** The first message was fetched: another is first. A quorum queue looks at that one before it says how many there are. */
   firstIsGone(): void {
-    if (this.hasChores) this.wake();
+    if (this.quorum !== undefined) this.tidy();
+    else if (this.hasChores) this.wake();
   }
 
   /** Does at once what is due anyway, so that what is counted or fetched next is what should be there. */
@@ -255,6 +273,13 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   }
 
   private takeFirst(): void {
+    this.takeNext();
+    if (this.quorum === undefined) return;
+    this.takenCount = this.quorum.countOf(this.takenSequence);
+    if (this.takenCount > 0) this.takenWasDelivered = true;
+  }
+
+  private takeNext(): void {
     if (this.returned.length > 0) {
       const message = this.returned.shift();
       this.takenSequence = message.sequence;
@@ -284,20 +309,33 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   /** A message that was taken is done with. */
   settle(sequence: number, chunk: number): void {
     const holder = this.arena.chunks[chunk]!;
-    if (holder.isJournaled && this.log !== undefined && !this.isDeleted) this.recordSettled(this.log, sequence);
+    this.quorum?.forget(sequence);
+    if (holder.isJournaled && this.log !== undefined && !this.isDeleted) this.settlements.add(this.log, sequence);
     this.arena.drop(holder);
   }
 
   /** A message that was taken is refused by its consumer, or has no right to stay: it goes where dead letters go. */
-  bury(reason: DeathReason, sequence: number, chunk: number, offset: number): void {
+  bury(reason: DeathReason, sequence: number, chunk: number, offset: number, length: number): void {
     if (this.graveyard === undefined || this.isDeleted) this.settle(sequence, chunk);
+    else if (this.discards !== undefined) this.discards.add(reason, sequence, chunk, offset, length);
     else this.graveyard.bury(this, reason, sequence, chunk, offset);
   }
 
-  /** A message that was taken comes back to its place. */
-  putBack(sequence: number, chunk: number, offset: number, length: number): void {
+  /**
+   * A message that was taken comes back to its place; in a quorum queue that is behind what came back before, or where messages may
+   * come back for ever behind all others, unless its consumer is gone.
+   */
+  putBack(sequence: number, chunk: number, offset: number, length: number, isAbandoned: boolean): void {
     if (this.isDeleted) return this.arena.drop(this.arena.chunks[chunk]!);
-    this.returned.push({ sequence, chunk, offset, length });
+    const { quorum } = this;
+    if (quorum !== undefined) {
+      this.expiry?.noteReturned(sequence);
+      if (quorum.countReturn(sequence) > quorum.deliveryLimit) return this.bury('delivery_limit', sequence, chunk, offset, length);
+      if (this.log !== undefined) this.settlements.mark(this.log);
+    }
+    const message = { sequence, chunk, offset, length };
+    if (quorum !== undefined && quorum.deliveryLimit === Infinity && !isAbandoned) this.useQuorumLanes().requeue(message);
+    else this.returned.push(message);
     if (this.bounds !== undefined) this.bounds.bytes += this.bodyBytes(chunk, offset);
     this.wake();
   }
@@ -321,6 +359,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     this.isDeleted = true;
     if (this.expiry !== undefined) this.world.deadlines.cancel(this.expiry);
     if (this.lease !== undefined) this.world.deadlines.cancel(this.lease);
+    this.discards?.clear();
     this.ready.compact(); // during recovery the settled ones are still in there
     this.visible = this.ready.tail;
     this.purge();
@@ -328,32 +367,31 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   }
 
   addConsumer(consumer: Consumer): void {
-    const { consumers } = this;
-    if (consumer.priority !== 0) this.isRanked = true;
-    const behind = this.isRanked ? consumers.findIndex(({ priority }) => priority < consumer.priority) : -1;
-    consumers.splice(behind < 0 ? consumers.length : behind, 0, consumer);
-    this.active ??= consumer;
+    this.turns.add(consumer);
     this.hadConsumer = true;
     this.wake();
   }
 
   removeConsumer(consumer: Consumer): void {
-    const index = this.consumers.indexOf(consumer);
-    if (index < 0) return;
-    this.consumers.splice(index, 1);
-    if (this.consumers.length === 0) this.lease?.renew();
-    if (index < this.turnOfConsumer) this.turnOfConsumer--;
-    if (this.active !== consumer) return;
-    this.active = this.consumers[0];
+    if (!this.turns.remove(consumer)) return;
+    if (this.consumerCount === 0) this.lease?.renew();
     if (this.isSingleActive) this.wake();
   }
 
   /** Appends the settlements since the last commit. */
   record(log: MessageLog): void {
-    this.isUnrecorded = false;
-    if (this.isDeleted) return;
-    if (this.runLength > 0) log.appendSettled(this.id, this.runStart, this.runLength);
-    this.runLength = 0;
+    this.settlements.record(log, this.isDeleted);
+    if (!this.isDeleted) this.quorum?.record(log, this.id);
+  }
+
+  /** A message that was taken is dead and stays until its dead letter has gone. */
+  recordDead(sequence: number, reason: DeathReason): void {
+    this.log?.appendDead(this.id, sequence, reason);
+    this.turn.schedule();
+  }
+
+  bytesOf(chunk: number): Buffer {
+    return this.arena.chunks[chunk]!.bytes;
   }
 
   /** Appends how far deliveries went, when the broker is closed. */
@@ -368,12 +406,22 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     this.arena.chunks[chunk]!.live++;
     this.ready.push(sequence, chunk, offset, length);
     this.visible = this.ready.tail; // nobody can be given it, and it can be packed
+    if (this.quorum !== undefined && isHigh(this.bytesOf(chunk), offset)) this.quorum.hasHigh = true;
     this.recoverSequence(sequence + 1);
   }
 
   recoverSettled(start: number, count: number): void {
     this.ready.settle(start, start + count);
+    this.quorum?.recoverSettled(start, count);
     this.recoverSequence(start + count);
+  }
+
+  recoverReturned(sequence: number, count: number): void {
+    this.quorum?.recover(sequence, count);
+  }
+
+  recoverDead(sequence: number, reason: DeathReason): void {
+    this.quorum?.dead.set(sequence, reason);
   }
 
   recoverDelivered(below: number): void {
@@ -391,32 +439,31 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   finishRecovery(wasClosed: boolean): void {
     const { ready, bounds } = this;
     ready.compact();
+    this.setDeadApart();
     if (!wasClosed) this.deliveredBelow = this.nextSequence;
     this.redeliveredBelow = this.deliveredBelow;
     this.visible = this.sealed = this.journaledEnd = ready.tail;
-    if (bounds !== undefined) this.countBodies(bounds);
+    if (bounds !== undefined) bounds.bytes = ready.countBodies();
+    if (this.quorum?.hasHigh === true) this.useQuorumLanes();
     if (this.lanes !== undefined) this.fillLanes(this.lanes);
     this.wake();
   }
 
-  /** In the order in which they stand on the disk; what was not in memory does not stay there. */
-  private countBodies(bounds: Bounds): void {
-    const { arena } = this;
-    let current: Chunk | undefined;
-    let wasHere = true;
-    const leave = (): void => {
-      if (current !== undefined && !wasHere && current.isEvictable) arena.evict(current);
-    };
-    this.ready.forEach((_sequence, id, offset) => {
-      const chunk = arena.chunks[id]!;
-      if (chunk !== current) {
-        leave();
-        current = chunk;
-        wasHere = chunk.isResident;
-      }
-      bounds.bytes += bodyLength(chunk.bytes, offset);
+  /** What was dead already waits with its kind. */
+  private setDeadApart(): void {
+    const { ready, discards, quorum, arena } = this;
+    if (quorum === undefined || discards === undefined || quorum.dead.size === 0) return;
+    const found: number[] = [];
+    ready.forEach((sequence, chunk, offset, length) => {
+      const reason = quorum.dead.get(sequence);
+      if (reason === undefined) return;
+      found.push(sequence);
+      arena.chunks[chunk]!.live++;
+      discards.recover(reason, sequence, chunk, offset, length);
     });
-    leave();
+    for (const sequence of found) ready.settle(sequence, sequence + 1);
+    quorum.dead.clear();
+    ready.compact();
   }
 
   /** Whether the bytes of the first message are in memory. If not they are asked for, and the queue goes on when they came. */
@@ -449,10 +496,10 @@ export class Queue implements BacklogOwner, ChunkWaiter {
       if (this.messageCount === 0 || !this.isFirstHere()) return false;
       if (this.isFirstOver(expiry)) {
         this.take();
-        this.bury('expired', this.takenSequence, this.takenChunk, this.takenOffset);
+        this.bury('expired', this.takenSequence, this.takenChunk, this.takenOffset, this.takenLength);
         continue;
       }
-      const consumer = this.nextReadyConsumer();
+      const consumer = this.turns.next();
       if (consumer !== undefined) {
         this.take();
         consumer.session.deliver(consumer);
@@ -467,13 +514,13 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   }
 
   /** Each priority has a first message that may be over. */
-  private dropOverInLanes(expiry: Expiry, lanes: PriorityLanes): void {
+  private dropOverInLanes(expiry: Expiry, lanes: Lanes): void {
     for (const head of lanes.heads()) {
-      const { sequence, chunk, offset } = head;
+      const { sequence, chunk, offset, length } = head;
       if (!expiry.isOver(this.arena.chunks[chunk]!.bytes, offset, sequence)) continue;
       lanes.remove(head);
       if (this.bounds !== undefined) this.bounds.bytes -= this.bodyBytes(chunk, offset);
-      this.bury('expired', sequence, chunk, offset);
+      this.bury('expired', sequence, chunk, offset, length);
     }
   }
 
@@ -508,7 +555,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
       // What is over behind the one that had to go was over before it had to go.
       const reason = this.expiry !== undefined && this.isFirstOver(this.expiry) ? 'expired' : 'maxlen';
       this.take();
-      this.bury(reason, this.takenSequence, this.takenChunk, this.takenOffset);
+      this.bury(reason, this.takenSequence, this.takenChunk, this.takenOffset, this.takenLength);
     }
   }
 
@@ -517,7 +564,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   }
 
   /** What has become visible goes to the place of its priority. */
-  private fillLanes(lanes: PriorityLanes): void {
+  private fillLanes(lanes: Lanes): void {
     const { ready } = this;
     while (ready.head < this.visible) {
       const slot = ready.shift();
@@ -526,45 +573,14 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     }
   }
 
-  private nextReadyConsumer(): Consumer | undefined {
-    const { consumers } = this;
-    if (this.isSingleActive) return this.active?.isReady === true ? this.active : undefined;
-    if (this.isRanked) return this.nextRankedConsumer();
-    const count = consumers.length;
-    for (let i = 0; i < count; i++) {
-      if (this.turnOfConsumer >= count) this.turnOfConsumer = 0;
-      const consumer = consumers[this.turnOfConsumer++]!;
-      if (consumer.isReady) return consumer;
-    }
-    return undefined;
-  }
-
-  /** The next of those with the highest priority that can take a message; it goes behind its equals. */
-  private nextRankedConsumer(): Consumer | undefined {
-    const { consumers } = this;
-    const index = consumers.findIndex(({ isReady }) => isReady);
-    const consumer = consumers[index];
-    if (consumer === undefined) return undefined;
-    const behind = consumers.findIndex(({ priority }, i) => i > index && priority < consumer.priority);
-    consumers.splice(index, 1);
-    consumers.splice(behind < 0 ? consumers.length : behind - 1, 0, consumer);
-    return consumer;
-  }
-
-  private recordSettled(log: MessageLog, sequence: number): void {
-    if (this.runLength > 0 && sequence === this.runStart + this.runLength) {
-      this.runLength++;
-      return;
-    }
-    if (this.runLength > 0) log.appendSettled(this.id, this.runStart, this.runLength);
-    this.runStart = sequence;
-    this.runLength = 1;
-    if (!this.isUnrecorded) this.markUnrecorded(log);
-  }
-
-  private markUnrecorded(log: MessageLog): void {
-    this.isUnrecorded = true;
-    log.queueHasUnrecorded(this);
-    this.turn.schedule(); // it may be the last thing that happens for long
+  /** From now on messages go to their lanes; what came back goes along. */
+  private useQuorumLanes(): QuorumLanes {
+    if (this.lanes instanceof QuorumLanes) return this.lanes;
+    const { ready } = this;
+    const next = ready.length === 0 ? this.nextSequence : ready.front.sequences[ready.firstSlot()]!;
+    const lanes = new QuorumLanes((chunk) => this.bytesOf(chunk), this.returned as Fifo, turnBefore(next));
+    this.returned = this.lanes = lanes;
+    this.fillLanes(lanes);
+    return lanes;
   }
 }

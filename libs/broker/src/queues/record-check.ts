@@ -1,4 +1,5 @@
 import { bodyStart, frameEnd, frameOverheadBytes, propertiesEnd, propertiesStart } from './content.js';
+import { deathReasons } from './dead-letter.js';
 import { enqueuedAtBytes } from './expiry.js';
 import { MalformedError } from './field-table.js';
 import { recordKind, settlingBytes } from './message-log.js';
@@ -19,6 +20,11 @@ export function recordFault(bytes: Buffer, offset: number, length: number): stri
     case recordKind.settled:
       if (length !== 15) return `a record of settlements has ${length} bytes and not 15`;
       return bytes.readUInt32BE(offset + 11) === 0 ? 'a record of settlements settles nothing' : undefined;
+    case recordKind.returned:
+      return length === 15 ? undefined : `a record of what came back has ${length} bytes and not 15`;
+    case recordKind.dead:
+      if (length !== 12) return `a record of a dead message has ${length} bytes and not 12`;
+      return bytes[offset + 11]! < deathReasons.length ? undefined : 'a message is dead for no reason';
     case recordKind.delivered:
       return length === 11 ? undefined : `a record of deliveries has ${length} bytes and not 11`;
     case recordKind.settling: {

@@ -18,13 +18,15 @@ export interface Route {
   readonly holds: readonly DelayedMessages[];
   /** Those of both that are kept. */
   readonly kept: readonly Recorded[];
+  /** How many of the queues keep transient messages too. */
+  readonly keepingCount: number;
   /** One of the queues may refuse a message: ask `admit`. */
   readonly hasBounds: boolean;
   /** One of them must know when a message came. */
   readonly isTimed: boolean;
 }
 
-export const nowhere: Route = { queues: [], holds: [], kept: [], hasBounds: false, isTimed: false };
+export const nowhere: Route = { queues: [], holds: [], kept: [], keepingCount: 0, hasBounds: false, isTimed: false };
 
 /**
  * Stands for routes that the key alone does not decide: an exchange on the way looks at headers, or chooses by chance. It leads
@@ -37,6 +39,7 @@ export function routeTo(queues: Iterable<Queue>, holds: readonly DelayedMessages
   if (unique.length === 0 && holds.length === 0) return nowhere;
   return {
     queues: unique,
+    keepingCount: unique.filter(({ keepsAll }) => keepsAll).length,
     holds,
     kept: [...unique, ...holds].filter(({ log }) => log !== undefined),
     hasBounds: unique.some(({ bounds }) => bounds !== undefined && !bounds.dropsHead),

@@ -2,6 +2,8 @@ import { CodedError } from '../errors.js';
 import type { Arena } from '../storage/arena.js';
 import { admit } from './bounds.js';
 import { Consumer } from './consumer.js';
+import { type ConsumerTimeouts, DeliveryTimes } from './consumer-timeouts.js';
+import { withInteger } from './content-edit.js';
 import { isMandatory } from './content.js';
 import type { FieldTable } from './field-table.js';
 import type { Graveyard } from './graveyard.js';
@@ -27,7 +29,12 @@ export interface SessionSink {
   rejected(publish: number): void;
   /** The queue went away under the consumer. */
   cancelled(consumer: Consumer): void;
+  /** A delivery has been outstanding for longer than so many milliseconds: the session must be closed. Without this it may last for ever. */
+  timedOut?(timeoutMs: number): void;
 }
+
+/** How often a message came back to its quorum queue. */
+const deliveryCountHeader = 'x-delivery-count';
 
 /** What a session needs of its virtual host. */
 export interface SessionHost {
@@ -36,6 +43,7 @@ export interface SessionHost {
   readonly turn: Turn;
   readonly intake: Intake;
   readonly graveyard: Graveyard;
+  readonly timeouts: ConsumerTimeouts;
   readonly transactionBytesMax: number;
   atomically(isKept: boolean, work: () => void): void;
   /** Called when a consumer is gone: an auto-delete queue may go with it. */
@@ -70,6 +78,7 @@ export class Session {
   readonly unacknowledged = new Unacknowledged();
   private transaction: Transaction | undefined;
   private deliveryTag = 0;
+  private readonly deliveryTimes = new DeliveryTimes();
   private isClosed = false;
   /** The last publish that went to the journal, and the last one before the commit under way. */
   private journaledUpTo = 0;
@@ -84,7 +93,9 @@ export class Session {
     private readonly host: SessionHost,
     readonly owner: Owner,
     private readonly sink: SessionSink,
-  ) {}
+  ) {
+    if (sink.timedOut !== undefined) host.timeouts.watch(this);
+  }
 
   /**
    * Publishes the content image `bytes[start .. start + length)`, which is copied before this returns. A persistent message is
@@ -159,12 +170,17 @@ export class Session {
   /** Throws when the queue is in exclusive use. Deliveries begin in a later turn. */
   consume(queue: Queue, settings: ConsumeSettings): Consumer {
     const { tag, noAck, exclusive, prefetch } = settings;
-    const priority = checkConsumerArguments(queue.name, this.host.name, settings.arguments);
+    const asked = checkConsumerArguments(queue.name, this.host.name, queue.policy?.type ?? 'classic', settings.arguments);
+    if (queue.quorum !== undefined && this.sharedPrefetch !== 0) {
+      throw new CodedError('not-implemented', `queue '${queue.name}' in vhost '${this.host.name}' does not support global qos`);
+    }
     if (this.consumers.has(tag)) throw new CodedError('consumer-tag-taken', `attempt to reuse consumer tag '${tag}'`);
-    if (queue.consumers.some((other) => other.isExclusive) || (exclusive && (queue.consumers.length > 0 || queue.isSingleActive))) {
+    // Quorum queues take the flag and do nothing about it.
+    const isExclusive = exclusive && queue.quorum === undefined;
+    if (queue.consumers.some((other) => other.isExclusive) || (isExclusive && (queue.consumers.length > 0 || queue.isSingleActive))) {
       throw new CodedError('exclusive-consumer', `queue '${queue.name}' in vhost '${this.host.name}' in exclusive use`);
     }
-    const consumer = new Consumer(tag, queue, this, noAck, exclusive, prefetch, priority);
+    const consumer = new Consumer(tag, queue, this, noAck, isExclusive, prefetch, asked.priority, asked.timeoutMs);
     this.consumers.set(tag, consumer);
     queue.addConsumer(consumer);
     return consumer;
@@ -181,11 +197,12 @@ export class Session {
 
   /** Fetches one message into `sink.got`; false when the queue is empty. */
   get(queue: Queue, noAck: boolean): boolean {
+    if (queue.quorum !== undefined && queue.isSingleActive) throw this.notFetched(queue);
     queue.lease?.renew();
     queue.tidy();
     if (queue.messageCount === 0) return false;
     queue.take();
-    const { takenSequence, takenChunk, takenOffset, takenLength, takenWasDelivered } = queue;
+    const { takenSequence, takenChunk, takenOffset, takenLength, takenWasDelivered, takenCount } = queue;
     const { bytes } = this.host.arena.chunks[takenChunk]!;
     const tag = ++this.deliveryTag;
     if (!noAck) {
@@ -193,7 +210,11 @@ export class Session {
       queue.noteOutstanding();
     }
     queue.firstIsGone();
-    this.sink.got(tag, takenWasDelivered, queue.messageCount, bytes, takenOffset, takenLength);
+    if (takenCount === 0) this.sink.got(tag, takenWasDelivered, queue.messageCount, bytes, takenOffset, takenLength);
+    else {
+      const counted = withInteger(bytes, takenOffset, takenLength, deliveryCountHeader, takenCount);
+      this.sink.got(tag, takenWasDelivered, queue.messageCount, counted, 0, counted.length);
+    }
     if (noAck) queue.settle(takenSequence, takenChunk);
     return true;
   }
@@ -204,6 +225,7 @@ export class Session {
     const { takenSequence, takenChunk, takenOffset, takenLength } = queue;
     const { bytes } = this.host.arena.chunks[takenChunk]!;
     const tag = ++this.deliveryTag;
+    if (queue.takenCount > 0) return this.deliverCounted(consumer, tag, bytes);
     if (consumer.noAck) {
       this.sink.deliver(consumer, tag, queue.takenWasDelivered, bytes, takenOffset, takenLength);
       queue.settle(takenSequence, takenChunk);
@@ -213,6 +235,25 @@ export class Session {
     consumer.unacknowledgedCount++;
     queue.noteOutstanding();
     this.sink.deliver(consumer, tag, queue.takenWasDelivered, bytes, takenOffset, takenLength);
+  }
+
+  /** What came back to a quorum queue says how often. */
+  private deliverCounted(consumer: Consumer, tag: number, bytes: Buffer): void {
+    const { queue } = consumer;
+    const { takenSequence, takenChunk, takenOffset, takenLength } = queue;
+    const counted = withInteger(bytes, takenOffset, takenLength, deliveryCountHeader, queue.takenCount);
+    if (!consumer.noAck) {
+      this.unacknowledged.push(tag, queue, consumer, takenSequence, takenChunk, takenOffset, takenLength);
+      consumer.unacknowledgedCount++;
+      queue.noteOutstanding();
+    }
+    this.sink.deliver(consumer, tag, true, counted, 0, counted.length);
+    if (consumer.noAck) queue.settle(takenSequence, takenChunk);
+  }
+
+  private notFetched({ name }: Queue): CodedError {
+    const advice = 'basic.get operations are not supported by quorum queues with single active consumer';
+    return new CodedError('exclusive-owner', `cannot obtain access to locked queue '${name}' in vhost '${this.host.name}'. ${advice}`);
   }
 
   /** The messages are done with. Tag 0 with `multiple` means all outstanding. False, and nothing done, when the tag is unknown. */
@@ -253,11 +294,22 @@ export class Session {
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
+    this.host.timeouts.forget(this);
     const consumers = [...this.consumers.values()];
     for (const consumer of consumers) this.forget(consumer);
     if (this.transaction !== undefined) this.rollBackTransaction();
     this.recover();
     for (const { queue } of consumers) this.host.consumerLeft(queue);
+  }
+
+  /** A minute has passed: whether the oldest delivery has been outstanding for too long. */
+  checkTimeout(now: number, otherwiseMs: number): void {
+    const { unacknowledged, deliveryTimes } = this;
+    const slot = unacknowledged.oldestUpTo(Infinity);
+    if (slot < 0) return deliveryTimes.clear();
+    deliveryTimes.note(unacknowledged.tagAt(slot), this.deliveryTag, now);
+    const timeoutMs = unacknowledged.consumers[slot]?.timeoutMs ?? unacknowledged.queues[slot]!.policy?.consumerTimeoutMs ?? otherwiseMs;
+    if (deliveryTimes.oldestAt < now - timeoutMs) this.sink.timedOut!(timeoutMs);
   }
 
   /** A commit begins. */
@@ -351,8 +403,8 @@ export class Session {
   ): void {
     queue.unacknowledgedCount--;
     if (outcome === 'done') queue.settle(sequence, chunk);
-    else if (outcome === 'put-back') queue.putBack(sequence, chunk, offset, length);
-    else queue.bury('rejected', sequence, chunk, offset);
+    else if (outcome === 'put-back') queue.putBack(sequence, chunk, offset, length, this.isClosed);
+    else queue.bury('rejected', sequence, chunk, offset, length);
     if (consumer !== undefined) {
       consumer.unacknowledgedCount--;
       queue.wake();

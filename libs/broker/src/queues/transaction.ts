@@ -50,7 +50,7 @@ export class Transaction {
   /** Whether something of it must be in the journal before anybody is told that it is committed. */
   get isKept(): boolean {
     return (
-      this.publishes.some(({ isPersistent, route }) => isPersistent && route.kept.length > 0) ||
+      this.publishes.some(({ isPersistent, route }) => (isPersistent ? route.kept.length > 0 : route.keepingCount > 0)) ||
       this.settlements.some(({ outcome, outstanding }) => outcome === 'dead' || outstanding.queue.log !== undefined)
     );
   }

@@ -69,6 +69,10 @@ export class Unacknowledged {
     return low < this.tail && this.tags[slot] === tag && this.queues[slot] !== undefined ? slot : -1;
   }
 
+  tagAt(slot: number): number {
+    return this.tags[slot]!;
+  }
+
   /** The slot of the oldest outstanding entry, if its tag is at most `tag`; else -1. */
   oldestUpTo(tag: number): number {
     if (this.count === 0) return -1;

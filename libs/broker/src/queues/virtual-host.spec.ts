@@ -399,7 +399,7 @@ describe('exchanges', () => {
     expect(refusal(() => host.declareExchange(one.session, 'h', 'x-delayed-message', declaration))).toBe('invalid-argument');
     expect(refusal(() => host.declareExchange(one.session, 'h', 'nonsense', declaration))).toBe('unknown-exchange-type');
     expect(refusal(() => host.deleteExchange(one.session, 'amq.topic', { ifUnused: false }))).toBe('reserved-name');
-    expect(refusal(() => one.declare('q', { arguments: { 'x-consumer-timeout': 5 } }))).toBe('not-implemented');
+    expect(refusal(() => one.declare('q', { arguments: { 'x-queue-type': 'stream' } }))).toBe('not-implemented');
     expect(refusal(() => one.declare('amq.q'))).toBe('reserved-name');
   });
 

@@ -1,8 +1,9 @@
 import type { Clock, Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
-import type { Arena, Chunk } from '../storage/arena.js';
+import type { Arena } from '../storage/arena.js';
 import type { Access } from './access.js';
+import { ConsumerTimeouts } from './consumer-timeouts.js';
 import type { DeadLetter } from './dead-letter.js';
 import { Deadlines } from './deadlines.js';
 import type { Checkpoint, Definition } from './definitions.js';
@@ -15,16 +16,25 @@ import type { Gate, GateState } from './gate.js';
 import { Graveyard } from './graveyard.js';
 import { Intake } from './intake.js';
 import { Lease } from './lease.js';
-import type { MessageLog, RecordVisitor } from './message-log.js';
+import type { MessageLog } from './message-log.js';
 import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
 import { QueueRegister } from './queue-register.js';
-import { argumentsFrom, argumentsText, checkQueueArguments, checkSameQueueArguments, parseQueuePolicy } from './queue-policy.js';
+import {
+  argumentsFrom,
+  argumentsText,
+  checkQueueArguments,
+  checkQuorumProperties,
+  checkSameQueueArguments,
+  parseQueuePolicy,
+  queueTypeOf,
+} from './queue-policy.js';
 import { RecentRoutes } from './recent-routes.js';
 import { Release } from './release.js';
 import { ReplyQueues } from './reply-queues.js';
 import { nowhere, perMessage, type Route, routeTo } from './route.js';
 import { ContentMessage, KeyedMessage } from './routed-message.js';
+import { checkSameSettings } from './same-settings.js';
 import { Session, type SessionHost, type SessionSink } from './session.js';
 import type { Turn } from './turn.js';
 
@@ -61,7 +71,7 @@ export const firstHostName = '/';
  * caller must tell nobody before `turn.afterCommit`. Whatever was decided later stands behind it in the journal, so no message
  * can be in a queue that a crash forgets. Refusals are CodedErrors whose sentences are those of RabbitMQ, which clients match.
  */
-export class VirtualHost implements SessionHost, RecordVisitor {
+export class VirtualHost implements SessionHost {
   /** Grows with every change that can alter a route, or who may take it. */
   epoch = 1;
   /** Of queues that are declared without one. */
@@ -74,6 +84,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   readonly intake: Intake;
   readonly graveyard: Graveyard;
   readonly deadlines: Deadlines;
+  readonly timeouts: ConsumerTimeouts;
   private readonly log: MessageLog | undefined;
   private readonly exchanges: Exchanges;
   private readonly replyQueues: ReplyQueues;
@@ -94,6 +105,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     this.intake = new Intake(parts.arena, parts.clock, parts.log);
     this.graveyard = new Graveyard(this);
     this.deadlines = new Deadlines(parts.clock);
+    this.timeouts = new ConsumerTimeouts(parts.clock, this.deadlines, parts.limits.consumerTimeoutMs);
     this.replyQueues = new ReplyQueues(parts.arena, parts.turn, parts.random, this);
     this.exchanges = new Exchanges({
       hostName: name,
@@ -268,7 +280,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     if (declaration.passive) return existing!;
     if (existing !== undefined) {
       if (existing.settings.exclusive !== declaration.exclusive) throw this.locked(name);
-      this.checkSame('queue', name, existing.settings, {
+      checkSameSettings(`queue '${name}' in vhost '${this.name}'`, existing.settings, {
         durable: declaration.durable,
         auto_delete: declaration.autoDelete,
       });
@@ -276,7 +288,11 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       return existing;
     }
     this.checkQueueCount(name);
-    checkQueueArguments(name, this.name, given);
+    const asked = isUnnamed ? '' : name;
+    const isQuorum = queueTypeOf(given) === 'quorum';
+    if (asked === '' && isQuorum) checkQuorumProperties(asked, this.name, declaration);
+    checkQueueArguments(asked, this.name, given);
+    if (isQuorum) checkQuorumProperties(asked, this.name, declaration);
     const deadLetters = given['x-dead-letter-exchange'];
     if (typeof deadLetters === 'string') {
       access?.check('read', 'queue', name);
@@ -299,6 +315,11 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     const queue = this.findQueue(session, name);
     queue.tidy();
     const place = `queue '${name}' in vhost '${this.name}'`;
+    const condition = conditions.ifUnused ? 'if-unused' : 'if-empty';
+    if (queue.quorum !== undefined && (conditions.ifUnused || conditions.ifEmpty)) {
+      const advice = `queue.delete operations with ${condition} flag set are not supported by quorum queues`;
+      throw new CodedError('not-implemented', `cannot delete ${place}. ${advice}`);
+    }
     if (conditions.ifUnused && queue.consumerCount > 0) throw new CodedError('in-use', `${place} in use`);
     if (conditions.ifEmpty && queue.messageCount > 0) throw new CodedError('not-empty', `${place} not empty`);
     const count = queue.messageCount;
@@ -364,27 +385,6 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   // What the journal brings back after a crash, in its order.
-
-  message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number, isTimed: boolean): void {
-    this.register.wasClosed = false;
-    const queue = this.register.byId.get(queueId);
-    if (queue === undefined) return this.register.held.get(queueId)?.recoverMessage(sequence, chunk.id, offset, length);
-    if (isTimed) queue.beginToExpire();
-    queue.recoverMessage(sequence, chunk.id, offset, length);
-  }
-
-  settled(queueId: number, first: number, count: number): void {
-    this.register.wasClosed = false;
-    (this.register.byId.get(queueId) ?? this.register.held.get(queueId))?.recoverSettled(first, count);
-  }
-
-  delivered(queueId: number, below: number): void {
-    this.register.byId.get(queueId)?.recoverDelivered(below);
-  }
-
-  definition(json: string): void {
-    this.recoverDefinition(JSON.parse(json) as Definition);
-  }
 
   recoverDefinition(definition: Definition): void {
     this.register.wasClosed = definition.do === 'close';
@@ -554,17 +554,6 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     const exchange = this.exchanges.find(name);
     if (!exchange.settings.internal) return exchange;
     throw new CodedError('internal-exchange', `cannot publish to internal exchange '${name}' in vhost '${this.name}'`);
-  }
-
-  private checkSame(what: string, name: string, current: object, received: Readonly<Record<string, boolean | string>>): void {
-    for (const [field, value] of Object.entries(received)) {
-      const now = (current as Record<string, unknown>)[field === 'auto_delete' ? 'autoDelete' : field];
-      if (now === value) continue;
-      throw new CodedError(
-        'inequivalent-arguments',
-        `inequivalent arg '${field}' for ${what} '${name}' in vhost '${this.name}': received '${String(value)}' but current is '${String(now)}'`,
-      );
-    }
   }
 
   private locked(name: string): CodedError {

@@ -3,7 +3,7 @@ import { FrameReader, frameTypes } from '../amqp/frames.js';
 import { type Arguments, decodeArguments, methodById } from '../amqp/method-codec.js';
 import type { MethodName } from '../amqp/methods.js';
 import { handshake, method, openChannel, publish } from '../amqp/scripted-client.js';
-import type { Client, Publication, Received } from './client.js';
+import { type Client, propertiesOf, type Publication, type Received } from './client.js';
 
 /** A client on another machine: real frames over the simulated network, one channel, with confirms. */
 export async function amqpClient(network: Network, port: number): Promise<Client> {
@@ -69,8 +69,9 @@ class AmqpClient implements Client {
     return this.ask('queue.purge-ok', method('queue.purge', { queue }));
   }
 
-  publish({ exchange, routingKey, body, isPersistent }: Publication): Promise<void> {
-    this.send(publish({ exchange, routingKey }, body, { deliveryMode: isPersistent ? 2 : 1 }));
+  publish(publication: Publication): Promise<void> {
+    const { exchange, routingKey, body } = publication;
+    this.send(publish({ exchange, routingKey }, body, propertiesOf(publication)));
     const tag = ++this.publishedCount;
     return new Promise((resolve, reject) => {
       if (this.isOver) reject(new Error('the connection is closed'));

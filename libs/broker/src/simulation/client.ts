@@ -1,5 +1,6 @@
 import type { Broker } from '../broker.js';
 import type { BrokerConsumer } from '../engine/in-process.js';
+import type { MessageProperties } from '../queues/properties.js';
 
 /**
  * Somebody who publishes and consumes in a simulated world: from within the broker's process, or over a socket (amqp-client.ts).
@@ -27,6 +28,13 @@ export interface Publication {
   readonly routingKey: string;
   readonly body: Buffer;
   readonly isPersistent: boolean;
+  /** 0 for none. */
+  readonly delayMs: number;
+}
+
+/** The properties of a publication. */
+export function propertiesOf({ isPersistent, delayMs }: Publication): MessageProperties {
+  return { deliveryMode: isPersistent ? 2 : 1, ...(delayMs === 0 ? {} : { headers: { 'x-delay': delayMs } }) };
 }
 
 export interface Received {
@@ -47,8 +55,9 @@ export function inProcessClient(broker: Broker): Client {
     },
     deleteQueue: async (queue) => void (await session.deleteQueue(queue)),
     purgeQueue: async (queue) => void (await session.purgeQueue(queue)),
-    publish: async ({ exchange, routingKey, body, isPersistent }) => {
-      await session.publish({ exchange, routingKey, body, properties: { deliveryMode: isPersistent ? 2 : 1 } });
+    publish: async (publication) => {
+      const { exchange, routingKey, body } = publication;
+      await session.publish({ exchange, routingKey, body, properties: propertiesOf(publication) });
     },
     consume: async (queue, options, take) => void consumers.push(await session.consume(queue, options, take)),
     cancelAll: () => {

@@ -25,6 +25,8 @@ export interface Entry {
   readonly publisher: Party;
   readonly isPersistent: boolean;
   readonly order: number;
+  /** It is in its queue only from this moment on; 0 for at once. */
+  readonly dueAt: number;
   isConfirmed: boolean;
   /** Whether the queue was there for certain when it was published. */
   isCertain: boolean;
@@ -52,6 +54,8 @@ export class Ledger {
   readonly undecided = new Map<string, readonly ('declare' | 'delete' | 'purge')[]>();
   /** Queues whose consumers take without acknowledging: what is in them may be gone at any time. */
   readonly looseQueues = new Set<string>();
+  /** Queues that keep transient messages too. */
+  readonly keepingQueues = new Set<string>();
   /** Where what consumers drop goes on, by the queue in which they drop it. A crash may leave a message in both, so it may come there more than once. */
   readonly graves = new Map<string, string>();
   /** The broker's lives so far; it is opened anew after each crash. */
@@ -66,12 +70,20 @@ export class Ledger {
     this.broken.push(what);
   }
 
-  publish(publisher: Party, queues: readonly string[], isPersistent: boolean): { readonly id: number; readonly entries: readonly Entry[] } {
+  /** `dueAt` is the moment before which a message that is held must not be delivered, 0 for one that is not. */
+  publish(
+    publisher: Party,
+    queues: readonly string[],
+    isPersistent: boolean,
+    dueAt: number,
+  ): { readonly id: number; readonly entries: readonly Entry[] } {
     const id = this.nextId++;
     const order = ++this.order;
     const entries = queues.map((queue) => {
       const isCertain = this.queues.get(queue) === 'yes' && !this.isGoing(queue) && !this.looseQueues.has(queue);
-      return this.enter({ id, queue, publisher, isPersistent, order, isCertain });
+      // What is held has not come to its queue yet, which would keep it.
+      const isKept = isPersistent || (dueAt === 0 && this.keepingQueues.has(queue));
+      return this.enter({ id, queue, publisher, isPersistent: isKept, order, isCertain, dueAt });
     });
     return { id, entries };
   }
@@ -105,8 +117,8 @@ export class Ledger {
       if (entry.firstGivenInLife === this.life) this.breakPromise(`${what} was delivered a second time without the flag`);
       entry.firstGivenInLife = this.life;
       const before = last.get(entry.publisher) ?? 0;
-      if (before > entry.order) this.breakPromise(`${what} was delivered behind a later one of the same publisher`);
-      last.set(entry.publisher, Math.max(before, entry.order));
+      if (entry.dueAt === 0 && before > entry.order) this.breakPromise(`${what} was delivered behind a later one of the same publisher`);
+      if (entry.dueAt === 0) last.set(entry.publisher, Math.max(before, entry.order));
     }
     const isHeld = to.isInProcess && entry.holder?.isInProcess === true && entry.holder.life === this.life;
     if (isHeld) this.breakPromise(`${what} was given to a second consumer while the first one had it`);
@@ -140,10 +152,10 @@ export class Ledger {
     return before ?? this.enter({ ...entry, queue: grave, publisher: entry.publisher, isCertain: false });
   }
 
-  private enter(known: Pick<Entry, 'id' | 'queue' | 'publisher' | 'isPersistent' | 'order' | 'isCertain'>): Entry {
-    const { id, queue, publisher, isPersistent, order, isCertain } = known;
+  private enter(known: Pick<Entry, 'id' | 'queue' | 'publisher' | 'isPersistent' | 'order' | 'isCertain' | 'dueAt'>): Entry {
+    const { id, queue, publisher, isPersistent, order, isCertain, dueAt } = known;
     const entry: Entry = {
-      ...{ id, queue, publisher, isPersistent, order, isCertain, isConfirmed: false, removal: 'none', deliveredCount: 0 },
+      ...{ id, queue, publisher, isPersistent, order, isCertain, dueAt, isConfirmed: false, removal: 'none', deliveredCount: 0 },
       ...{ firstGivenInLife: 0, provenInLife: 0, seenInLife: 0, holder: undefined, isAcknowledged: false, deadLetter: undefined },
     };
     this.entries.set(`${queue} ${id}`, entry);
@@ -186,7 +198,7 @@ export class Ledger {
       if (existence === 'yes' && count === undefined) this.breakPromise(`queue ${queue} was declared, which was answered, and is gone`);
       if (existence === 'no' && count !== undefined) this.breakPromise(`queue ${queue} was deleted, which was answered, and is back`);
       if (existence !== 'yes') this.queues.set(queue, count === undefined ? 'no' : 'unknown');
-      const least = this.mustHold(queue).length;
+      const least = this.mustHold(queue).filter(({ dueAt }) => dueAt === 0).length; // the others may be held yet
       const most = this.of(queue).filter((entry) => entry.isPersistent && entry.removal !== 'proven').length;
       if (least > (count ?? 0)) this.breakPromise(`queue ${queue} holds ${count ?? 0} messages after the crash and must hold ${least}`);
       const mayRepeat = [...this.graves.values()].includes(queue);

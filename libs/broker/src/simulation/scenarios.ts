@@ -12,6 +12,8 @@ export type Action =
       readonly count: number;
       readonly size: number;
       readonly persistent: boolean;
+      /** How long it is held; 0 for not at all. */
+      readonly delayMs: number;
     }
   | { readonly do: 'consume'; readonly client: number; readonly queue: string; readonly prefetch: number; readonly keeps: boolean }
   | { readonly do: 'settle'; readonly client: number; readonly how: 'acknowledge' | 'requeue' | 'drop'; readonly count: number }
@@ -82,7 +84,9 @@ function draw(random: SeededRandom, trouble: Setting['trouble']): Action {
       ? 'everywhere'
       : pick(random, [...steadyQueues, ...steadyQueues, mortalQueue, mortalQueue, looseQueue, ...passingQueues]);
     const size = random.chance(0.03) ? random.below(60_000) : random.below(400);
-    return { do: 'publish', client, to, count: 1 + random.below(12), size, persistent: random.chance(0.85) };
+    const mayBeHeld = (steadyQueues as readonly string[]).includes(to);
+    const delayMs = mayBeHeld && random.chance(0.2) ? 1 + random.below(random.chance(0.5) ? 10 : 800) : 0;
+    return { do: 'publish', client, to, count: 1 + random.below(12), size, persistent: random.chance(0.85), delayMs };
   }
   if (falls(12)) {
     const queue = pick(random, [...steadyQueues, ...steadyQueues, mortalQueue, mortalQueue, graveQueue, looseQueue, ...passingQueues]);
@@ -126,8 +130,9 @@ async function act(world: World, action: Action, inProcess: number): Promise<voi
   if (connected === undefined) return;
   switch (action.do) {
     case 'publish': {
-      const exchange = action.to === 'everywhere' ? 'everywhere' : 'chosen';
-      for (let i = 0; i < action.count; i++) world.publish(place, connected, exchange, action.to, action.size, action.persistent);
+      const { to, count, size, persistent, delayMs } = action;
+      const exchange = to === 'everywhere' ? 'everywhere' : delayMs > 0 ? 'later' : 'chosen';
+      for (let i = 0; i < count; i++) world.publish(place, connected, exchange, to, size, persistent, delayMs);
       return;
     }
     case 'consume':

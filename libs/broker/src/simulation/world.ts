@@ -33,8 +33,11 @@ export const looseQueue = 'loose';
 export const mortalQueue = 'mortal';
 export const graveQueue = 'grave';
 export const passingQueues = ['passing-1', 'passing-2'] as const;
-/** `everywhere` leads to all steady queues, `chosen` to the queue that the key names. */
-export const exchanges = { everywhere: 'everywhere', chosen: 'chosen' } as const;
+/** One of the steady ones is a quorum queue, with a limit that nobody reaches. */
+const quorumQueue = 'blue';
+const quorumArguments = { 'x-queue-type': 'quorum', 'x-delivery-limit': 1_000_000 };
+/** `everywhere` leads to all steady queues, `chosen` to the queue that the key names, and `later` to that one after a while. */
+export const exchanges = { everywhere: 'everywhere', chosen: 'chosen', later: 'later' } as const;
 
 /** Small, so that files are begun and trimmed within a run. */
 const journalFileBytesMax = 24 * 1024;
@@ -66,14 +69,17 @@ export class World {
     const session = this.broker!.session();
     await session.declareExchange(exchanges.everywhere, 'fanout', { durable: true });
     await session.declareExchange(exchanges.chosen, 'direct', { durable: true });
+    await session.declareExchange(exchanges.later, 'x-delayed-message', { durable: true, arguments: { 'x-delayed-type': 'direct' } });
     const deadLetters = { 'x-dead-letter-exchange': exchanges.chosen, 'x-dead-letter-routing-key': graveQueue };
     for (const queue of [...steadyQueues, looseQueue, graveQueue, mortalQueue]) {
-      await session.declareQueue(queue, { durable: true, ...(queue === mortalQueue ? { arguments: deadLetters } : {}) });
-      await session.bindQueue(queue, exchanges.chosen, queue);
+      const given = queue === mortalQueue ? deadLetters : queue === quorumQueue ? quorumArguments : {};
+      await session.declareQueue(queue, { durable: true, arguments: given });
+      for (const exchange of [exchanges.chosen, exchanges.later]) await session.bindQueue(queue, exchange, queue);
       if (isSteady(queue)) await session.bindQueue(queue, exchanges.everywhere, '');
       this.ledger.queues.set(queue, 'yes');
     }
     this.ledger.looseQueues.add(looseQueue);
+    this.ledger.keepingQueues.add(quorumQueue);
     this.ledger.graves.set(mortalQueue, graveQueue);
     for (const queue of passingQueues) this.ledger.queues.set(queue, 'no');
     await session.close();
@@ -104,13 +110,25 @@ export class World {
     return isInProcess ? inProcessClient(this.broker!) : amqpClient(this.machine.network, amqpPort);
   }
 
-  publish(place: number, connected: Connected, exchange: keyof typeof exchanges, queue: string, size: number, isPersistent: boolean): void {
+  /** `delayMs` is how long a message to \`later\` is held. */
+  publish(
+    place: number,
+    connected: Connected,
+    exchange: keyof typeof exchanges,
+    queue: string,
+    size: number,
+    mayPersist: boolean,
+    delayMs: number,
+  ): void {
     const { party, client } = connected;
+    // What is transient may be gone while it is held and is kept afterwards: nobody could say which.
+    const isPersistent = mayPersist || (exchange === 'later' && queue === quorumQueue);
     const queues = exchange === 'everywhere' ? steadyQueues : [queue];
-    const { id, entries } = this.ledger.publish(party, queues, isPersistent);
+    const dueAt = exchange === 'later' ? this.machine.clock.now() + delayMs : 0;
+    const { id, entries } = this.ledger.publish(party, queues, isPersistent, dueAt);
     const body = Buffer.alloc(4 + size, id);
     body.writeUInt32BE(id);
-    client.publish({ exchange: exchanges[exchange], routingKey: queue, body, isPersistent }).then(
+    client.publish({ exchange: exchanges[exchange], routingKey: queue, body, isPersistent, delayMs }).then(
       () => {
         // What the memory of a killed process still says does not count.
         if (party.life === this.ledger.life) this.ledger.confirm(entries);
@@ -127,6 +145,7 @@ export class World {
       if (party.life !== this.ledger.life) return;
       const entry = this.ledger.deliver(party, queue, delivery.body.readUInt32BE(0), delivery.isRedelivered, last);
       if (entry === undefined) return;
+      if (this.machine.clock.now() < entry.dueAt) this.ledger.breakPromise(`message ${entry.id} in ${queue} came before it was due`);
       if (!autoAck && keeps) return void held.push({ entry, delivery });
       this.ledger.settle(party, entry, 'acknowledge');
       if (!autoAck) delivery.acknowledge();

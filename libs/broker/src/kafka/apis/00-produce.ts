@@ -56,7 +56,6 @@ const errorByReason = {
   'invalid-record': 'invalidRecord',
   'invalid-timestamp': 'invalidTimestamp',
   'unsupported-compression': 'unsupportedCompressionType',
-  'unsupported-format': 'unsupportedForMessageFormat',
   'stale-producer-epoch': 'invalidProducerEpoch',
   'out-of-order-sequence': 'outOfOrderSequenceNumber',
   'invalid-transaction-state': 'invalidTxnState',

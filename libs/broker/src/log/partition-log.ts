@@ -1,0 +1,570 @@
+import type { Clock, Disk, DiskError, Random } from '@dovecote/ground';
+import { CodedError } from '../errors.js';
+import { checkBatch } from './batch-check.js';
+import type { CommitMember, Commits } from './commits.js';
+import type { Housekeeping } from './housekeeping.js';
+import type { LeaderEpochs } from './leader-epochs.js';
+import type {
+  AbortedTransaction,
+  AppendOptions,
+  AppendOutcome,
+  AppendRefusal,
+  Isolation,
+  NewRecord,
+  Partition,
+  PartitionWatcher,
+  ProducerView,
+  ReadBatches,
+  ReadOptions,
+  ReadOutcome,
+  TimestampedOffset,
+  Topic,
+  TransactionMarker,
+} from './log.js';
+import { type OpenFile, type OpenFiles, removeIfThere, replaceFile, writeNew } from './open-files.js';
+import { type ProducerStates, refusal } from './producer-state.js';
+import { encodeSnapshot, encodeWindow } from './producer-snapshot.js';
+import { BatchHead, controlBit, transactionalBit, writeInt64 } from './record-batch.js';
+import { encodeBatch } from './records.js';
+import { Segment, segmentStem } from './segment.js';
+import { findTimestamp, isGone, readSegments } from './segment-reader.js';
+import { type PendingWrite, Tail, type TailBudget } from './tail.js';
+
+/**
+ * One partition: record batches at dense offsets, in segments.
+ *
+ *   | segment 0 | segment 1500 | active segment 2600 …… | not committed |
+ *     ^ log start                                        ^ high watermark  ^ log end
+ *
+ * What survives a crash is what was committed (see `Durability`): everything below the high watermark. What stands behind it may come back or not, whole batches
+ * from the front on. `recoveryPoint` says how much is known to be on the disk with its indexes and producers, so that the next opening need not look at it.
+ * Single writer; made by `partition-recovery.ts`.
+ */
+export interface PartitionParts {
+  readonly topic: Topic;
+  readonly number: number;
+  readonly folder: string;
+  /** Oldest first, at least one; the last one is the active one, with its indexes. */
+  readonly segments: Segment[];
+  readonly logStartOffset: number;
+  readonly recoveryPoint: number;
+  readonly leaderEpoch: number;
+  readonly producers: ProducerStates;
+  readonly epochs: LeaderEpochs;
+  /** Offsets of the snapshots in the folder, oldest first. */
+  readonly snapshots: number[];
+}
+
+/** What all partitions of a log share. */
+export interface PartitionWorld {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly files: OpenFiles;
+  readonly commits: Commits;
+  readonly housekeeping: Housekeeping;
+  readonly budget: TailBudget;
+  /** Commits are synced before they count. */
+  readonly isSynced: boolean;
+  /** Makes a new log start offset durable. */
+  saveLogStarts(): Promise<void>;
+}
+
+/** So many bytes after the last checkpoint comes the next: it bounds what an opening after a crash has to read. */
+const checkpointBytes = 256 * 1024 * 1024;
+const relativeOffsetMax = 0x7fffffff;
+
+export class PartitionLog implements Partition, CommitMember {
+  readonly topic: Topic;
+  readonly number: number;
+  readonly folder: string;
+  readonly leaderEpoch: number;
+  readonly producerStates: ProducerStates;
+  readonly epochs: LeaderEpochs;
+  segments: Segment[];
+  logStartOffset: number;
+  logEndOffset: number;
+  highWatermark: number;
+  lastStableOffset: number;
+  committedBytes = 0;
+  stableBytes = 0;
+  recoveryPoint: number;
+  /** What the log start is going to be once that is written down: nobody sees it before. */
+  plannedStart: number;
+  isRemoved = false;
+  private readonly tail: Tail;
+  private readonly watchers = new Set<PartitionWatcher>();
+  private readonly head = new BatchHead();
+  private readonly snapshots: number[];
+  /** Bytes ever appended, and how many of them stood before each open transaction. */
+  private appendedBytes = 0;
+  private readonly bytesBefore = new Map<number, number>();
+  private isDirty = false;
+  private pendingBytes = 0;
+  private sealed: { readonly offset: number; readonly appendedBytes: number; writes: PendingWrite[] } = {
+    offset: 0,
+    appendedBytes: 0,
+    writes: [],
+  };
+  /** Segments whose indexes are not in their files yet, the active one not counted. */
+  private unsaved: Segment[] = [];
+  private bytesSinceCheckpoint = 0;
+  private isCheckpointDue = false;
+  private rollAfterMs: number;
+
+  constructor(
+    parts: PartitionParts,
+    readonly world: PartitionWorld,
+  ) {
+    this.topic = parts.topic;
+    this.number = parts.number;
+    this.folder = parts.folder;
+    this.segments = parts.segments;
+    this.leaderEpoch = parts.leaderEpoch;
+    this.producerStates = parts.producers;
+    this.epochs = parts.epochs;
+    this.snapshots = parts.snapshots;
+    this.logStartOffset = parts.logStartOffset;
+    this.plannedStart = parts.logStartOffset;
+    this.logEndOffset = this.active.nextOffset;
+    this.highWatermark = this.logEndOffset;
+    this.recoveryPoint = parts.recoveryPoint;
+    this.lastStableOffset = Math.min(this.highWatermark, this.producerStates.firstUndecided(this.highWatermark));
+    this.tail = new Tail(world.budget);
+    this.rollAfterMs = this.drawRollTime();
+  }
+
+  get active(): Segment {
+    return this.segments.at(-1)!;
+  }
+
+  get sizeBytes(): number {
+    let bytes = 0;
+    for (const segment of this.segments) bytes += segment.sizeBytes;
+    return bytes;
+  }
+
+  append(batch: Buffer, options: AppendOptions = {}): AppendOutcome {
+    const { head, topic } = this;
+    const unusable = this.whyUnusable();
+    if (unusable !== undefined) return unusable;
+    const checked = checkBatch(batch, head, topic.config, this.world.clock.now(), options);
+    if (!Buffer.isBuffer(checked)) return checked;
+    return this.place(checked);
+  }
+
+  appendRecords(records: readonly NewRecord[]): AppendOutcome {
+    const unusable = this.whyUnusable();
+    if (unusable !== undefined) return unusable;
+    const now = this.world.clock.now();
+    const batch = encodeBatch(records.map(({ timestamp = now, ...rest }) => ({ ...rest, timestamp })));
+    this.head.read(batch, 0);
+    return this.place(batch);
+  }
+
+  appendMarker(marker: TransactionMarker): AppendOutcome {
+    const refused = this.whyUnusable() ?? this.producerStates.checkMarker(marker);
+    if (refused !== undefined) return refused;
+    const { producerId, producerEpoch, coordinatorEpoch, isCommit } = marker;
+    const [key, value] = [Buffer.alloc(4), Buffer.alloc(6)];
+    key.writeInt16BE(isCommit ? 1 : 0, 2);
+    value.writeInt32BE(coordinatorEpoch, 2);
+    const timestamp = this.world.clock.now();
+    const batch = encodeBatch([{ key, value, timestamp }], { attributes: transactionalBit | controlBit, producerId, producerEpoch });
+    this.head.read(batch, 0);
+    const placed = this.place(batch);
+    if (!placed.isAppended) return placed;
+    const completed = this.producerStates.markerAppended(marker, placed.baseOffset, timestamp);
+    if (completed?.isAborted === true) this.active.aborted.append(completed);
+    return placed;
+  }
+
+  read(offset: number, { isolation, bytesMax, atLeastOne }: ReadOptions): ReadOutcome | Promise<ReadOutcome> {
+    if (this.isRemoved) return 'removed';
+    if (offset < this.logStartOffset || offset > this.logEndOffset) return 'offset-out-of-range';
+    const limit = this.endOf(isolation);
+    if (offset >= limit || (bytesMax <= 0 && !atLeastOne)) return this.found([], 0, offset, offset, isolation);
+    if (offset >= this.tail.firstOffset) {
+      const { parts, bytes, nextOffset } = this.tail.read(offset, limit, bytesMax, atLeastOne);
+      return this.found(parts, bytes, offset, nextOffset, isolation);
+    }
+    return this.readFiles(offset, limit, { isolation, bytesMax, atLeastOne });
+  }
+
+  async offsetForTimestamp(timestamp: number, isolation: Isolation): Promise<TimestampedOffset | undefined> {
+    const limit = this.endOf(isolation);
+    const { indexIntervalBytes } = this.topic.config;
+    for (const segment of [...this.segments]) {
+      if (segment.maxTimestamp < timestamp || segment.baseOffset >= limit) continue;
+      const found = await findTimestamp(segment, timestamp, limit, indexIntervalBytes, this.logStartOffset).catch((error: unknown) => {
+        if (isGone(error)) return undefined;
+        throw error;
+      });
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  async maxTimestamp(): Promise<TimestampedOffset | undefined> {
+    let best: Segment | undefined;
+    for (const segment of this.segments)
+      if (segment.maxTimestamp >= 0 && (best === undefined || segment.maxTimestamp > best.maxTimestamp)) best = segment;
+    if (best === undefined) return undefined;
+    return findTimestamp(best, best.maxTimestamp, this.highWatermark, this.topic.config.indexIntervalBytes, this.logStartOffset);
+  }
+
+  endOfEpoch(epoch: number): { readonly epoch: number; readonly endOffset: number } {
+    return this.epochs.endOf(epoch, this.highWatermark);
+  }
+
+  epochOf(offset: number): number {
+    return this.epochs.at(offset);
+  }
+
+  async deleteRecordsBefore(offset: number): Promise<number | 'offset-out-of-range'> {
+    const wanted = offset === -1 ? this.highWatermark : offset;
+    if (wanted < 0 || wanted > this.highWatermark) return 'offset-out-of-range';
+    if (wanted > this.plannedStart) {
+      this.plannedStart = wanted;
+      await this.world.saveLogStarts();
+      this.applyPlannedStart('Removing records');
+    }
+    return this.logStartOffset;
+  }
+
+  producers(): readonly ProducerView[] {
+    return this.producerStates.view();
+  }
+
+  watch(watcher: PartitionWatcher): void {
+    this.watchers.add(watcher);
+  }
+
+  unwatch(watcher: PartitionWatcher): void {
+    this.watchers.delete(watcher);
+  }
+
+  // What the commits ask for.
+
+  seal(): number {
+    this.isDirty = false;
+    this.sealed = { offset: this.logEndOffset, appendedBytes: this.appendedBytes, writes: this.tail.takePending() };
+    const bytes = this.pendingBytes;
+    this.pendingBytes = 0;
+    return bytes;
+  }
+
+  writeSealed(done: (error: DiskError | undefined) => void): void {
+    const { writes } = this.sealed;
+    let at = 0;
+    const next = (error: DiskError | undefined): void => {
+      // Of a topic that is deleted nothing has to be kept.
+      if (this.isRemoved) return done(undefined);
+      if (error !== undefined) return done(error);
+      const write = writes[at++];
+      if (write === undefined) return done(undefined);
+      this.writeOne(write, next);
+    };
+    if (writes.length === 0 || this.isRemoved) this.world.clock.defer(() => done(undefined));
+    else next(undefined);
+  }
+
+  commit(): void {
+    const { sealed } = this;
+    if (this.isRemoved) return;
+    this.highWatermark = sealed.offset;
+    this.committedBytes = sealed.appendedBytes;
+    this.sealed = { ...sealed, writes: [] };
+    this.producerStates.becameVisible(this.highWatermark);
+    this.lastStableOffset = Math.min(this.highWatermark, this.producerStates.firstUndecided(this.highWatermark));
+    if (this.lastStableOffset === this.highWatermark) {
+      this.stableBytes = this.committedBytes;
+      if (this.bytesBefore.size > 0 && this.highWatermark === this.logEndOffset) this.bytesBefore.clear();
+    } else this.stableBytes = this.bytesBefore.get(this.lastStableOffset) ?? this.stableBytes;
+    if (this.bytesSinceCheckpoint > checkpointBytes || this.unsaved.length > 0) this.scheduleCheckpoint();
+  }
+
+  announce(): void {
+    for (const watcher of this.watchers) watcher.advanced(this);
+  }
+
+  // What the log asks for.
+
+  /** Whether a checkpoint would say something new. */
+  get hasNews(): boolean {
+    return this.recoveryPoint !== this.highWatermark || this.unsaved.length > 0;
+  }
+
+  /**
+   * Everything committed by now is on the disk, with indexes and a snapshot of the producers: the next opening begins behind it. Waits for a commit; the caller
+   * writes the recovery point down after that.
+   */
+  async checkpoint(): Promise<void> {
+    if (this.isRemoved || (!this.hasNews && !this.isDirty)) return;
+    const { disk, isSynced } = this.world;
+    const offset = this.logEndOffset;
+    const [snapshot, window] = [
+      encodeSnapshot(this.producerStates.entries.values()),
+      encodeWindow(this.producerStates.entries.values(), this.segmentsWithAborted()),
+    ];
+    await this.committed();
+    const upTo = this.segments.filter(
+      (segment) => segment.nextOffset > this.recoveryPoint || this.unsaved.includes(segment) || segment === this.active,
+    );
+    for (const segment of upTo) {
+      if (!isSynced) await segment.sync();
+      if (segment !== this.active) segment.sealTimes();
+      await segment.saveIndexes();
+      if (this.isRemoved) return;
+    }
+    this.unsaved = this.unsaved.filter((segment) => !upTo.includes(segment));
+    if (this.snapshots.at(-1) !== offset) {
+      const stem = `${this.folder}/${segmentStem(offset)}`;
+      await writeNew(disk, `${stem}.window`, window, isSynced);
+      await writeNew(disk, `${stem}.snapshot`, snapshot, isSynced);
+      this.snapshots.push(offset);
+    }
+    if (isSynced) await disk.syncDirectory(this.folder);
+    this.recoveryPoint = offset;
+    this.bytesSinceCheckpoint = 0;
+    while (this.snapshots.length > 2) {
+      const old = `${this.folder}/${segmentStem(this.snapshots.shift()!)}`;
+      await removeIfThere(disk, `${old}.snapshot`);
+      await removeIfThere(disk, `${old}.window`);
+    }
+  }
+
+  /** The last write before the files go: indexes as Kafka leaves them. */
+  async sealActive(): Promise<void> {
+    if (this.active.isNew) return;
+    this.active.sealTimes();
+    await this.active.saveIndexes();
+  }
+
+  /** Begins a new segment, unless the active one is empty. */
+  roll(): void {
+    const { active } = this;
+    if (active.sizeBytes === 0) return;
+    active.sealTimes();
+    this.unsaved.push(active);
+    const { disk, files } = this.world;
+    this.segments = [...this.segments, Segment.fresh(this.folder, this.logEndOffset, disk, files)];
+    this.rollAfterMs = this.drawRollTime();
+  }
+
+  /** The planned start is written down: nothing below it is read any more, and the segments below it go, in the background. */
+  applyPlannedStart(what: string): void {
+    if (this.isRemoved) return;
+    this.logStartOffset = this.plannedStart;
+    this.epochs.cutStart(this.logStartOffset);
+    // Where nothing is left, an empty segment takes over.
+    if (this.logStartOffset >= this.logEndOffset && this.active.sizeBytes > 0) this.roll();
+    const keep = this.segments.findIndex(
+      (segment, index) => index === this.segments.length - 1 || segment.nextOffset > this.logStartOffset,
+    );
+    const dropped = this.segments.slice(0, keep).filter((segment) => segment.writtenBytes === segment.sizeBytes);
+    if (dropped.length === 0 || dropped.length < keep) return;
+    this.segments = this.segments.slice(keep);
+    this.unsaved = this.unsaved.filter((segment) => !dropped.includes(segment));
+    void this.world.housekeeping.run(what, async () => {
+      for (const segment of dropped) await segment.removeFiles();
+    });
+  }
+
+  /** A compaction made one segment of several. */
+  replaceSegments(old: readonly Segment[], made: Segment): void {
+    const at = this.segments.indexOf(old[0]!);
+    this.segments = [...this.segments.slice(0, at), made, ...this.segments.slice(at + old.length)];
+    this.unsaved = this.unsaved.filter((segment) => !old.includes(segment));
+    this.tail.forgetSegments(old);
+  }
+
+  /** Its topic is deleted: watchers are told, and nothing is written any more. */
+  remove(): void {
+    this.isRemoved = true;
+    this.tail.clear();
+    for (const watcher of this.watchers) watcher.removed(this);
+    this.watchers.clear();
+  }
+
+  /** Writes down the epochs. */
+  saveEpochs(): Promise<void> {
+    return replaceFile(this.world.disk, this.folder, 'leader-epoch-checkpoint', Buffer.from(this.epochs.encode()), this.world.isSynced);
+  }
+
+  private whyUnusable(): AppendRefusal | undefined {
+    const { commits } = this.world;
+    if (this.isRemoved) return refusal('removed', `Topic ${this.topic.name} was deleted`);
+    if (commits.failure !== undefined) return refusal('storage', commits.failure.message);
+    if (commits.fullReason !== undefined) return refusal('storage', `The disk is full: free some space. ${commits.fullReason}`);
+    return undefined;
+  }
+
+  /** Gives a checked batch, of which `head` was read, its place. */
+  private place(batch: Buffer): AppendOutcome {
+    const { head, world } = this;
+    const { segmentBytes } = this.topic.config;
+    if (batch.length > segmentBytes)
+      return refusal(
+        'batch-larger-than-segment',
+        `The batch has ${batch.length} bytes, a segment of the topic has at most ${segmentBytes}`,
+      );
+    const hasProducer = head.producerId >= 0 && !head.isControl;
+    if (hasProducer) {
+      const known = this.producerStates.check(head);
+      if (known !== undefined)
+        return 'isAppended' in known
+          ? known
+          : {
+              isAppended: true,
+              isDuplicate: true,
+              baseOffset: known.firstOffset,
+              lastOffset: known.lastOffset,
+              logAppendTimeMs: head.hasLogAppendTime ? known.timestamp : -1,
+            };
+    }
+    if (this.mustRoll(batch.length)) this.roll();
+    const baseOffset = this.logEndOffset;
+    writeInt64(batch, baseOffset, 0);
+    batch.writeInt32BE(this.leaderEpoch, 12);
+    head.baseOffset = baseOffset;
+    const { active } = this;
+    this.tail.add(batch, active, active.sizeBytes, baseOffset, head.nextOffset);
+    active.appended(head, this.topic.config.indexIntervalBytes);
+    if (hasProducer) {
+      this.producerStates.appended(head);
+      if (head.isTransactional) this.bytesBefore.set(baseOffset, this.appendedBytes);
+    }
+    this.logEndOffset = head.nextOffset;
+    this.appendedBytes += batch.length;
+    this.pendingBytes += batch.length;
+    this.bytesSinceCheckpoint += batch.length;
+    world.commits.uncommittedBytes += batch.length;
+    if (!this.isDirty) {
+      this.isDirty = true;
+      world.commits.add(this);
+    }
+    return {
+      isAppended: true,
+      isDuplicate: false,
+      baseOffset,
+      lastOffset: head.lastOffset,
+      logAppendTimeMs: head.hasLogAppendTime ? head.maxTimestamp : -1,
+    };
+  }
+
+  private mustRoll(bytes: number): boolean {
+    const { active, head } = this;
+    const { config } = this.topic;
+    if (active.sizeBytes === 0) return false;
+    if (active.sizeBytes + bytes > config.segmentBytes) return true;
+    if (this.logEndOffset + head.lastOffsetDelta - active.baseOffset > relativeOffsetMax) return true;
+    if (active.indexes!.offsets.byteLength + 8 > config.segmentIndexBytes) return true;
+    return active.firstTimestamp !== undefined && head.maxTimestamp - active.firstTimestamp > this.rollAfterMs;
+  }
+
+  /** When the next roll by time is due, counted from the first record of a segment. */
+  private drawRollTime(): number {
+    const { segmentJitterMs, isCompacted, maxCompactionLagMs } = this.topic.config;
+    // What stands in the active segment is never compacted.
+    const segmentMs = Math.min(this.topic.config.segmentMs, isCompacted ? maxCompactionLagMs : Infinity);
+    return segmentJitterMs === 0 ? segmentMs : segmentMs - this.world.random.below(Math.min(segmentJitterMs, segmentMs, 2 ** 32 - 1));
+  }
+
+  private writeOne(write: PendingWrite, done: (error: DiskError | undefined) => void): void {
+    const { segment } = write;
+    const file = segment.pinNow();
+    if (file !== undefined) return this.put(write, file, done);
+    void this.openAndPut(write, done);
+  }
+
+  private async openAndPut(write: PendingWrite, done: (error: DiskError | undefined) => void): Promise<void> {
+    let file: OpenFile;
+    try {
+      file = await write.segment.pin();
+    } catch (error) {
+      return done(error as DiskError);
+    }
+    this.put(write, file, done);
+  }
+
+  private put(write: PendingWrite, file: OpenFile, done: (error: DiskError | undefined) => void): void {
+    const { segment, position, parts, bytes } = write;
+    const { isSynced, disk } = this.world;
+    const end = (error: DiskError | undefined): void => {
+      segment.unpin(file);
+      if (error === undefined) segment.writtenBytes = position + bytes;
+      done(error);
+    };
+    file.handle.write(parts, position, (error) => {
+      if (error !== undefined) return end(error);
+      if (!isSynced) {
+        segment.isNew = false;
+        return end(undefined);
+      }
+      file.handle.sync((syncError) => {
+        if (syncError !== undefined || !segment.isNew) return end(syncError);
+        disk.syncDirectory(this.folder).then(() => {
+          segment.isNew = false;
+          end(undefined);
+        }, end);
+      });
+    });
+  }
+
+  private async readFiles(offset: number, limit: number, options: ReadOptions): Promise<ReadOutcome> {
+    const { bytesMax, atLeastOne, isolation } = options;
+    const { indexIntervalBytes } = this.topic.config;
+    try {
+      const found = await readSegments({ segments: () => this.segments, indexIntervalBytes, offset, limit, bytesMax, atLeastOne });
+      if (this.isRemoved) return 'removed';
+      return this.found(found.parts, found.bytes, offset, found.nextOffset, isolation);
+    } catch (error) {
+      if (this.isRemoved) return 'removed';
+      if (offset < this.logStartOffset) return 'offset-out-of-range';
+      throw error;
+    }
+  }
+
+  private found(parts: readonly Buffer[], bytes: number, from: number, to: number, isolation: Isolation): ReadBatches {
+    return { parts, bytes, aborted: isolation === 'read-committed' ? this.abortedBetween(from, to) : undefined };
+  }
+
+  private abortedBetween(from: number, to: number): readonly AbortedTransaction[] {
+    if (from >= to) return noTransactions;
+    let found: AbortedTransaction[] | undefined;
+    for (const segment of this.segments) {
+      if (segment.aborted.entries.length === 0 || segment.nextOffset <= from) continue;
+      found ??= [];
+      if (!segment.aborted.collect(from, to, found)) break;
+    }
+    return found ?? noTransactions;
+  }
+
+  private segmentsWithAborted(): number[] {
+    return this.segments.filter(({ aborted }) => aborted.entries.length > 0).map(({ baseOffset }) => baseOffset);
+  }
+
+  private endOf(isolation: Isolation): number {
+    return isolation === 'read-committed' ? this.lastStableOffset : this.highWatermark;
+  }
+
+  private scheduleCheckpoint(): void {
+    if (this.isCheckpointDue) return;
+    this.isCheckpointDue = true;
+    void this.world.housekeeping.run('Writing a checkpoint', async () => {
+      this.isCheckpointDue = false;
+      await this.checkpoint();
+    });
+  }
+
+  /** Resolves when what is appended now is committed. */
+  private committed(): Promise<void> {
+    if (this.highWatermark === this.logEndOffset) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.world.commits.afterCommit((error: CodedError | undefined) => (error === undefined ? resolve() : reject(error)));
+    });
+  }
+}
+
+const noTransactions: readonly AbortedTransaction[] = [];

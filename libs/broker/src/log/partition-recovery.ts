@@ -1,0 +1,355 @@
+import { crc32c } from '@dovecote/ground';
+import { CodedError } from '../errors.js';
+import { AbortedTransactions } from './aborted-transactions.js';
+import { type ScannedBatch, scanBatches } from './batch-scan.js';
+import { LeaderEpochs } from './leader-epochs.js';
+import type { Topic } from './log.js';
+import { readWhole, removeIfThere, sync, write } from './open-files.js';
+import { PartitionLog, type PartitionWorld } from './partition-log.js';
+import { ProducerStates } from './producer-state.js';
+import { decodeSnapshot, decodeWindow, restoreWindow } from './producer-snapshot.js';
+import { batchHeadBytes } from './record-batch.js';
+import { RecordCursor } from './records.js';
+import { finishSwap } from './segment-swap.js';
+import { offsetInName, Segment, segmentStem } from './segment.js';
+import { OffsetIndex, TimeIndex } from './sparse-index.js';
+
+/**
+ * Opens the folder of a partition as the last owner left it, in order or not.
+ *
+ * After an orderly end only the last batches are looked at. After a crash everything from the recovery point on is read and its sums are checked: the first batch
+ * that is not whole and everything behind it is cut away, because nobody was told of it. Damage before the recovery point is not of a crash: the broker refuses to open.
+ * Indexes, the list of aborted transactions and the producers are made again from the batches where they are lost. Under `fsync` what lies behind the
+ * recovery point is written once more and synced before anybody sees it: what was read back may be in memory only.
+ */
+export interface RecoveryHints {
+  /** The last owner closed it in order, and its recovery point is its end. */
+  readonly isClean: boolean;
+  /** 0 where nothing is known. */
+  readonly recoveryPoint: number;
+  readonly logStartOffset: number;
+  /** Tells readers after a crash that records may have been taken back. */
+  readonly bumpEpoch: boolean;
+}
+
+export async function openPartition(
+  topic: Topic,
+  number: number,
+  folder: string,
+  world: PartitionWorld,
+  hints: RecoveryHints,
+  report: (line: string) => void,
+): Promise<PartitionLog> {
+  const opening = new PartitionOpening(topic, number, folder, world, hints, report);
+  return opening.open();
+}
+
+const copyBytes = 1 << 20;
+
+class PartitionOpening {
+  private readonly producers = new ProducerStates();
+  private segments: Segment[] = [];
+  private names: readonly string[] = [];
+  private snapshots: number[] = [];
+  /** Producers are known up to here. */
+  private producersUpTo = 0;
+  private wasCut = false;
+  private abortedAreLost = false;
+
+  constructor(
+    private readonly topic: Topic,
+    private readonly number: number,
+    private readonly folder: string,
+    private readonly world: PartitionWorld,
+    private readonly hints: RecoveryHints,
+    private readonly report: (line: string) => void,
+  ) {}
+
+  async open(): Promise<PartitionLog> {
+    const { world, hints } = this;
+    await this.sweep();
+    await this.findSegments();
+    const epochs = await this.readEpochs();
+    const firstOffset = this.segments[0]!.baseOffset;
+    const logStartOffset = Math.max(hints.logStartOffset, firstOffset);
+    await this.readProducers(logStartOffset);
+    const end = await this.recover();
+    if (end < hints.recoveryPoint && hints.recoveryPoint > logStartOffset) this.damaged(end);
+    if (world.isSynced && !hints.isClean) await this.writeAgain();
+    epochs.cutEnd(Math.max(end, 1));
+    const partition = new PartitionLog(
+      {
+        topic: this.topic,
+        number: this.number,
+        folder: this.folder,
+        segments: this.segments,
+        logStartOffset: Math.min(logStartOffset, end),
+        recoveryPoint: Math.min(hints.isClean ? end : hints.recoveryPoint, end),
+        leaderEpoch: Math.max(0, epochs.latest) + (hints.bumpEpoch && !hints.isClean && end > firstOffset ? 1 : 0),
+        producers: this.producers,
+        epochs,
+        snapshots: this.snapshots,
+      },
+      world,
+    );
+    if (epochs.assign(partition.leaderEpoch, end)) await partition.saveEpochs();
+    return partition;
+  }
+
+  /** Ends what a crash interrupted: half-made files go, a finished compaction takes the place of what it compacted. */
+  private async sweep(): Promise<void> {
+    const { disk } = this.world;
+    this.names = await disk.list(this.folder);
+    for (const name of this.names) {
+      if (/\.(?:tmp|cleaned|deleted)$/.test(name)) await removeIfThere(disk, `${this.folder}/${name}`);
+    }
+    const swapped = this.names.map((name) => offsetInName(name, '.log.swap')).filter((offset) => offset !== undefined);
+    for (const offset of swapped) await finishSwap(disk, this.folder, offset, await this.endOfSwap(offset));
+    this.names = await disk.list(this.folder);
+    for (const name of this.names) if (name.endsWith('.swap')) await removeIfThere(disk, `${this.folder}/${name}`);
+  }
+
+  /** Behind the last batch of a compacted segment that has not got its name yet. */
+  private async endOfSwap(baseOffset: number): Promise<number> {
+    const file = await this.world.disk.open(`${this.folder}/${segmentStem(baseOffset)}.log.swap`, 'read');
+    try {
+      let end = baseOffset;
+      await scanBatches(file, 0, await file.size(), ({ head }) => {
+        end = head.nextOffset;
+      });
+      return end;
+    } finally {
+      await file.close();
+    }
+  }
+
+  private async findSegments(): Promise<void> {
+    const { disk, files } = this.world;
+    const bases = this.names.map((name) => offsetInName(name, '.log')).filter((offset) => offset !== undefined);
+    for (const base of bases.sort((one, other) => one - other)) {
+      const segment = new Segment(this.folder, base, disk, files);
+      const file = await segment.pin();
+      try {
+        segment.sizeBytes = await file.handle.size();
+        segment.writtenBytes = segment.sizeBytes;
+      } finally {
+        segment.unpin(file);
+      }
+      const aborted = await readWhole(disk, segment.path('.txnindex'));
+      if (aborted !== undefined) {
+        const decoded = AbortedTransactions.decode(aborted);
+        if (decoded !== undefined) segment.aborted = decoded;
+        else this.abortedAreLost = true;
+        segment.abortedAreSaved();
+      }
+      this.segments.push(segment);
+    }
+    if (this.segments.length === 0) this.segments.push(Segment.fresh(this.folder, this.hints.logStartOffset, disk, files));
+    for (const [index, segment] of this.segments.entries()) segment.nextOffset = this.segments[index + 1]?.baseOffset ?? segment.baseOffset;
+  }
+
+  /** What is known of the aborted transactions does not fit: the whole log is read again for it. */
+  private async forgetSnapshots(offsets: readonly number[]): Promise<void> {
+    for (const offset of offsets) {
+      await removeIfThere(this.world.disk, `${this.folder}/${segmentStem(offset)}.snapshot`);
+      await removeIfThere(this.world.disk, `${this.folder}/${segmentStem(offset)}.window`);
+    }
+    this.snapshots = [];
+    for (const segment of this.segments) segment.aborted = new AbortedTransactions();
+  }
+
+  private async readEpochs(): Promise<LeaderEpochs> {
+    const bytes = await readWhole(this.world.disk, `${this.folder}/leader-epoch-checkpoint`);
+    const decoded = bytes === undefined ? undefined : LeaderEpochs.decode(bytes.toString('latin1'));
+    return decoded ?? new LeaderEpochs();
+  }
+
+  /** The youngest snapshot that is whole and of batches that are believed without being read. */
+  private async readProducers(logStartOffset: number): Promise<void> {
+    const { disk } = this.world;
+    const offsets = this.names.map((name) => offsetInName(name, '.snapshot')).filter((offset) => offset !== undefined);
+    this.producersUpTo = logStartOffset;
+    this.snapshots = [];
+    for (const offset of offsets.sort((one, other) => other - one)) {
+      const stem = `${this.folder}/${segmentStem(offset)}`;
+      const bytes =
+        this.producersUpTo === logStartOffset && offset <= this.hints.recoveryPoint ? await readWhole(disk, `${stem}.snapshot`) : undefined;
+      const entries = bytes === undefined ? undefined : decodeSnapshot(bytes);
+      if (entries !== undefined && offset > logStartOffset) {
+        const window = decodeWindow((await readWhole(disk, `${stem}.window`)) ?? Buffer.alloc(0));
+        if (window !== undefined) restoreWindow(entries, window);
+        const isMissing = window?.segmentsWithAborted.some((base) =>
+          this.segments.some((segment) => segment.baseOffset === base && segment.aborted.entries.length === 0),
+        );
+        if (isMissing === true || this.abortedAreLost) return this.forgetSnapshots(offsets);
+        this.producers.restore(entries);
+        this.producersUpTo = offset;
+        this.snapshots.push(offset);
+      } else if (this.snapshots.length > 0) this.snapshots.unshift(offset);
+      else {
+        // Of a life that is not believed.
+        await removeIfThere(disk, `${stem}.snapshot`);
+        await removeIfThere(disk, `${stem}.window`);
+      }
+    }
+  }
+
+  /** Looks at all batches that are not known well enough; answers the end of the log. */
+  private async recover(): Promise<number> {
+    const { hints } = this;
+    const from = Math.min(hints.recoveryPoint, this.producersUpTo);
+    const lastIndex = this.segments.length - 1;
+    for (let index = 0; index < this.segments.length; index++) {
+      const segment = this.segments[index]!;
+      const isLast = index === lastIndex;
+      if (!isLast && segment.nextOffset <= from && (await this.takeAsItIs(segment))) continue;
+      const isWhole = await this.scanSegment(segment, from, isLast);
+      if (isWhole) continue;
+      await this.dropAfter(index);
+      break;
+    }
+    const last = this.segments.at(-1)!;
+    return last.nextOffset;
+  }
+
+  /** A segment from before the recovery point, with its indexes in place: only the largest timestamp is asked of it. */
+  private async takeAsItIs(segment: Segment): Promise<boolean> {
+    const has = (suffix: '.index' | '.timeindex'): boolean => this.names.includes(`${segmentStem(segment.baseOffset)}${suffix}`);
+    if (segment.sizeBytes === 0) return false;
+    if (!has('.index') || !has('.timeindex')) {
+      await segment.rebuildIndexes(this.topic.config.indexIntervalBytes);
+      segment.indexes = undefined;
+      return true;
+    }
+    const times = await readWhole(this.world.disk, segment.path('.timeindex'));
+    const index = new TimeIndex(times!.subarray(0, times!.length - (times!.length % TimeIndex.entryBytes)));
+    if (index.length === 0 || index.lastOffset > segment.nextOffset - segment.baseOffset) return false;
+    segment.maxTimestamp = index.lastTimestamp;
+    segment.maxTimestampOffset = segment.baseOffset + index.lastOffset;
+    return true;
+  }
+
+  /** Reads the batches of a segment from `from` on, or from where its index reaches; false where it had to be cut. */
+  private async scanSegment(segment: Segment, from: number, isLast: boolean): Promise<boolean> {
+    const { hints, topic } = this;
+    const { indexIntervalBytes } = topic.config;
+    if (segment.isNew) return true;
+    const endOfFile = segment.sizeBytes;
+    const start = await this.startOfScan(segment, Math.max(from, segment.baseOffset));
+    let hasBadSum = false;
+    let next = segment.nextOffset;
+    const isBelieved = hints.isClean ? Infinity : hints.recoveryPoint;
+    const end = await segment.scan(start, (batch) => {
+      const { head } = batch;
+      if (head.baseOffset < next) return false;
+      if (head.nextOffset > isBelieved && crc32c(batch.bytes, 0, batch.at + 21, batch.at + head.bytes) !== head.sum) {
+        hasBadSum = true;
+        return false;
+      }
+      next = head.nextOffset;
+      this.countIn(segment, batch);
+      segment.appended(head, indexIntervalBytes);
+      return true;
+    });
+    const isWhole = end === endOfFile;
+    segment.writtenBytes = segment.sizeBytes;
+    if (!isWhole) {
+      const what = hasBadSum ? 'a batch whose sum does not fit' : 'bytes that are no whole batch';
+      if (segment.nextOffset < hints.recoveryPoint) this.damaged(segment.nextOffset, segment, end);
+      this.wasCut = true;
+      this.report(
+        `${segment.logPath}: ${what} from byte ${end} on, ${endOfFile - end} bytes; what was not committed when the broker ended is cut away`,
+      );
+      await segment.truncateFile();
+    }
+    if (!isLast && isWhole) {
+      segment.sealTimes();
+      await segment.saveIndexes();
+      segment.indexes = undefined;
+    }
+    return isWhole;
+  }
+
+  /** Where to begin, with everything before it counted in. */
+  private async startOfScan(segment: Segment, from: number): Promise<number> {
+    const { disk } = this.world;
+    const [offsetBytes, timeBytes] = [await readWhole(disk, segment.path('.index')), await readWhole(disk, segment.path('.timeindex'))];
+    const whole = (bytes: Buffer, each: number): Buffer => bytes.subarray(0, bytes.length - (bytes.length % each));
+    const offsets = new OffsetIndex(whole(offsetBytes ?? Buffer.alloc(0), OffsetIndex.entryBytes));
+    const times = new TimeIndex(whole(timeBytes ?? Buffer.alloc(0), TimeIndex.entryBytes));
+    offsets.keepSane(segment.sizeBytes);
+    times.keepSane(Infinity);
+    // An entry of a batch that ends before `from`: everything up to its end is counted in already.
+    const entry = offsets.lookUp(from - 1 - segment.baseOffset);
+    const position = entry < 0 ? 0 : offsets.positionAt(entry);
+    const indexed = entry < 0 ? undefined : await segment.headAt(position);
+    const fits = indexed?.lastOffset === segment.baseOffset + (entry < 0 ? 0 : offsets.offsetAt(entry));
+    segment.startAnew();
+    if (indexed === undefined || !fits || times.length === 0) return 0;
+    await segment.readFirstTimestamp();
+    segment.indexes = { offsets, times };
+    segment.rewind(position, indexed);
+    return segment.sizeBytes;
+  }
+
+  /** What a batch says about its producer. */
+  private countIn(segment: Segment, { head, bytes, at }: ScannedBatch): void {
+    if (head.nextOffset <= this.producersUpTo || head.producerId < 0) return;
+    if (!head.isControl) return this.producers.appended(head);
+    const cursor = new RecordCursor(bytes, at + batchHeadBytes, at + head.bytes);
+    if (!cursor.next() || cursor.keyLength < 4 || cursor.valueLength < 6) return;
+    const kind = bytes.readInt16BE(cursor.keyStart + 2);
+    if (kind > 1) return;
+    const { producerId, producerEpoch } = head;
+    const marker = { producerId, producerEpoch, coordinatorEpoch: bytes.readInt32BE(cursor.valueStart + 2), isCommit: kind === 1 };
+    const completed = this.producers.markerAppended(marker, head.baseOffset, head.maxTimestamp);
+    const known = segment.aborted.entries.some(({ lastOffset }) => lastOffset === head.baseOffset);
+    if (completed?.isAborted === true && !known) segment.aborted.append(completed);
+  }
+
+  /** Segments behind a cut hold what was committed even later: nobody was told of it. */
+  private async dropAfter(index: number): Promise<void> {
+    const dropped = this.segments.splice(index + 1);
+    for (const segment of dropped) {
+      this.report(`${segment.logPath}: removed, because it lies behind a cut`);
+      await segment.removeFiles();
+    }
+  }
+
+  /** Brings to the disk for certain what was read from the recovery point on. */
+  private async writeAgain(): Promise<void> {
+    const { recoveryPoint } = this.hints;
+    const block = Buffer.allocUnsafeSlow(copyBytes);
+    for (const [index, segment] of this.segments.entries()) {
+      if (segment.isNew || (segment.nextOffset <= recoveryPoint && !this.wasCut && index < this.segments.length - 1)) continue;
+      const { indexes } = segment;
+      const entry = indexes?.offsets.lookUp(recoveryPoint - segment.baseOffset) ?? -1;
+      const from = entry < 0 ? 0 : indexes!.offsets.positionAt(entry);
+      const file = await segment.pin();
+      try {
+        for (let position = from; position < segment.sizeBytes;) {
+          const length = await file.handle.read(block.subarray(0, Math.min(copyBytes, segment.sizeBytes - position)), position);
+          if (length === 0) break;
+          await write(file.handle, [block.subarray(0, length)], position);
+          position += length;
+        }
+        await sync(file.handle);
+      } finally {
+        segment.unpin(file);
+      }
+    }
+    await this.world.disk.syncDirectory(this.folder);
+  }
+
+  private damaged(end: number, segment?: Segment, position?: number): never {
+    const where =
+      segment === undefined
+        ? `The log of ${this.folder} ends at offset ${end}`
+        : `${segment.logPath} has no whole batch at byte ${position} (offset ${end})`;
+    throw new CodedError(
+      'data-damaged',
+      `${where}, and everything below offset ${this.hints.recoveryPoint} was on the disk: the file was changed or the disk lost it. Restore the folder from a copy, ` +
+        'or remove the line of this partition from recovery-point-offset-checkpoint to go on without what is missing',
+    );
+  }
+}

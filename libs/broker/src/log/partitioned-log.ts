@@ -1,0 +1,455 @@
+import { type Clock, type Disk, DiskError, type Random, type Timer } from '@dovecote/ground';
+import { CodedError } from '../errors.js';
+import { type PartitionOffsets, partitionKey, writeCheckpoint } from './checkpoint-file.js';
+import { type Cleanable, cleanableOf, Cleaning } from './cleaner.js';
+import { Commits } from './commits.js';
+import { Housekeeping } from './housekeeping.js';
+import type { Log, Topic, TopicSettings } from './log.js';
+import { OpenFiles, removeIfThere, replaceFile } from './open-files.js';
+import type { PartitionLog, PartitionWorld } from './partition-log.js';
+import { openPartition, type RecoveryHints } from './partition-recovery.js';
+import { ProducerIds } from './producer-ids.js';
+import { plannedStart } from './retention.js';
+import { isGone } from './segment-reader.js';
+import { TailBudget } from './tail.js';
+import { changeConfigs, type ConfigChange, type ConfigValues, parseTopicConfig } from './topic-config.js';
+import { checkTopicName, collidingName, encodeDefinition, partitionsMax, type TopicDefinition, TopicState } from './topics.js';
+
+/**
+ * All topics of a broker, in one folder:
+ *
+ *   meta.properties, producer-ids                who this log is, and which producer ids were handed out
+ *   topics/<name>.json                           what is decided about each topic
+ *   recovery-point-offset-checkpoint             up to where each partition is on the disk for certain
+ *   log-start-offset-checkpoint                  where each begins, if its first records were deleted
+ *   .kafka_cleanshutdown                         the last owner closed it in order
+ *   <topic>-<partition>/                         see partition-log.ts
+ *
+ * The layout is Kafka's but for `topics` and `producer-ids`, which Kafka keeps in its metadata log. Made by `openLog`.
+ */
+export interface LogParts {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly directory: string;
+  /** Whether anything outlives the process. */
+  readonly isKept: boolean;
+  readonly isSynced: boolean;
+  readonly clusterId: string;
+  readonly configs: ConfigValues;
+  readonly report: (line: string) => void;
+  readonly failed: (error: CodedError) => void;
+}
+
+/** Open at once; the rest of a thousand partitions' files are opened when they are needed. */
+const openFilesMax = 512;
+const tailBytesMax = 64 * 1024 * 1024;
+const retentionEveryMs = 5 * 60_000;
+const checkpointEveryMs = 60_000;
+const cleanEveryMs = 15_000;
+const producerExpiryMs = 24 * 3_600_000;
+
+export class PartitionedLog implements Log {
+  readonly commits: Commits;
+  readonly world: PartitionWorld;
+  readonly producerIds: ProducerIds;
+  readonly #topics = new Map<string, TopicState>();
+  readonly #byId = new Map<string, TopicState>();
+  private readonly files: OpenFiles;
+  private readonly housekeeping: Housekeeping;
+  /** Definitions change one after the other. */
+  private defining: Promise<unknown> = Promise.resolve();
+  private readonly timers = new Set<Timer>();
+  private startsAreSaved: Promise<void> | undefined;
+  private savingStarts: Promise<void> = Promise.resolve();
+  private compacting: Promise<void> | undefined;
+  /** Up to where each partition is compacted. */
+  readonly cleanUpTo = new Map<string, number>();
+  private isClosing = false;
+
+  constructor(readonly parts: LogParts) {
+    const { clock, disk, random, isSynced, report } = parts;
+    const budget = new TailBudget(tailBytesMax);
+    this.commits = new Commits(clock, {
+      committed: () => budget.trim(),
+      full: (reason) =>
+        report(
+          reason === undefined
+            ? 'The disk of the log has space again'
+            : `The disk of the log is full: records are refused until there is space. ${reason}`,
+        ),
+      failed: (error) => parts.failed(error),
+    });
+    this.files = new OpenFiles(disk, openFilesMax);
+    this.housekeeping = new Housekeeping(this.commits, report);
+    this.producerIds = new ProducerIds(disk, parts.directory, isSynced);
+    const { commits, housekeeping, files } = this;
+    this.world = { disk, clock, random, files, commits, housekeeping, budget, isSynced, saveLogStarts: () => this.saveLogStarts() };
+  }
+
+  get directory(): string | undefined {
+    return this.parts.isKept ? this.parts.directory : undefined;
+  }
+
+  get clusterId(): string {
+    return this.parts.clusterId;
+  }
+
+  freeBytes(): Promise<number> {
+    return this.parts.disk.freeBytes(this.parts.directory);
+  }
+
+  get topics(): Iterable<Topic> {
+    return this.#topics.values();
+  }
+
+  topic(name: string): TopicState | undefined {
+    return this.#topics.get(name);
+  }
+
+  topicById(id: string): TopicState | undefined {
+    return this.#byId.get(id);
+  }
+
+  checkTopic(name: string, settings: TopicSettings): CodedError | undefined {
+    const wrongName = checkTopicName(name);
+    if (wrongName !== undefined) return wrongName;
+    if (this.#topics.has(name)) return new CodedError('topic-exists', `Topic '${name}' already exists.`);
+    const colliding = collidingName(name, this.#topics.keys());
+    if (colliding !== undefined) return new CodedError('invalid-topic', `Topic '${name}' collides with existing topic: ${colliding}`);
+    const wrongCount = checkPartitionCount(settings.partitionCount);
+    if (wrongCount !== undefined) return wrongCount;
+    try {
+      parseTopicConfig(settings.configs ?? {}, this.parts.configs);
+      return undefined;
+    } catch (error) {
+      if (error instanceof CodedError) return error;
+      throw error;
+    }
+  }
+
+  createTopic(name: string, settings: TopicSettings): Promise<Topic> {
+    return this.define(async () => {
+      const refused = this.checkTopic(name, settings);
+      if (refused !== undefined) throw refused;
+      const { partitionCount, configs = {}, isInternal = false } = settings;
+      const id = drawId(this.parts.random);
+      const definition: TopicDefinition = { version: 1, name, id, partitions: partitionCount, isInternal, configs: { ...configs } };
+      const topic = new TopicState(definition, this.parts.configs);
+      const partitions = await this.makePartitions(topic, 0, partitionCount);
+      await this.saveDefinition(definition);
+      topic.partitions = partitions;
+      this.adopt(topic);
+      return topic;
+    });
+  }
+
+  deleteTopic(name: string): Promise<void> {
+    return this.define(async () => {
+      const topic = this.mustHave(name);
+      await removeIfThere(this.parts.disk, `${this.topicsFolder}/${name}.json`);
+      if (this.parts.isSynced) await this.parts.disk.syncDirectory(this.topicsFolder);
+      this.#topics.delete(name);
+      this.#byId.delete(topic.id);
+      for (const partition of topic.partitions) {
+        partition.remove();
+        this.cleanUpTo.delete(partitionKey(name, partition.number));
+      }
+      for (const partition of topic.partitions) await this.setAside(partition.folder);
+    });
+  }
+
+  addPartitions(name: string, partitionCount: number): Promise<void> {
+    return this.define(async () => {
+      const topic = this.mustHave(name);
+      const before = topic.partitions.length;
+      if (partitionCount <= before) {
+        throw new CodedError(
+          'invalid-partitions',
+          `Topic ${name} has ${before} partitions, it cannot have ${partitionCount} instead: they only become more`,
+        );
+      }
+      const wrongCount = checkPartitionCount(partitionCount);
+      if (wrongCount !== undefined) throw wrongCount;
+      const added = await this.makePartitions(topic, before, partitionCount);
+      const definition = { ...topic.definition, partitions: partitionCount };
+      await this.saveDefinition(definition);
+      topic.redefine(definition);
+      topic.partitions = [...topic.partitions, ...added];
+    });
+  }
+
+  alterConfigs(name: string, changes: readonly ConfigChange[], { validateOnly = false } = {}): Promise<void> {
+    return this.define(async () => {
+      const topic = this.mustHave(name);
+      const configs = changeConfigs(topic.definition.configs, changes, this.parts.configs);
+      if (validateOnly) return;
+      const definition = { ...topic.definition, configs };
+      await this.saveDefinition(definition);
+      topic.redefine(definition);
+    });
+  }
+
+  takeProducerId(): Promise<number> {
+    return this.define(() => this.producerIds.take());
+  }
+
+  afterCommit(done: (error: CodedError | undefined) => void): void {
+    this.commits.afterCommit(done);
+  }
+
+  get uncommittedBytes(): number {
+    return this.commits.uncommittedBytes;
+  }
+
+  get fullReason(): string | undefined {
+    return this.commits.fullReason;
+  }
+
+  /** A topic that was found in the folder, or just made. */
+  adopt(topic: TopicState): void {
+    this.#topics.set(topic.name, topic);
+    this.#byId.set(topic.id, topic);
+  }
+
+  get topicsFolder(): string {
+    return `${this.parts.directory}/topics`;
+  }
+
+  partitionFolder(topic: string, partition: number): string {
+    return `${this.parts.directory}/${topic}-${partition}`;
+  }
+
+  openPartition(topic: TopicState, number: number, hints: RecoveryHints): Promise<PartitionLog> {
+    return openPartition(topic, number, this.partitionFolder(topic.name, number), this.world, hints, this.parts.report);
+  }
+
+  /** Begins the work that goes on by itself. */
+  start(): void {
+    this.every(retentionEveryMs, () => this.dropOld());
+    this.every(checkpointEveryMs, () => this.checkpoint());
+    this.every(cleanEveryMs, () => this.compact());
+  }
+
+  /** Takes away what is too old or too much. */
+  async dropOld(): Promise<void> {
+    const now = this.parts.clock.now();
+    const shorter: PartitionLog[] = [];
+    for (const partition of this.partitions()) {
+      partition.producerStates.expire(now - producerExpiryMs);
+      const start = plannedStart(partition, now);
+      if (start === partition.plannedStart) continue;
+      partition.plannedStart = start;
+      shorter.push(partition);
+    }
+    if (shorter.length === 0) return;
+    await this.housekeeping.run('Removing old segments', async () => {
+      await this.saveLogStarts();
+      for (const partition of shorter) partition.applyPlannedStart(`Removing old segments of ${partition.folder}`);
+    });
+    await this.housekeeping.settled();
+  }
+
+  /** What is committed needs no recovery after this. */
+  async checkpoint(): Promise<void> {
+    const changed = [...this.partitions()].filter((partition) => partition.hasNews);
+    if (changed.length === 0) return;
+    await this.housekeeping.run('Writing a checkpoint', async () => {
+      for (const partition of changed) await partition.checkpoint();
+      await this.saveRecoveryPoints();
+    });
+  }
+
+  /** Compacts what is dirty enough, the dirtiest first. */
+  async compact(): Promise<void> {
+    this.compacting ??= this.compactAll().finally(() => (this.compacting = undefined));
+    return this.compacting;
+  }
+
+  private async compactAll(): Promise<void> {
+    const now = this.parts.clock.now();
+    const cleanable: Cleanable[] = [];
+    for (const partition of this.partitions()) {
+      const found = cleanableOf(partition, this.cleanUpTo.get(partitionKey(partition.topic.name, partition.number)) ?? 0, now);
+      if (found !== undefined) cleanable.push(found);
+    }
+    for (const each of cleanable.sort((one, other) => other.dirtyRatio - one.dirtyRatio)) {
+      if (this.isClosing || this.commits.failure !== undefined) return;
+      const { topic, number, folder } = each.partition;
+      try {
+        this.cleanUpTo.set(
+          partitionKey(topic.name, number),
+          await new Cleaning(
+            each,
+            this.parts.clock,
+            () => !this.isClosing && this.commits.failure === undefined && !each.partition.isRemoved,
+          ).run(),
+        );
+        await writeCheckpoint(this.parts.disk, this.parts.directory, 'cleaner-offset-checkpoint', this.cleanUpTo, this.parts.isSynced);
+      } catch (error) {
+        if (this.isClosing || each.partition.isRemoved || isGone(error)) continue;
+        if (error instanceof DiskError && error.code !== 'full') return this.commits.fail(`Compacting ${folder} failed`, error);
+        this.parts.report(
+          `${folder} could not be compacted and is tried again later: ${error instanceof Error ? error.message : String(error)}`,
+        );
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.stop();
+    if (this.commits.failure !== undefined) throw this.commits.failure;
+    await this.allCommitted();
+    await this.housekeeping.run('Closing the log', async () => {
+      for (const partition of this.partitions()) {
+        await partition.checkpoint();
+        await partition.sealActive();
+      }
+      await this.saveRecoveryPoints();
+      await replaceFile(
+        this.parts.disk,
+        this.parts.directory,
+        cleanMarker,
+        Buffer.from('{"version":0,"brokerEpoch":-1}'),
+        this.parts.isSynced,
+      );
+    });
+    const { failure } = this.commits;
+    this.commits.end(new CodedError('closed', 'The log is closed: open it again'));
+    await this.files.closeAll();
+    if (failure !== undefined) throw failure;
+  }
+
+  async abandon(): Promise<void> {
+    this.commits.end(new CodedError('closed', 'The log is closed: open it again'));
+    await this.stop();
+    await this.files.closeAll();
+  }
+
+  /** Renames a folder out of the way, and empties it in the background. */
+  async setAside(folder: string): Promise<void> {
+    const { disk, directory, random, isSynced } = this.parts;
+    await this.files.forgetFolder(folder);
+    const name = folder.slice(directory.length + 1);
+    const mark = `.${random.bytes(16).toString('hex')}-delete`;
+    const aside = `${directory}/${name.slice(0, 255 - mark.length)}${mark}`;
+    await disk.rename(folder, aside);
+    if (isSynced) await disk.syncDirectory(directory);
+    void this.housekeeping.run(`Removing ${folder}`, () => removeFolder(disk, aside));
+  }
+
+  private *partitions(): Generator<PartitionLog> {
+    for (const topic of this.#topics.values()) yield* topic.partitions;
+  }
+
+  private async makePartitions(topic: TopicState, from: number, to: number): Promise<PartitionLog[]> {
+    const { disk } = this.parts;
+    const made: PartitionLog[] = [];
+    for (let number = from; number < to; number++) {
+      const folder = this.partitionFolder(topic.name, number);
+      // Left over from a creation that a crash cut short.
+      if (await disk.exists(folder)) await this.setAside(folder);
+      await disk.makeDirectory(folder);
+      await replaceFile(disk, folder, 'partition.metadata', Buffer.from(`version: 0\ntopic_id: ${topic.id}`), false);
+      made.push(await this.openPartition(topic, number, { isClean: true, recoveryPoint: 0, logStartOffset: 0, bumpEpoch: false }));
+    }
+    return made;
+  }
+
+  private saveDefinition(definition: TopicDefinition): Promise<void> {
+    const { disk, isSynced } = this.parts;
+    return replaceFile(disk, this.topicsFolder, `${definition.name}.json`, encodeDefinition(definition), isSynced);
+  }
+
+  private mustHave(name: string): TopicState {
+    const topic = this.#topics.get(name);
+    if (topic === undefined) throw new CodedError('no-topic', `There is no topic '${name}'`);
+    return topic;
+  }
+
+  private define<Answer>(work: () => Promise<Answer>): Promise<Answer> {
+    const next = this.defining.then(() => {
+      const failure = this.commits.failure ?? (this.isClosing ? new CodedError('closed', 'The log is being closed') : undefined);
+      if (failure !== undefined) throw failure;
+      return work();
+    });
+    this.defining = next.catch(() => undefined);
+    return next;
+  }
+
+  /** One write for all who ask while one is under way. */
+  private saveLogStarts(): Promise<void> {
+    this.startsAreSaved ??= this.savingStarts.then(async () => {
+      this.startsAreSaved = undefined;
+      if (this.commits.failure !== undefined) throw this.commits.failure;
+      await this.saveOffsets('log-start-offset-checkpoint', (partition) => partition.plannedStart);
+    });
+    const { startsAreSaved } = this;
+    this.savingStarts = startsAreSaved.catch(() => undefined);
+    return startsAreSaved;
+  }
+
+  private saveRecoveryPoints(): Promise<void> {
+    return this.saveOffsets('recovery-point-offset-checkpoint', (partition) => partition.recoveryPoint);
+  }
+
+  private async saveOffsets(name: string, offsetOf: (partition: PartitionLog) => number): Promise<void> {
+    const offsets: Map<string, number> = new Map();
+    for (const partition of this.partitions()) {
+      const offset = offsetOf(partition);
+      if (offset > 0) offsets.set(partitionKey(partition.topic.name, partition.number), offset);
+    }
+    const saved: PartitionOffsets = offsets;
+    await writeCheckpoint(this.parts.disk, this.parts.directory, name, saved, this.parts.isSynced);
+  }
+
+  private every(ms: number, work: () => Promise<void>): void {
+    const timer = this.parts.clock.after(ms, () => {
+      this.timers.delete(timer);
+      void work().then(() => {
+        if (!this.isClosing) this.every(ms, work);
+      });
+    });
+    this.timers.add(timer);
+  }
+
+  private async stop(): Promise<void> {
+    this.isClosing = true;
+    for (const timer of this.timers) timer.cancel();
+    this.timers.clear();
+    await this.defining;
+    await this.compacting;
+    await this.housekeeping.settled();
+  }
+
+  private allCommitted(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.commits.afterCommit((error) => (error === undefined ? resolve() : reject(error)));
+    });
+  }
+}
+
+export const cleanMarker = '.kafka_cleanshutdown';
+
+export async function removeFolder(disk: Disk, folder: string): Promise<void> {
+  for (const name of await disk.list(folder)) await removeIfThere(disk, `${folder}/${name}`);
+  await removeIfThere(disk, folder);
+}
+
+/** A UUID in Kafka's form: random, and never one that begins with a dash, which tools take for an option. */
+export function drawId(random: Random): string {
+  for (;;) {
+    const bytes = random.bytes(16);
+    bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+    bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+    const id = bytes.toString('base64url');
+    if (!id.startsWith('-')) return id;
+  }
+}
+
+function checkPartitionCount(count: number): CodedError | undefined {
+  if (!Number.isInteger(count) || count < 1)
+    return new CodedError('invalid-partitions', `Number of partitions must be larger than 0, not ${count}`);
+  if (count > partitionsMax) return new CodedError('invalid-partitions', `A topic has at most ${partitionsMax} partitions, not ${count}`);
+  return undefined;
+}

@@ -1,0 +1,239 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import type { Disk, DiskFile } from '@dovecote/ground';
+import { DiskFaults, FaultyDisk, SeededRandom, type SimulatedGround, simulatedGround } from '@dovecote/ground/testing';
+import type { Partition } from './log.js';
+import { type OpenLog, openLog } from './open-log.js';
+import { BatchHead } from './record-batch.js';
+import { encodeBatch } from './records.js';
+
+/** What an opening makes of a folder that a crash, or somebody's hand, left behind. */
+let machine: SimulatedGround;
+let reports: string[];
+const folder = '/data/log';
+const logFile = `${folder}/t-0/00000000000000000000.log`;
+
+function drive<Answer>(work: Promise<Answer>): Promise<Answer> {
+  return machine.clock.drive(work);
+}
+
+async function open(durability: 'os' | 'fsync' = 'fsync'): Promise<OpenLog> {
+  return drive(openLog({ ground: machine.startProcess().ground, directory: folder, durability, log: (line) => reports.push(line) }));
+}
+
+async function fill(log: OpenLog, count: number, configs: Record<string, string> = {}): Promise<void> {
+  if (log.topic('t') === undefined) await drive(log.createTopic('t', { partitionCount: 1, configs }));
+  for (let index = 0; index < count; index++) {
+    log
+      .topic('t')!
+      .partitions[0]!.append(encodeBatch([{ key: null, value: Buffer.alloc(40 + index, index), timestamp: machine.clock.now() }]));
+  }
+  await drive(new Promise<void>((resolve) => log.afterCommit(() => resolve())));
+}
+
+async function bytesOf(path: string): Promise<Buffer> {
+  const file = await drive(machine.disk.open(path, 'read'));
+  const bytes = Buffer.alloc(await drive(file.size()));
+  await drive(file.read(bytes, 0));
+  await drive(file.close());
+  return bytes;
+}
+
+async function put(path: string, bytes: Buffer): Promise<void> {
+  if (await drive(machine.disk.exists(path))) await drive(machine.disk.remove(path));
+  const file = await drive(machine.disk.open(path, 'create'));
+  await drive(new Promise((resolve) => file.write([bytes], 0, resolve)));
+  await drive(new Promise((resolve) => file.sync(resolve)));
+  await drive(file.close());
+  await drive(machine.disk.syncDirectory(path.slice(0, path.lastIndexOf('/'))));
+}
+
+/** Counts what is read of the batches. */
+class CountingDisk extends FaultyDisk {
+  bytesRead = 0;
+
+  constructor(inner: Disk) {
+    super(inner, new DiskFaults(), new SeededRandom(1));
+  }
+
+  override async open(path: string, mode: 'read' | 'edit' | 'create'): Promise<DiskFile> {
+    const file = await super.open(path, mode);
+    const read = file.read.bind(file);
+    file.read = async (into, position) => {
+      const length = await read(into, position);
+      if (path.endsWith('.log')) this.bytesRead += length;
+      return length;
+    };
+    return file;
+  }
+}
+
+async function readBases(partition: Partition): Promise<number[]> {
+  const bases: number[] = [];
+  for (let offset = partition.logStartOffset; offset < partition.highWatermark;) {
+    const read = await drive(Promise.resolve(partition.read(offset, { isolation: 'read-uncommitted', bytesMax: 500, atLeastOne: true })));
+    if (typeof read === 'string' || read.parts.length === 0) throw new Error(`nothing at ${offset}`);
+    for (const part of read.parts) {
+      for (let at = 0; at < part.length;) {
+        const head = new BatchHead().read(part, at);
+        bases.push(head.baseOffset);
+        offset = head.nextOffset;
+        at += head.bytes;
+      }
+    }
+  }
+  return bases;
+}
+
+beforeEach(() => {
+  machine = simulatedGround(1);
+  reports = [];
+});
+
+describe('a torn tail', () => {
+  it('is cut at whatever byte of the last batch the crash came, and what follows goes on behind', async () => {
+    const log = await open();
+    await fill(log, 3);
+    const whole = await bytesOf(logFile);
+    machine.crash({ power: false });
+    const lengths: number[] = [];
+    for (let at = 0; at < whole.length; at += new BatchHead().read(whole, at).bytes) lengths.push(at);
+    const third = lengths[2]!;
+    for (let cut = third; cut < whole.length; cut += 1) {
+      await put(logFile, whole.subarray(0, cut));
+      const again = await open();
+      const partition = again.topic('t')!.partitions[0]!;
+      expect([cut, partition.highWatermark, partition.sizeBytes]).toEqual([cut, 2, third]);
+      machine.crash({ power: false });
+    }
+    await put(logFile, whole.subarray(0, third + 7));
+    const last = await open();
+    await fill(last, 1);
+    expect(await readBases(last.topic('t')!.partitions[0]!)).toEqual([0, 1, 2]);
+  });
+
+  it('is cut where a bit was lost in it, or zeros stand behind it', async () => {
+    const log = await open();
+    await fill(log, 3);
+    const whole = await bytesOf(logFile);
+    machine.crash({ power: false });
+    const flipped = Buffer.from(whole);
+    flipped[flipped.length - 5]! ^= 0x10;
+    for (const bytes of [flipped, Buffer.concat([whole.subarray(0, whole.length - 20), Buffer.alloc(3000)])]) {
+      await put(logFile, bytes);
+      const partition = (await open()).topic('t')!.partitions[0]!;
+      expect(partition.highWatermark).toBe(2);
+      machine.crash({ power: false });
+    }
+    await put(logFile, Buffer.concat([whole, Buffer.alloc(3000)]));
+    expect((await open()).topic('t')!.partitions[0]!.highWatermark).toBe(3);
+    expect(reports.join('\n')).toContain('is cut away');
+  });
+
+  it('is damage where everything was on the disk for certain', async () => {
+    const log = await open();
+    await fill(log, 3);
+    await drive(log.close());
+    const whole = await bytesOf(logFile);
+    await put(logFile, whole.subarray(0, whole.length - 1));
+    const refusal = await open().then(
+      () => 'opened',
+      (error: { code: string; message: string }) => `${error.code}: ${error.message}`,
+    );
+    expect(refusal).toMatch(/^data-damaged: .*t-0.*below offset 3 was on the disk.*Restore/);
+  });
+});
+
+describe('files lost by hand', () => {
+  const configs = { 'internal.segment.bytes': '2048', 'index.interval.bytes': '100' };
+
+  it.each([
+    '.index',
+    '.timeindex',
+    '.snapshot',
+    '.window',
+    'leader-epoch-checkpoint',
+    'partition.metadata',
+    'recovery-point-offset-checkpoint',
+    '.kafka_cleanshutdown',
+    'log-start-offset-checkpoint',
+  ])('are made again: %s', async (suffix) => {
+    for (const isClean of [true, false]) {
+      machine = simulatedGround(2);
+      const log = await open();
+      await fill(log, 50, configs);
+      const before = log.topic('t')!.partitions[0]!;
+      const time = await drive(before.maxTimestamp());
+      if (isClean) await drive(log.close());
+      else machine.crash({ power: false });
+      for (const at of [folder, `${folder}/t-0`])
+        for (const name of await drive(machine.disk.list(at))) if (name.endsWith(suffix)) await drive(machine.disk.remove(`${at}/${name}`));
+      const partition = (await open()).topic('t')!.partitions[0]!;
+      expect(await readBases(partition)).toEqual(Array.from({ length: 50 }, (_, index) => index));
+      expect(await drive(partition.maxTimestamp())).toEqual(time);
+    }
+  });
+
+  it('refuses to go on without the folder of a partition that held something', async () => {
+    const log = await open();
+    await fill(log, 3);
+    await drive(log.close());
+    await drive(machine.disk.rename(`${folder}/t-0`, '/elsewhere'));
+    await expect(open()).rejects.toMatchObject({ code: 'data-damaged' });
+    await drive(machine.disk.rename('/elsewhere', `${folder}/t-0`));
+    expect((await open()).topic('t')!.partitions[0]!.highWatermark).toBe(3);
+  });
+
+  it('keeps a folder of no topic aside', async () => {
+    const log = await open();
+    await fill(log, 3);
+    await drive(log.close());
+    await drive(machine.disk.remove(`${folder}/topics/t.json`));
+    expect([...(await open()).topics]).toEqual([]);
+    expect(await drive(machine.disk.list(folder))).toContain('t-0-stray');
+    expect(reports.join('\n')).toContain('belongs to no topic');
+  });
+});
+
+describe('what an opening costs', () => {
+  it('reads only what lies behind the last checkpoint', async () => {
+    const log = await open();
+    await fill(log, 300);
+    await drive(log.checkpoint());
+    await fill(log, 2);
+    const size = log.topic('t')!.partitions[0]!.sizeBytes;
+    machine.crash({ power: false });
+    const { ground } = machine.startProcess();
+    const counting = new CountingDisk(ground.disk);
+    const again = await drive(openLog({ ground: { ...ground, disk: counting }, directory: folder, durability: 'fsync' }));
+    expect(again.topic('t')!.partitions[0]!.highWatermark).toBe(302);
+    expect(again.topic('t')!.partitions[0]!.leaderEpoch).toBe(0);
+    expect(counting.bytesRead).toBeGreaterThan(0);
+    expect(counting.bytesRead).toBeLessThan(size / 2);
+  });
+
+  it('says by a new epoch that records may have been taken back, under `os` only', async () => {
+    const log = await open('os');
+    await fill(log, 3);
+    machine.crash({ power: false });
+    const partition = (await open('os')).topic('t')!.partitions[0]!;
+    expect(partition.leaderEpoch).toBe(1);
+    expect(partition.endOfEpoch(0)).toEqual({ epoch: 0, endOffset: 3 });
+    expect(partition.endOfEpoch(1)).toEqual({ epoch: 1, endOffset: 3 });
+    expect(partition.endOfEpoch(2)).toEqual({ epoch: -1, endOffset: -1 });
+  });
+});
+
+describe('memory', () => {
+  it('runs the same over no disk at all', async () => {
+    const log = await drive(openLog({ ground: machine.startProcess().ground, directory: undefined, durability: 'memory' }));
+    await fill(log, 40, { 'internal.segment.bytes': '2048' });
+    const partition = log.topic('t')!.partitions[0]!;
+    expect(await readBases(partition)).toHaveLength(40);
+    expect(log.directory).toBeUndefined();
+    await drive(log.checkpoint());
+    await drive(partition.deleteRecordsBefore(20));
+    await drive(log.deleteTopic('t'));
+    await drive(log.close());
+    expect(await drive(machine.disk.list('/'))).toEqual([]);
+  });
+});

@@ -1,0 +1,81 @@
+import { propertiesStart } from './content.js';
+import { Fifo } from './fifo.js';
+import type { Lanes } from './priority-lanes.js';
+import { findProperty, propertyFlags } from './properties.js';
+import type { ReturnedMessage } from './returned.js';
+
+/** Two of the high ones, then one of the others. */
+const weight = 2;
+/** A message of a higher priority is a high one. */
+const normalMax = 4;
+
+/** Whether the message at `offset` goes before others. */
+export function isHigh(bytes: Buffer, offset: number): boolean {
+  const flagsAt = propertiesStart(bytes, offset);
+  if ((bytes[flagsAt]! & (propertyFlags.priority >> 8)) === 0) return false;
+  return bytes[findProperty(bytes, flagsAt, 'priority')]! > normalMax;
+}
+
+/**
+ * The messages of a quorum queue that a consumer may be given, once there are high ones among them, in the order of RabbitMQ 4.0: what
+ * came back first, in the order in which it did; then two of the high ones for each of the others, and a high one that came earlier than
+ * the other before it in any case. Stands in the place of `Fifo`.
+ */
+export class QuorumLanes implements Lanes {
+  private readonly high = new Fifo();
+  private readonly normal = new Fifo();
+
+  constructor(
+    private readonly bytesOf: (chunk: number) => Buffer,
+    /** What came back. */
+    private readonly returned: Fifo,
+    /** How many were taken since the last one of the others had its turn, at most `weight`. */
+    private turn: number,
+  ) {}
+
+  get length(): number {
+    return this.returned.length + this.high.length + this.normal.length;
+  }
+
+  get first(): ReturnedMessage | undefined {
+    return this.returned.first ?? this.next()?.first;
+  }
+
+  /** Only the very first is looked at; when it is removed, the one behind it. */
+  *heads(): Iterable<ReturnedMessage> {
+    for (let head = this.first, before; head !== undefined && head !== before; head = this.first) yield (before = head);
+  }
+
+  push(message: ReturnedMessage): void {
+    if (message.isFresh !== true) this.returned.push(message);
+    else (isHigh(this.bytesOf(message.chunk), message.offset) ? this.high : this.normal).push(message);
+  }
+
+  /** Comes back behind everything, as if it were new and not high. */
+  requeue(message: ReturnedMessage): void {
+    this.normal.push(message);
+  }
+
+  shift(): ReturnedMessage {
+    if (this.returned.length > 0) return this.returned.shift();
+    const lane = this.next()!;
+    this.turn = this.turn === weight ? 0 : this.turn + 1;
+    return lane.shift();
+  }
+
+  remove(): void {
+    this.shift();
+  }
+
+  private next(): Fifo | undefined {
+    const [high, normal] = [this.high.first, this.normal.first];
+    if (high === undefined) return normal === undefined ? undefined : this.normal;
+    if (normal === undefined || this.turn < weight || high.sequence < normal.sequence) return this.high;
+    return this.normal;
+  }
+}
+
+/** Where in that turn a queue is that has given out all messages before this one. */
+export function turnBefore(sequence: number): number {
+  return (sequence - 1) % (weight + 1);
+}

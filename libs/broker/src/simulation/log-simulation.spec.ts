@@ -1,0 +1,32 @@
+import { describe, expect, it } from '@jest/globals';
+import { describeRun, simulate, simulateMany } from '@dovecote/ground/testing';
+import type { Sabotage } from './faulty-ground.js';
+import { logScenario, type LogScenarioName, logScenarioNames } from './log-scenario.js';
+
+/** A sample of the seeds: `npm run simulate` tries as many as there is time for. */
+const runs = 30;
+const steps = 60;
+
+describe('the partitioned log, driven through crashes', () => {
+  it.each(logScenarioNames)('keeps what it promised: %s', async (name) => {
+    const { failed } = await simulateMany({ scenario: logScenario(name), firstSeed: 1, runs, steps });
+    expect(failed === undefined ? 'held' : describeRun(failed)).toBe('held');
+  });
+
+  it('does the same each time a seed is run', async () => {
+    const scenario = logScenario('log-power-cuts');
+    const one = await simulate({ scenario, seed: 7, steps });
+    expect((await simulate({ scenario, seed: 7, steps })).traceHash).toBe(one.traceHash);
+    expect((await simulate({ scenario, seed: 8, steps })).traceHash).not.toBe(one.traceHash);
+  });
+
+  // If one of these held, the runs above would prove nothing.
+  it.each<readonly [LogScenarioName, Sabotage]>([
+    ['log-power-cuts', 'confirm-before-sync'],
+    ['log-power-cuts', 'skip-directory-sync'],
+    ['log-process-kills', 'confirm-before-write'],
+  ])('notices in %s a disk that is made to %s', async (name, sabotage) => {
+    const { failed } = await simulateMany({ scenario: logScenario(name, sabotage), firstSeed: 1, runs: 200, steps });
+    expect(failed?.failure?.error.message).toMatch(/is lost|went from|does not open|promised|is missing|was on the disk/);
+  });
+});
