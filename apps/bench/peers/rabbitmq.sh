@@ -37,6 +37,7 @@ start)
   inside chown -R rabbitmq:rabbitmq /var/lib/rabbitmq /var/log/rabbitmq
   if [ -z "${MANAGEMENT:-}" ]; then rm -f "$root/etc/rabbitmq/enabled_plugins"; else inside rabbitmq-plugins enable --offline rabbitmq_management rabbitmq_prometheus >&2; fi
   printf 'management.tcp.port = %s\nprometheus.tcp.port = %s\n' $((port + 10000)) $((port + 10010)) > "$root/etc/rabbitmq/peer.conf"
+  ulimit -n "$(ulimit -Hn)" # a thousand connections and their queues need more than the 1,024 files of a shell
   began=$(date +%s%N)
   setsid chroot "$root" env HOME=/var/lib/rabbitmq LANG=C.UTF-8 RABBITMQ_NODENAME=peer@localhost RABBITMQ_NODE_PORT="$port" \
     RABBITMQ_DIST_PORT=$((port + 20000)) ${MANAGEMENT:+RABBITMQ_CONFIG_FILE=/etc/rabbitmq/peer} rabbitmq-server > "$dir/rabbitmq.out" 2>&1 < /dev/null &

@@ -59,13 +59,13 @@ export async function runDaemon(settings: Settings, { say, warn, onStop, onReloa
 }
 
 async function open(settings: Settings, warn: (line: string) => void): Promise<Broker> {
-  const { data, durability, amqp, users, permissions, virtualHosts, management, kafkaPort } = settings;
-  if (kafkaPort !== undefined) warn(`Kafka's protocol is not there yet: nothing will listen on port ${kafkaPort}`);
+  const { data, durability, amqp, users, permissions, virtualHosts, management, kafka } = settings;
   const tls = settings.tls === undefined ? undefined : readTls(settings.tls);
   const broker = await Broker.open({
     ...(durability === 'memory' ? {} : { data }),
     durability,
     amqp: amqp.map(({ host, port, isTls }) => ({ host, port, ...(isTls && tls !== undefined ? { tls } : {}) })),
+    ...(kafka === undefined ? {} : { kafka }),
     ...(management === undefined ? {} : { management: { ...management, mayBeTaken: management.isDefault } }),
     ...(users === undefined ? {} : { users }),
     permissions,
@@ -105,12 +105,13 @@ function reload(tls: TlsFiles, broker: Broker, warn: (line: string) => void): vo
   }
 }
 
-function announce({ data, management }: Settings, broker: Broker, say: (line: string) => void): void {
-  const { durability, amqpAddresses, managementPort } = broker;
+function announce({ data, kafka, management }: Settings, broker: Broker, say: (line: string) => void): void {
+  const { durability, amqpAddresses, kafkaPort, managementPort } = broker;
   const at = (host: string, port: number): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
   if (durability !== 'memory') say(`data folder ${data}`);
   say(`durability ${durability}: ${confirmedMeans[durability]}`);
   if (management !== undefined && managementPort !== undefined) say(`management listening on ${at(management.host, managementPort)}`);
+  if (kafka !== undefined && kafkaPort !== undefined) say(`Kafka listening on ${at(kafka.host, kafkaPort)}`);
   for (const { host, port } of amqpAddresses.filter(({ isTls }) => isTls)) say(`AMQP over TLS listening on ${at(host, port)}`);
   for (const { host, port } of amqpAddresses.filter(({ isTls }) => !isTls)) say(`AMQP listening on ${at(host, port)}`);
 }

@@ -26,8 +26,13 @@ export interface Settings {
   readonly tls: TlsFiles | undefined;
   /** Where the management API answers; undefined for nowhere. `isDefault`: nobody asked for it, so a port that is taken is no fault. */
   readonly management: { readonly host: string; readonly port: number; readonly isDefault: boolean } | undefined;
-  /** A port that was asked for and has no server yet. */
-  readonly kafkaPort: number | undefined;
+  /** Where it listens for Kafka clients, and where they are told to come if that is elsewhere; undefined for nowhere. */
+  readonly kafka: { readonly host: string; readonly port: number; readonly advertised?: HostAndPort } | undefined;
+}
+
+export interface HostAndPort {
+  readonly host: string;
+  readonly port: number;
 }
 
 export interface TlsFiles {
@@ -148,7 +153,28 @@ const virtualHosts: Setting<readonly VirtualHostSettings[]> = {
   allowed:
     'names, each once (in the file names, or objects such as {"name": "team", "defaultQueueType": "quorum", "limits": {"maxQueues": 100}})',
 };
-const kafkaPort: Setting<number> = { ...amqpPort, ...notYet('kafka', 'DOVECOTE_KAFKA_PORT', 'kafkaPort') };
+const kafkaPort: Setting<number> = {
+  ...amqpPort,
+  flag: '--kafka-port <port>',
+  environment: 'DOVECOTE_KAFKA_PORT',
+  key: 'kafkaPort',
+  says: 'port for Kafka clients, 0 takes a free one (default: none)',
+};
+const kafkaHost: Setting<string> = {
+  ...amqpHost,
+  flag: '--kafka-host <address>',
+  environment: 'DOVECOTE_KAFKA_HOST',
+  key: 'kafkaHost',
+  says: 'address to listen on for them; from other machines they must log in (default: 127.0.0.1)',
+};
+const kafkaAdvertised: Setting<HostAndPort> = {
+  flag: '--kafka-advertised <host:port>',
+  environment: 'DOVECOTE_KAFKA_ADVERTISED',
+  key: 'kafkaAdvertised',
+  says: 'where they are told to come (default: where it listens)',
+  read: readHostAndPort,
+  allowed: 'HOST:PORT',
+};
 const managementPort: Setting<number | 'off'> = {
   flag: '--management-port <port>',
   environment: 'DOVECOTE_MANAGEMENT_PORT',
@@ -175,7 +201,8 @@ const config: Setting<string> = {
 
 const inFile = [
   ...[data, amqpPort, amqpHost, amqpListeners, durability, users, virtualHosts],
-  ...[tlsCertificate, tlsKey, tlsAuthorities, tlsRequiresClient, managementPort, managementHost, kafkaPort],
+  ...[tlsCertificate, tlsKey, tlsAuthorities, tlsRequiresClient, managementPort, managementHost],
+  ...[kafkaPort, kafkaHost, kafkaAdvertised],
 ];
 const repeatable: readonly unknown[] = [users, virtualHosts, amqpListeners];
 
@@ -199,8 +226,13 @@ export function readSettings(argv: readonly string[], environment: Readonly<Reco
     tls: tlsFiles(given, listeners),
     management:
       port === 'off' ? undefined : { host: given(managementHost) ?? '127.0.0.1', port: port ?? 15_672, isDefault: port === undefined },
-    kafkaPort: given(kafkaPort),
+    kafka: kafkaListener(given),
   };
+}
+
+function kafkaListener(given: <T>(setting: Setting<T>) => T | undefined): Settings['kafka'] {
+  const [port, host = '127.0.0.1', advertised] = [given(kafkaPort), given(kafkaHost), given(kafkaAdvertised)];
+  return port === undefined ? undefined : { host, port, ...(advertised === undefined ? {} : { advertised }) };
 }
 
 /** TLS takes a certificate and its key, and a certificate without a listener for it would be a mistake. */
@@ -314,11 +346,15 @@ function readText(given: unknown): string | undefined {
   return typeof given === 'string' && given.trim() !== '' && !given.includes('\0') ? given : undefined;
 }
 
+/** The address may be one of IPv6, in brackets. */
+function readHostAndPort(given: unknown): HostAndPort | undefined {
+  const [, bracketed, plain, digits] = typeof given === 'string' ? (/^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(given.trim()) ?? []) : [];
+  const host = bracketed ?? plain;
+  const port = readPort(digits);
+  return host === undefined || port === undefined || port === 0 ? undefined : { host, port };
+}
+
 function readPort(given: unknown): number | undefined {
   const port = typeof given === 'string' && /^\d{1,5}$/.test(given) ? Number(given) : given;
   return typeof port === 'number' && Number.isInteger(port) && port >= 0 && port <= 65_535 ? port : undefined;
-}
-
-function notYet(protocol: string, environment: string, key: string): Pick<Setting<number>, 'flag' | 'environment' | 'key' | 'says'> {
-  return { flag: `--${protocol}-port <port>`, environment, key, says: 'accepted; nothing listens on it yet' };
 }

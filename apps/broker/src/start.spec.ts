@@ -27,7 +27,7 @@ describe('the settings', () => {
       }),
     );
     const environment = { DOVECOTE_CONFIG: file, DOVECOTE_AMQP_PORT: '2', DOVECOTE_AMQP_HOST: 'from-environment', DOVECOTE_DATA: '' };
-    const settings = readSettings(['--amqp-port', '3', '--kafka-port=9092'], environment);
+    const settings = readSettings(['--amqp-port', '3', '--kafka-port=9092', '--kafka-advertised', '[::1]:19092'], environment);
     expect(settings).toEqual({
       data: join(process.cwd(), 'dovecote-data'),
       durability: 'os',
@@ -37,7 +37,7 @@ describe('the settings', () => {
       virtualHosts: [],
       tls: undefined,
       management: undefined,
-      kafkaPort: 9092,
+      kafka: { host: '127.0.0.1', port: 9092, advertised: { host: '::1', port: 19_092 } },
     });
   });
 
@@ -149,13 +149,13 @@ describe('the settings', () => {
 describe('the daemon', () => {
   it('says on stdout what programs wait for, and everything else on stderr', async () => {
     const data = join(temporaryFolder(), 'made', 'by', 'it');
-    const daemon = await DaemonProcess.listening(['--data', data, '--amqp-port', '0', '--kafka-port', '9092', '--management-port', '0']);
-    expect(daemon.stdout.replace(/(management.*:)\d+/, '$1PORT')).toBe(
-      `dovecote: data folder ${data}\ndovecote: durability fsync: what is confirmed survives the loss of power\ndovecote: management listening on 127.0.0.1:PORT\ndovecote: AMQP listening on 127.0.0.1:${daemon.port}\n`,
+    const daemon = await DaemonProcess.listening(['--data', data, '--amqp-port', '0', '--kafka-port', '0', '--management-port', '0']);
+    expect(daemon.stdout.replace(/((?:management|Kafka).*:)\d+/g, '$1PORT')).toBe(
+      `dovecote: data folder ${data}\ndovecote: durability fsync: what is confirmed survives the loss of power\ndovecote: management listening on 127.0.0.1:PORT\ndovecote: Kafka listening on 127.0.0.1:PORT\ndovecote: AMQP listening on 127.0.0.1:${daemon.port}\n`,
     );
-    expect(daemon.stderr).toBe("dovecote: Kafka's protocol is not there yet: nothing will listen on port 9092\n");
+    expect(daemon.stderr).toBe('');
     expect(await daemon.signal('SIGINT')).toEqual(ended(0));
-    expect(readdirSync(data)).toEqual(['journal']);
+    expect(readdirSync(data)).toEqual(['journal', 'log']);
   });
 
   it('makes no folder under memory, takes an address of IPv6, and warns when nobody could come from elsewhere', async () => {

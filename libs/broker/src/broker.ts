@@ -19,6 +19,7 @@ import type { BrokerSession } from './engine/in-process.js';
 import { InProcessSession } from './engine/in-process-session.js';
 import type { BrokerOptions, Durability } from './engine/options.js';
 import { openStorage, type OpenStorage } from './engine/open-storage.js';
+import type { OpenKafka } from './kafka-opening.js';
 
 /** What is in a broker at one moment. */
 export interface BrokerSnapshot {
@@ -55,6 +56,7 @@ export class Broker {
   private resolveEnded: (error: CodedError | undefined) => void = () => undefined;
   private readonly sessions = new Set<InProcessSession>();
   private amqp: AmqpServer | undefined;
+  private kafka: OpenKafka | undefined;
   private management: Listener | undefined;
   private closing: Promise<void> | undefined;
   private failure: CodedError | undefined;
@@ -80,6 +82,7 @@ export class Broker {
     const broker = new Broker(ground, await openStorage(options, ground, limits), limits, options.log ?? warn);
     try {
       if (options.amqp !== undefined) await broker.listen(options, limits);
+      if (options.kafka !== undefined) await broker.openKafka(options, limits);
       if (options.management !== undefined) await broker.listenForManagement(options, options.management);
       return broker;
     } catch (error) {
@@ -95,6 +98,11 @@ export class Broker {
   /** Where AMQP clients connect; undefined without a socket. */
   get amqpPort(): number | undefined {
     return this.amqp?.port;
+  }
+
+  /** Where Kafka clients connect; undefined without a socket. */
+  get kafkaPort(): number | undefined {
+    return this.kafka?.port;
   }
 
   /** All addresses where AMQP clients connect, in the order in which they were asked for. */
@@ -138,7 +146,12 @@ export class Broker {
       consumerCount: queue.consumerCount,
     }));
     const exchanges = host.exchangeSettings.map(({ name, type }) => ({ name, type, heldCount: host.heldCount(name) }));
-    return { queues, exchanges, connectionCount: this.amqp?.connections.length ?? 0, messageBytes: this.storage.arena.bytesInUse };
+    return {
+      queues,
+      exchanges,
+      connectionCount: (this.amqp?.connections.length ?? 0) + (this.kafka?.connections.length ?? 0),
+      messageBytes: this.storage.arena.bytesInUse,
+    };
   }
 
   /** Tells the clients, commits what they were promised, and lets the folder go. Rejects when the last commit failed. */
@@ -170,6 +183,21 @@ export class Broker {
       at: listeners.map(({ host = '127.0.0.1', ...listener }) => ({ host, ...listener })),
       limits,
       log: options.log ?? (() => undefined),
+    });
+  }
+
+  /** Loaded now, because a broker without Kafka clients should not pay for them. */
+  private async openKafka(options: BrokerOptions, limits: Limits): Promise<void> {
+    const { OpenKafka: kafka } = await import('./kafka-opening.js');
+    this.kafka = await kafka.open({
+      ground: this.ground,
+      directory: options.data === undefined || this.durability === 'memory' ? undefined : `${options.data}/log`,
+      durability: this.durability,
+      options: options.kafka!,
+      authenticator: this.storage.hosts.access,
+      limits,
+      report: options.log ?? (() => undefined),
+      failed: (error) => this.fail(error),
     });
   }
 
@@ -210,6 +238,7 @@ export class Broker {
 
   private async shutDown(): Promise<void> {
     try {
+      await this.kafka?.close({ drainMs: 1000 });
       await this.management?.close();
       await this.amqp?.close({ drainMs: 1000 });
       for (const session of this.sessions) await session.close();
@@ -226,6 +255,7 @@ export class Broker {
 
   private async abandon(error: CodedError): Promise<void> {
     for (const session of this.sessions) session.fail(error);
+    await this.kafka?.abort();
     await this.management?.close();
     await this.amqp?.abort(error.message);
     await this.storage.journal?.abandon();

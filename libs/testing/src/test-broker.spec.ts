@@ -1,4 +1,6 @@
 /** The broker in a test, used as its user uses it: amqplib, and nothing of ours but `startBroker`. */
+import { once } from 'node:events';
+import { createConnection } from 'node:net';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,6 +35,16 @@ describe('startBroker', () => {
     expect(new Set(brokers.map(({ port }) => port)).size).toBe(3);
     await brokers[0].broker.session().declareQueue('here');
     expect(brokers.map(({ broker }) => broker.inspect().queues.length)).toEqual([1, 0, 0]);
+  });
+
+  it('listens for Kafka clients too, where that is asked for', async () => {
+    const { kafka } = await start({ kafka: true });
+    const socket = createConnection(Number(kafka!.split(':')[1]), '127.0.0.1');
+    socket.write(Buffer.from('0000000a' + '00120000' + '00000007' + 'ffff', 'hex')); // ApiVersions, the first thing that every client says
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    socket.destroy();
+    expect([answer.readInt32BE(4), answer.readInt16BE(8), answer.readInt32BE(10)]).toEqual([7, 0, 30]);
+    expect((await start()).kafka).toBeUndefined();
   });
 
   it('writes any name and password into the url', async () => {

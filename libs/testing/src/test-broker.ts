@@ -1,6 +1,6 @@
 /**
  * A real broker inside the user's own test: the same code that stands behind the daemon, on a port of its own. Under `memory` nothing of it survives
- * `stop`. Called by whoever writes tests for code that uses AMQP today.
+ * `stop`. Called by whoever writes tests for code that uses AMQP or Kafka today.
  */
 import { Broker, type BrokerOptions, type User } from '@dovecote/broker';
 
@@ -8,6 +8,8 @@ import { Broker, type BrokerOptions, type User } from '@dovecote/broker';
 export interface TestBrokerOptions extends Pick<BrokerOptions, 'data' | 'durability' | 'limits' | 'log'> {
   /** Who may log in; the first of them stands in `url`. Default: `guest` with password `guest`. */
   readonly users?: readonly User[];
+  /** Also listens for Kafka clients, on a free port; groups do not wait for more members. Default: false. */
+  readonly kafka?: boolean;
   /** Default: a free one. Needed only where a broker is started again in the place of the last one. */
   readonly port?: number;
 }
@@ -17,6 +19,8 @@ export interface TestBroker {
   /** For any AMQP 0-9-1 client: `amqp://guest:guest@127.0.0.1:PORT`. */
   readonly url: string;
   readonly port: number;
+  /** For any Kafka client: `127.0.0.1:PORT`, without a login. Undefined unless `kafka` was asked for. */
+  readonly kafka: string | undefined;
   /** What is in it (`inspect()`), and how to publish and consume without a socket (`session()`). */
   readonly broker: Broker;
   /** Closes connections and broker; resolves when nothing of it is left. A second call waits for the first. */
@@ -32,10 +36,12 @@ export interface TestBroker {
  * with a CodedError: durability without a folder, folder in use, port taken.
  */
 export async function startBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
-  const { users = [{ name: 'guest', password: 'guest' }], port = 0, ...rest } = options;
-  const broker = await Broker.open({ ...rest, users, amqp: { host: '127.0.0.1', port } });
+  const { users = [{ name: 'guest', password: 'guest' }], port = 0, kafka = false, ...rest } = options;
+  const kafkaOptions = kafka ? { kafka: { host: '127.0.0.1', port: 0, initialRebalanceDelayMs: 0, offsetsPartitionCount: 1 } } : {};
+  const broker = await Broker.open({ ...rest, ...kafkaOptions, users, amqp: { host: '127.0.0.1', port } });
   const stop = (): Promise<void> => broker.close();
   const listening = broker.amqpPort!;
   const login = users[0] === undefined ? '' : `${encodeURIComponent(users[0].name)}:${encodeURIComponent(users[0].password ?? '')}@`;
-  return { url: `amqp://${login}127.0.0.1:${listening}`, port: listening, broker, stop, [Symbol.asyncDispose]: stop };
+  const kafkaAddress = broker.kafkaPort === undefined ? undefined : `127.0.0.1:${broker.kafkaPort}`;
+  return { url: `amqp://${login}127.0.0.1:${listening}`, port: listening, kafka: kafkaAddress, broker, stop, [Symbol.asyncDispose]: stop };
 }

@@ -20,6 +20,8 @@ export interface BrokerOptions {
   readonly durability?: Durability;
   /** Listens for AMQP 0-9-1 clients, at one address or several. Default: no socket. */
   readonly amqp?: AmqpListener | readonly AmqpListener[];
+  /** Listens for Kafka clients and opens the partitioned log, in the folder `log` of the data folder. Default: neither. See kafka/SUPPORT.md. */
+  readonly kafka?: KafkaOptions;
   /**
    * Answers the management API (HTTP); port 0 takes a free one, the host is 127.0.0.1 unless another is given. Default: no socket. A port
    * that `mayBeTaken` and is, is said in the log, and the broker goes on without the API.
@@ -45,6 +47,30 @@ export interface BrokerOptions {
   readonly ground?: Ground;
   /** Takes a line for the operator now and then: recovery, alarms, refused logins. Default: says nothing. */
   readonly log?: (line: string) => void;
+}
+
+/** How the broker meets Kafka clients. What is not said is Kafka's own default. */
+export interface KafkaOptions {
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** Default: 127.0.0.1. */
+  readonly host?: string;
+  /** Where clients are told to come. Default: host and port; needed where the broker listens on all addresses, which nobody can connect to by that name. */
+  readonly advertised?: { readonly host: string; readonly port: number };
+  /** Clients must log in (SASL PLAIN, with the broker's users). Default: those from other machines must, so that only a listener on this machine's own address is open. */
+  readonly login?: boolean;
+  /** Asking for a topic makes it. Default: true. */
+  readonly createsTopics?: boolean;
+  /** Of topics that are made without saying how many. Default: 1. */
+  readonly partitionCount?: number;
+  /** There is one copy of everything. Who asks for a topic with more is refused, or given one. Default: `refuse`. */
+  readonly replication?: 'refuse' | 'one-for-all';
+  /** How long the first member of a group waits for others; milliseconds. Default: 3000. */
+  readonly initialRebalanceDelayMs?: number;
+  /** Partitions of `__consumer_offsets`, when it is made. Default: 50. */
+  readonly offsetsPartitionCount?: number;
+  /** Defaults of topic configs, under Kafka's names for topics: `{ 'retention.ms': '3600000' }`. */
+  readonly topicConfigs?: Readonly<Record<string, string>>;
 }
 
 /** Port 0 takes a free one; the host is 127.0.0.1 unless another is given. */

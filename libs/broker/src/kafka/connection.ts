@@ -45,6 +45,7 @@ export class Connection implements SocketEvents {
   private isPaused = false;
   private isPumping = false;
   private endsWhenAnswered = false;
+  private isLoggingIn = false;
 
   constructor(
     private readonly socket: Socket,
@@ -185,7 +186,7 @@ export class Connection implements SocketEvents {
 
   private mayBegin(frame: Buffer): boolean {
     const { limits } = this.node;
-    if (this.hasTooMuchUnsent) return false;
+    if (this.hasTooMuchUnsent || this.isLoggingIn) return false;
     const { inFlight } = this;
     if (inFlight.length === 0) return !this.node.waitForRoom(this);
     if (frame.length < 2 || frame.readInt16BE(0) !== produceKey || inFlight[0]!.key !== produceKey) return false;
@@ -195,7 +196,7 @@ export class Connection implements SocketEvents {
 
   private begin(frame: Buffer): void {
     if (this.login.isRaw) {
-      this.loginRaw(frame);
+      void this.loginRaw(frame);
       return;
     }
     const cursor = Cursor.over(frame);
@@ -248,8 +249,12 @@ export class Connection implements SocketEvents {
   }
 
   /** After a handshake of version 0 a client sends its token without a head, and is answered so. */
-  private loginRaw(token: Buffer): void {
-    if (this.login.takeToken(token) !== undefined) {
+  private async loginRaw(token: Buffer): Promise<void> {
+    this.isLoggingIn = true;
+    const wrong = await this.login.takeToken(token);
+    this.isLoggingIn = false;
+    if (this.isClosed || this.isEnding) return;
+    if (wrong !== undefined) {
       this.node.report(`${this.name}: the login was refused, closed`);
       this.destroy();
       return;
@@ -257,6 +262,7 @@ export class Connection implements SocketEvents {
     this.outgoing.push(Buffer.alloc(4));
     this.outgoingBytes += 4;
     this.flushSoon();
+    this.pump();
   }
 
   private send(exchange: Exchange): void {

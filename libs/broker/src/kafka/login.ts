@@ -2,7 +2,7 @@ import { saslHandshakeKey, saslAuthenticateKey, apiVersionsApiKey } from './api-
 
 /** Who may connect. */
 export interface Authenticator {
-  login(user: string, password: string, remoteAddress: string): boolean;
+  login(user: string, password: string, remoteAddress: string): boolean | Promise<boolean>;
 }
 
 /** The mechanisms, as they are announced. */
@@ -51,13 +51,13 @@ export class Login {
   }
 
   /** Takes the token of PLAIN: an identity, NUL, user, NUL, password. The answer is what was wrong, or undefined. */
-  takeToken(token: Buffer): 'out-of-place' | 'refused' | undefined {
+  async takeToken(token: Buffer): Promise<'out-of-place' | 'refused' | undefined> {
     if (this.state !== 'chosen' && this.state !== 'raw') return 'out-of-place';
     const parts = token.toString('utf8').split('\0');
     const [identity, user, password] = parts;
     const isWhole = parts.length === 3 && user !== undefined && user !== '' && password !== undefined;
-    if (!isWhole || (identity !== '' && identity !== user) || !this.authenticator.login(user, password, this.remoteAddress))
-      return 'refused';
+    if (!isWhole || (identity !== '' && identity !== user)) return 'refused';
+    if (!(await this.authenticator.login(user, password, this.remoteAddress))) return 'refused';
     this.user = user;
     this.state = 'done';
     return undefined;

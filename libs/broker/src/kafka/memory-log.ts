@@ -22,6 +22,7 @@ import {
   parseTopicConfig,
   type TopicConfig,
 } from '../log/topic-config.js';
+import { encodeBatch } from '../log/records.js';
 import { recordsOf } from './record-batch.js';
 
 /**
@@ -205,7 +206,7 @@ class MemoryPartition implements Partition {
   }
 
   appendRecords(records: readonly NewRecord[]): AppendOutcome {
-    return this.append(encodeBatch(records, 1));
+    return this.append(encodeBatch(records.map((record) => ({ timestamp: 1, ...record }))));
   }
 
   appendMarker(): AppendOutcome {
@@ -277,37 +278,4 @@ class MemoryPartition implements Partition {
   unwatch(watcher: PartitionWatcher): void {
     this.watchers.delete(watcher);
   }
-}
-
-function varint(value: number): number[] {
-  let left = value < 0 ? -value * 2 - 1 : value * 2;
-  const bytes: number[] = [];
-  while (left >= 0x80) {
-    bytes.push((left % 0x80) | 0x80);
-    left = Math.floor(left / 0x80);
-  }
-  return [...bytes, left];
-}
-
-function run(bytes: Uint8Array | null): Buffer {
-  return bytes === null ? Buffer.from(varint(-1)) : Buffer.concat([Buffer.from(varint(bytes.length)), bytes]);
-}
-
-/** An uncompressed batch as a client makes it; its checksum is not computed, because this log does not look at it. */
-export function encodeBatch(records: readonly NewRecord[], timestamp: number): Buffer {
-  const head = Buffer.alloc(61);
-  const bodies = records.map(({ key, value, timestamp: own = timestamp }, i) => {
-    const body = Buffer.concat([Buffer.from([0, ...varint(own - timestamp), ...varint(i)]), run(key), run(value), Buffer.from(varint(0))]);
-    return Buffer.concat([Buffer.from(varint(body.length)), body]);
-  });
-  const batch = Buffer.concat([head, ...bodies]);
-  batch.writeInt32BE(batch.length - 12, 8);
-  batch.writeInt32BE(-1, 12);
-  batch[16] = 2;
-  batch.writeInt32BE(records.length - 1, 23);
-  batch.writeBigInt64BE(BigInt(timestamp), 27);
-  batch.writeBigInt64BE(BigInt(timestamp), 35);
-  batch.fill(0xff, 43, 57);
-  batch.writeInt32BE(records.length, 57);
-  return batch;
 }

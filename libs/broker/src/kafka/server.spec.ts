@@ -21,7 +21,7 @@ import { describeCluster } from './apis/60-describe-cluster.js';
 import { describeProducers } from './apis/61-describe-producers.js';
 import { errorCodes } from './error-codes.js';
 import { frameOf, type KafkaClient, KafkaWorld } from './kafka-world.js';
-import { encodeBatch } from './memory-log.js';
+import { encodeBatch } from '../log/records.js';
 import { recordsOf } from './record-batch.js';
 
 let world: KafkaWorld;
@@ -37,10 +37,7 @@ const topic = (name: string, partitionCount = 1, configs: Record<string, string>
   world.log.createTopic(name, { partitionCount, configs });
 
 const batch = (...values: string[]): Buffer =>
-  encodeBatch(
-    values.map((value) => ({ key: null, value: Buffer.from(value) })),
-    1000,
-  );
+  encodeBatch(values.map((value) => ({ key: null, value: Buffer.from(value), timestamp: 1000 })));
 
 const toProduce = (name: string, records: Buffer, { acks = -1, index = 0, transactionalId = null as string | null } = {}) => ({
   transactionalId,

@@ -1,5 +1,5 @@
 import type { RefusalReason, Topic } from '../../log/log.js';
-import { api } from '../api.js';
+import { api, type Api, type ApiCodec } from '../api.js';
 import { MalformedError } from '../cursor.js';
 import { errorCodes, type ErrorName } from '../error-codes.js';
 import type { Exchange } from '../exchange.js';
@@ -70,9 +70,17 @@ const errorByReason = {
  * Versions 0 to 2 are listed and refused: old clients look for version 0 to see whether they may compress, and none of them sends it.
  * With acks 0 there is no answer; what was refused then ends the connection, which is all a client can be told.
  */
-export const produce = api(table, answer, { listedMinVersion: 0 });
+export const produce: Api & { readonly codec: ApiCodec<typeof table.request, typeof table.response> } = {
+  ...api(table, () => undefined, { listedMinVersion: 0 }),
+  begin(exchange, cursor) {
+    const request = this.codec.readRequest(exchange.version)(cursor);
+    const write = this.codec.writeResponse(exchange.version);
+    answer(request, exchange, (response) => exchange.respond((writer) => write(writer, response)));
+  },
+};
 
-function answer(request: Read<typeof table.request>, exchange: Exchange): Promise<Response> | Response | undefined {
+/** Calls back when it is durable, and not at all with acks 0. No promise: this is the path that every batch takes. */
+function answer(request: Read<typeof table.request>, exchange: Exchange, reply: (response: Response) => void): void {
   const { node, version } = exchange;
   const { acks } = request;
   let isAnyAppended = false;
@@ -90,12 +98,8 @@ function answer(request: Read<typeof table.request>, exchange: Exchange): Promis
   if (acks === 0) {
     exchange.pass();
     if (isAnyRefused) throw new MalformedError('sent records with acks 0 that were refused: closed, since there is no other answer');
-    return undefined;
-  }
-  if (!isAnyAppended) return { responses };
-  return new Promise((resolve) => {
-    node.log.afterCommit((error) => resolve({ responses: error === undefined ? responses : responses.map(failed) }));
-  });
+  } else if (!isAnyAppended) reply({ responses });
+  else node.log.afterCommit((error) => reply({ responses: error === undefined ? responses : responses.map(failed) }));
 }
 
 /** What was appended and could not be made durable: the broker is about to end. */

@@ -12,8 +12,8 @@ const table = {
 } as const;
 
 /** 36 SaslAuthenticate: the client says who it is. A refusal comes after a moment, because guessing must be slow, and ends the connection. */
-export const saslAuthenticate = api(table, ({ authBytes }, { connection, node }) => {
-  const wrong = connection.login.takeToken(authBytes);
+export const saslAuthenticate = api(table, async ({ authBytes }, { connection, node }) => {
+  const wrong = await connection.login.takeToken(authBytes);
   const nothing = Buffer.alloc(0);
   if (wrong === undefined) return { errorCode: 0, errorMessage: null, authBytes: nothing };
   if (wrong === 'out-of-place') {
