@@ -115,6 +115,7 @@ export const channelMethods: Handlers = {
     const tag = consumerTag === '' ? `amq.ctag-${line.random.bytes(16).toString('base64url')}` : consumerTag;
     if (name === replyToName) consumeReplies(channel, tag, noAck);
     else {
+      session.checkNewTag(tag); // before the queue is looked for, as RabbitMQ does
       const queue = line.host.findReadableQueue(session, name === '' ? lastQueueName(channel) : name);
       session.consume(queue, { tag, noAck, exclusive, prefetch, arguments: given });
     }

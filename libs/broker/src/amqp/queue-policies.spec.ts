@@ -569,3 +569,33 @@ describe('arguments of queues', () => {
     expect(lines[4]).toContain('NOT_IMPLEMENTED - ');
   });
 });
+
+describe('as random commands found them', () => {
+  const consume = method('basic.consume', { queue: 'q', consumerTag: 'c', noWait: true });
+  const putBack = (deliveryTag: number): Buffer => method('basic.nack', { deliveryTag, multiple: true, requeue: true });
+
+  it('a message without time that comes back from its consumer is not given to anybody again', async () => {
+    expect((await say(declareQueue('q', { 'x-message-ttl': 0 }), consume, toQueue('q', 'one'))).at(-1)).toBe('body 1 3 one');
+    expect(await say(putBack(1))).toEqual([]);
+    expect(await count('q')).toBe(0);
+  });
+
+  it('a queue that is too long with what comes back drops the head before its consumer has its chance', async () => {
+    await say(declareQueue('q', { 'x-max-length': 1, ...deadTo('dead') }), declareQueue('dead'), consume);
+    await say(toQueue('q', 'one'), toQueue('q', 'two'));
+    expect((await say(putBack(2))).filter((line) => line.startsWith('body'))).toEqual(['body 1 3 two']);
+    expect(await bodiesIn('dead')).toEqual(['one']);
+  });
+
+  it('a message that is over is not counted behind the one that is fetched', async () => {
+    await say(declareQueue('q'), toQueue('q', 'one'), toQueue('q', 'two', { expiration: '0' }), toQueue('q', 'three'));
+    const [answer] = await say(method('basic.get', { queue: 'q', noAck: true }));
+    expect(answer).toContain('"messageCount":1');
+  });
+
+  it('a consumer tag that is taken is refused before the queue is looked for', async () => {
+    await say(declareQueue('q'), consume);
+    const answers = await say(method('basic.consume', { queue: 'none', consumerTag: 'c' }));
+    expect(answers[0]).toContain('"replyCode":530');
+  });
+});

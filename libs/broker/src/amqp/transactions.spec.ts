@@ -228,6 +228,109 @@ describe('after a loss of power in the middle of a commit', () => {
   });
 });
 
+/** A broker on its machine, at the moment at which something is going to be done with it. */
+interface Prepared {
+  readonly machine: SimulatedGround;
+  readonly storage: OpenStorage;
+  /** Begins it; what follows from it follows by itself. */
+  readonly begin: () => void;
+}
+
+/** Cuts the power after each event of what `prepare` begins, until nothing more happens; calls `check` with what the next opening finds. */
+async function cutAtEveryStep(prepare: () => Promise<Prepared>, check: (step: number, after: OpenStorage) => void): Promise<number> {
+  for (let step = 0; ; step++) {
+    const { machine, begin } = await prepare();
+    begin();
+    const { clock } = machine;
+    const end = clock.monotonicMs() + 200;
+    let done = 0;
+    while (done < step && (clock.nextDueMs ?? Infinity) <= end) {
+      clock.step();
+      for (let turn = 0; turn < 50; turn++) await Promise.resolve(); // promises have their turn
+      done++;
+    }
+    if (done < step) return step;
+    machine.crash({ power: true });
+    const after = await openOn(machine);
+    await clock.advance(200);
+    check(step, after);
+  }
+}
+
+describe('a loss of power in each step', () => {
+  const declaration = { passive: false, durable: true, exclusive: false, autoDelete: false, arguments: {} };
+  const deadTo = (queue: string) => ({ 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': queue });
+
+  async function prepare(
+    arguments_: Readonly<Record<string, object>>,
+    held: readonly string[],
+  ): Promise<Silent & { machine: SimulatedGround }> {
+    const machine = simulatedGround(5);
+    const storage = await openOn(machine);
+    const silent = new Silent(storage);
+    for (const [queue, given] of Object.entries(arguments_)) {
+      storage.host.declareQueue(silent.session, queue, { ...declaration, arguments: given as never });
+    }
+    for (const queue of held) silent.publish('', queue, 10);
+    await machine.clock.advance(100);
+    for (const queue of held) silent.get(queue, 1);
+    return Object.assign(silent, { machine });
+  }
+
+  it('of dead letters that go from queue to queue loses none, and leaves each of them in one place or, in between, in both', async () => {
+    const queues = {
+      a: deadTo('b'),
+      b: { 'x-max-length': 0, ...deadTo('c') },
+      c: { 'x-max-priority': 3 },
+      d: { 'x-message-ttl': 20, ...deadTo('c') },
+    };
+    const steps = await cutAtEveryStep(
+      async () => {
+        const silent = await prepare(queues, ['a', 'a', 'a']);
+        const begin = (): void => {
+          silent.session.reject(0, true, false);
+          silent.publish('', 'd', 10);
+        };
+        return { machine: silent.machine, storage: silent.storage, begin };
+      },
+      (step, after) => {
+        const found = Object.fromEntries([...after.host.queues].map(({ name, messageCount }) => [name, messageCount])) as Record<
+          string,
+          number
+        >;
+        const rejected = found['a']! + found['b']! + found['c']!;
+        expect(rejected).toBeGreaterThanOrEqual(3);
+        expect(`${step}: ${rejected <= 3 + 1 + found['a']!}`).toBe(`${step}: true`);
+      },
+    );
+    expect(steps).toBeGreaterThan(10);
+  });
+
+  it('of a transaction leaves all of it or nothing', async () => {
+    const before = 'a 3, b 0, c 0';
+    const behind = 'a 1, b 2, c 2';
+    const seen = new Set<string>();
+    const steps = await cutAtEveryStep(
+      async () => {
+        const silent = await prepare({ a: deadTo('c'), b: {}, c: {} }, ['a', 'a', 'a']);
+        const { session, storage, machine } = silent;
+        session.beginTransactions();
+        for (const queue of ['b', 'b', 'c']) silent.publish('', queue, 50);
+        session.acknowledge(1, false);
+        session.reject(2, false, false);
+        const begin = (): void => void session.commitTransaction(() => undefined);
+        return { machine, storage, begin };
+      },
+      (step, after) => {
+        seen.add(counts(after));
+        expect(`${step}: ${[before, behind].includes(counts(after)) ? 'whole' : counts(after)}`).toBe(`${step}: whole`);
+      },
+    );
+    expect(steps).toBeGreaterThan(3);
+    expect([...seen].sort()).toEqual([behind, before].sort());
+  });
+});
+
 describe('in the process', () => {
   const message = (routingKey: string, body: string, exchange = ''): OutgoingMessage => ({
     exchange,

@@ -410,3 +410,37 @@ describe('the gate', () => {
     expect((await world.open()).inspect().queues).toMatchObject([{ messageCount: 2 }]);
   });
 });
+
+describe('a session whose broker has nothing else to do', () => {
+  it('has its acknowledgement committed a few milliseconds later', async () => {
+    const world = new World();
+    const broker = await world.open();
+    const session = broker.session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    await world.drive(session.publish(message('a')));
+    const held: Delivery[] = [];
+    await world.drive(session.consume('q', { prefetch: 1 }, (delivery) => void held.push(delivery)));
+    await world.machine.clock.advance(200);
+    held[0]!.acknowledge();
+    await world.machine.clock.advance(100);
+    world.restart({ power: true });
+    expect((await world.open()).inspect().queues).toMatchObject([{ name: 'q', messageCount: 0 }]);
+  });
+
+  it('is not told that a new message was delivered before because transient ones had been', async () => {
+    const world = new World();
+    const broker = await world.open();
+    const session = broker.session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    await world.drive(session.consume('q', { prefetch: 1 }, () => undefined));
+    for (const body of ['a', 'b', 'c']) await world.drive(session.publish(message(body, 1)));
+    await world.settle();
+    await world.drive(broker.close());
+    const after = (await world.open()).session();
+    await world.drive(after.publish(message('d')));
+    const held: Delivery[] = [];
+    await world.drive(after.consume('q', {}, (delivery) => void held.push(delivery)));
+    await world.settle();
+    expect(held.map(({ isRedelivered }) => isRedelivered)).toEqual([false]);
+  });
+});

@@ -26,8 +26,7 @@ export class CleanedSegment {
     private readonly partition: PartitionLog,
     baseOffset: number,
   ) {
-    const { disk, files } = partition.world;
-    this.segment = Segment.fresh(partition.folder, baseOffset, disk, files);
+    this.segment = Segment.fresh(partition.folder, baseOffset, partition.world);
     this.path = `${partition.folder}/${segmentStem(baseOffset)}`;
   }
 

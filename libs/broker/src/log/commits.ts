@@ -27,6 +27,8 @@ export interface CommitEvents {
 }
 
 const fullDiskRetryMs = 1000;
+/** Files that one commit has under way at the same time: the system works on a few of them at once in any case. */
+const writesAtOnce = 64;
 
 export class Commits {
   uncommittedBytes = 0;
@@ -95,13 +97,14 @@ export class Commits {
     this.round = round;
     for (const member of round.members) round.bytes += member.seal();
     if (round.left === 0) return this.finish(round);
-    for (const member of round.members) this.write(round, member);
+    while (round.next < Math.min(round.members.length, writesAtOnce)) this.write(round, round.members[round.next++]!);
   }
 
   private write(round: Round, member: CommitMember): void {
     member.writeSealed((error) => {
       if (this.round !== round) return;
       if (error === undefined) {
+        if (round.next < round.members.length) this.write(round, round.members[round.next++]!);
         if (--round.left === 0) this.finish(round);
       } else if (error.code === 'full') this.waitForSpace(round, member, error);
       else this.fail('Writing to the log failed', error);
@@ -133,6 +136,8 @@ export class Commits {
 
 class Round {
   left: number;
+  /** The first member that is not being written. */
+  next = 0;
   bytes = 0;
   constructor(
     readonly members: readonly CommitMember[],

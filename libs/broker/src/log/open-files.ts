@@ -18,7 +18,8 @@ export class OpenFile {
 export class OpenFiles {
   /** Oldest use first. */
   private readonly files = new Map<string, OpenFile>();
-  private readonly opening = new Map<string, Promise<OpenFile>>();
+  /** Files that are being opened, and how many wait for each: it is pinned for all of them from the moment it is there. */
+  private readonly opening = new Map<string, { readonly file: Promise<OpenFile>; waiting: number }>();
   private readonly closing = new Set<Promise<void>>();
 
   constructor(
@@ -42,32 +43,21 @@ export class OpenFiles {
   async pin(path: string, mode: 'edit' | 'create'): Promise<OpenFile> {
     const open = this.pinOpen(path);
     if (open !== undefined) return open;
-    let opening = this.opening.get(path);
-    if (opening === undefined) {
-      opening = this.disk.open(path, mode).then((handle) => new OpenFile(path, handle));
-      this.opening.set(path, opening);
-      const settled = (): void => {
-        this.opening.delete(path);
-      };
-      opening.then((file) => {
-        this.files.set(path, file);
-        settled();
-        this.closeOldest();
-      }, settled);
-    }
-    const file = await opening;
-    file.pins++;
-    return file;
+    const opening = this.opening.get(path) ?? this.open(path, mode);
+    opening.waiting++;
+    return opening.file;
   }
 
   unpin(file: OpenFile): void {
     file.pins--;
-    if (file.isForgotten && file.pins === 0) this.close(file);
+    if (file.pins > 0) return;
+    if (file.isForgotten) this.close(file);
+    else if (this.files.size > this.filesMax) this.closeOldest();
   }
 
   /** The file is going to be removed or renamed: it is closed as soon as nobody uses it. */
   async forget(path: string): Promise<void> {
-    await this.opening.get(path)?.catch(() => undefined);
+    await this.opening.get(path)?.file.catch(() => undefined);
     const file = this.files.get(path);
     if (file === undefined) return;
     this.files.delete(path);
@@ -82,10 +72,27 @@ export class OpenFiles {
   }
 
   async closeAll(): Promise<void> {
-    await Promise.all([...this.opening.values()].map((opening) => opening.catch(() => undefined)));
+    await Promise.all([...this.opening.values()].map((opening) => opening.file.catch(() => undefined)));
     for (const file of this.files.values()) this.close(file);
     this.files.clear();
     await Promise.all(this.closing);
+  }
+
+  private open(path: string, mode: 'edit' | 'create') {
+    const settle = async (): Promise<OpenFile> => {
+      try {
+        const file = new OpenFile(path, await this.disk.open(path, mode));
+        file.pins = opening.waiting;
+        this.files.set(path, file);
+        this.closeOldest();
+        return file;
+      } finally {
+        this.opening.delete(path);
+      }
+    };
+    const opening = { file: settle(), waiting: 0 };
+    this.opening.set(path, opening);
+    return opening;
   }
 
   private closeOldest(): void {

@@ -1,4 +1,4 @@
-import type { Clock, Disk, DiskError, Random } from '@dovecote/ground';
+import type { Clock, DiskError, Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { checkBatch } from './batch-check.js';
 import type { CommitMember, Commits } from './commits.js';
@@ -21,12 +21,12 @@ import type {
   Topic,
   TransactionMarker,
 } from './log.js';
-import { type OpenFile, type OpenFiles, removeIfThere, replaceFile, writeNew } from './open-files.js';
+import { type OpenFile, removeIfThere, replaceFile, writeNew } from './open-files.js';
 import { type ProducerStates, refusal } from './producer-state.js';
 import { encodeSnapshot, encodeWindow } from './producer-snapshot.js';
 import { BatchHead, controlBit, transactionalBit, writeInt64 } from './record-batch.js';
 import { encodeBatch } from './records.js';
-import { Segment, segmentStem } from './segment.js';
+import { Segment, segmentStem, type SegmentWorld } from './segment.js';
 import { findTimestamp, isGone, readSegments } from './segment-reader.js';
 import { type PendingWrite, Tail, type TailBudget } from './tail.js';
 
@@ -56,11 +56,9 @@ export interface PartitionParts {
 }
 
 /** What all partitions of a log share. */
-export interface PartitionWorld {
-  readonly disk: Disk;
+export interface PartitionWorld extends SegmentWorld {
   readonly clock: Clock;
   readonly random: Random;
-  readonly files: OpenFiles;
   readonly commits: Commits;
   readonly housekeeping: Housekeeping;
   readonly budget: TailBudget;
@@ -316,6 +314,7 @@ export class PartitionLog implements Partition, CommitMember {
       if (segment !== this.active) segment.sealTimes();
       await segment.saveIndexes();
       if (this.isRemoved) return;
+      if (segment !== this.active) segment.unloadIndexes();
     }
     this.unsaved = this.unsaved.filter((segment) => !upTo.includes(segment));
     if (this.snapshots.at(-1) !== offset) {
@@ -347,8 +346,7 @@ export class PartitionLog implements Partition, CommitMember {
     if (active.sizeBytes === 0) return;
     active.sealTimes();
     this.unsaved.push(active);
-    const { disk, files } = this.world;
-    this.segments = [...this.segments, Segment.fresh(this.folder, this.logEndOffset, disk, files)];
+    this.segments = [...this.segments, Segment.fresh(this.folder, this.logEndOffset, this.world)];
     this.rollAfterMs = this.drawRollTime();
   }
 

@@ -127,7 +127,7 @@ class PartitionOpening {
     const { disk, files } = this.world;
     const bases = this.names.map((name) => offsetInName(name, '.log')).filter((offset) => offset !== undefined);
     for (const base of bases.sort((one, other) => one - other)) {
-      const segment = new Segment(this.folder, base, disk, files);
+      const segment = new Segment(this.folder, base, disk, files, this.world.loaded);
       const file = await segment.pin();
       try {
         segment.sizeBytes = await file.handle.size();
@@ -144,7 +144,7 @@ class PartitionOpening {
       }
       this.segments.push(segment);
     }
-    if (this.segments.length === 0) this.segments.push(Segment.fresh(this.folder, this.hints.logStartOffset, disk, files));
+    if (this.segments.length === 0) this.segments.push(Segment.fresh(this.folder, this.hints.logStartOffset, this.world));
     for (const [index, segment] of this.segments.entries()) segment.nextOffset = this.segments[index + 1]?.baseOffset ?? segment.baseOffset;
   }
 

@@ -11,6 +11,7 @@ import { openPartition, type RecoveryHints } from './partition-recovery.js';
 import { ProducerIds } from './producer-ids.js';
 import { plannedStart } from './retention.js';
 import { isGone } from './segment-reader.js';
+import { LoadedIndexes } from './segment.js';
 import { TailBudget } from './tail.js';
 import { changeConfigs, type ConfigChange, type ConfigValues, parseTopicConfig } from './topic-config.js';
 import { checkTopicName, collidingName, encodeDefinition, partitionsMax, type TopicDefinition, TopicState } from './topics.js';
@@ -43,6 +44,8 @@ export interface LogParts {
 
 /** Open at once; the rest of a thousand partitions' files are opened when they are needed. */
 const openFilesMax = 512;
+/** A full segment's indexes take some 2 to 5 MiB. */
+const loadedIndexesMax = 32;
 const tailBytesMax = 64 * 1024 * 1024;
 const retentionEveryMs = 5 * 60_000;
 const checkpointEveryMs = 60_000;
@@ -84,7 +87,8 @@ export class PartitionedLog implements Log {
     this.housekeeping = new Housekeeping(this.commits, report);
     this.producerIds = new ProducerIds(disk, parts.directory, isSynced);
     const { commits, housekeeping, files } = this;
-    this.world = { disk, clock, random, files, commits, housekeeping, budget, isSynced, saveLogStarts: () => this.saveLogStarts() };
+    const loaded = new LoadedIndexes(loadedIndexesMax);
+    this.world = { disk, clock, random, files, loaded, commits, housekeeping, budget, isSynced, saveLogStarts: () => this.saveLogStarts() };
   }
 
   get directory(): string | undefined {

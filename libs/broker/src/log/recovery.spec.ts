@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { Disk, DiskFile } from '@dovecote/ground';
 import { DiskFaults, FaultyDisk, SeededRandom, type SimulatedGround, simulatedGround } from '@dovecote/ground/testing';
 import type { Partition } from './log.js';
+import { OpenFiles } from './open-files.js';
 import { type OpenLog, openLog } from './open-log.js';
 import { BatchHead } from './record-batch.js';
 import { encodeBatch } from './records.js';
@@ -220,6 +221,33 @@ describe('what an opening costs', () => {
     expect(partition.endOfEpoch(0)).toEqual({ epoch: 0, endOffset: 3 });
     expect(partition.endOfEpoch(1)).toEqual({ epoch: 1, endOffset: 3 });
     expect(partition.endOfEpoch(2)).toEqual({ epoch: -1, endOffset: -1 });
+  });
+});
+
+describe('more files than may be open', () => {
+  it('opens each when it is needed, and none is closed under who uses it', async () => {
+    const { disk } = machine.startProcess().ground;
+    await drive(disk.makeDirectory('/files'));
+    const files = new OpenFiles(disk, 2);
+    const paths = ['a', 'b', 'c', 'd', 'e'].map((name) => `/files/${name}`);
+    for (let round = 0; round < 3; round++) {
+      const pinned = await drive(Promise.all([...paths, ...paths].map((path) => files.pin(path, round === 0 ? 'create' : 'edit'))));
+      for (const [index, file] of pinned.entries()) {
+        await drive(
+          new Promise<void>((resolve, reject) =>
+            file.handle.write([Buffer.from([index])], index, (error) => (error === undefined ? resolve() : reject(error))),
+          ),
+        );
+      }
+      for (const file of pinned) files.unpin(file);
+      expect(paths.filter((path) => files.pinOpen(path) !== undefined)).toHaveLength(2);
+      for (const path of paths) {
+        const file = files.pinOpen(path);
+        // Once for the look before, once for this one.
+        if (file !== undefined) for (let pins = file.pins; pins > 0; pins--) files.unpin(file);
+      }
+    }
+    await drive(files.closeAll());
   });
 });
 

@@ -86,8 +86,7 @@ async function readSegment(segment: Segment, offset: number, range: ReadRange, w
   /** The batch that the index leads to must end here. */
   let indexedOffset = -1;
   if (position === undefined) {
-    await segment.loadIndexes(range.indexIntervalBytes);
-    const { offsets } = segment.indexes!;
+    const { offsets } = await segment.loadIndexes(range.indexIntervalBytes);
     const entry = offsets.lookUp(offset - segment.baseOffset);
     position = entry < 0 ? 0 : offsets.positionAt(entry);
     if (entry >= 0) indexedOffset = segment.baseOffset + offsets.offsetAt(entry);
@@ -157,8 +156,7 @@ export async function findTimestamp(
   indexIntervalBytes: number,
   fromOffset = 0,
 ): Promise<TimestampedOffset | undefined> {
-  await segment.loadIndexes(indexIntervalBytes);
-  const { offsets, times } = segment.indexes!;
+  const { offsets, times } = await segment.loadIndexes(indexIntervalBytes);
   let found: TimestampedOffset | undefined;
   const entry = offsets.lookUp(times.lookUp(timestamp));
   await segment.scan(entry < 0 ? 0 : offsets.positionAt(entry), ({ bytes, at, head }) => {

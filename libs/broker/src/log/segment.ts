@@ -28,14 +28,15 @@ export class Segment {
   /** The file is not there yet. */
   isNew = false;
   /** Entries of the last segment stand here until the next checkpoint; others come and go. */
-  indexes: { offsets: OffsetIndex; times: TimeIndex } | undefined;
+  indexes: Indexes | undefined;
   private readonly hints: { readonly offset: number; readonly position: number }[] = [];
   private nextHint = 0;
   private bytesSinceEntry = 0;
   private savedOffsetBytes = 0;
   private savedTimeBytes = 0;
   private savedAborted = 0;
-  private loading: Promise<void> | undefined;
+  private loading: Promise<Indexes> | undefined;
+  private heldIndexes: Indexes | undefined;
   private held: OpenFile | undefined;
   private isReplaced = false;
 
@@ -44,12 +45,13 @@ export class Segment {
     readonly baseOffset: number,
     private readonly disk: Disk,
     private readonly files: OpenFiles,
+    private readonly loaded: LoadedIndexes,
   ) {
     this.nextOffset = baseOffset;
   }
 
-  static fresh(folder: string, baseOffset: number, disk: Disk, files: OpenFiles): Segment {
-    const segment = new Segment(folder, baseOffset, disk, files);
+  static fresh(folder: string, baseOffset: number, { disk, files, loaded }: SegmentWorld): Segment {
+    const segment = new Segment(folder, baseOffset, disk, files, loaded);
     segment.isNew = true;
     segment.indexes = { offsets: new OffsetIndex(), times: new TimeIndex() };
     return segment;
@@ -94,7 +96,7 @@ export class Segment {
 
   /** Its file is going to be replaced: who reads this segment goes on with the old one, until `letGo`. */
   async hold(indexIntervalBytes: number): Promise<void> {
-    await this.loadIndexes(indexIntervalBytes);
+    this.heldIndexes = await this.loadIndexes(indexIntervalBytes);
     this.held = await this.pin();
   }
 
@@ -124,14 +126,21 @@ export class Segment {
     this.files.unpin(file);
   }
 
-  /** Reads the indexes, and makes them anew where they are not there or do not fit to the batches. */
-  loadIndexes(intervalBytes: number): Promise<void> {
-    if (this.indexes !== undefined) return Promise.resolve();
+  /** The indexes, read from their files if need be, and made anew where they are not there or do not fit to the batches. */
+  async loadIndexes(intervalBytes: number): Promise<Indexes> {
+    const there = this.indexes ?? this.heldIndexes;
+    if (there !== undefined) return there;
     this.loading ??= this.readIndexes(intervalBytes).finally(() => (this.loading = undefined));
-    return this.loading;
+    const indexes = await this.loading;
+    return indexes;
   }
 
-  private async readIndexes(intervalBytes: number): Promise<void> {
+  /** Others were read since: they are read again when they are needed. */
+  unloadIndexes(): void {
+    this.indexes = undefined;
+  }
+
+  private async readIndexes(intervalBytes: number): Promise<Indexes> {
     const [offsetBytes, timeBytes] = [await readWhole(this.disk, this.path('.index')), await readWhole(this.disk, this.path('.timeindex'))];
     if (offsetBytes !== undefined && timeBytes !== undefined) {
       const offsets = new OffsetIndex(offsetBytes);
@@ -141,10 +150,13 @@ export class Segment {
         this.indexes = { offsets, times };
         this.savedOffsetBytes = offsets.byteLength;
         this.savedTimeBytes = times.byteLength;
-        return;
+        this.loaded.add(this);
+        return this.indexes;
       }
     }
     await this.rebuildIndexes(intervalBytes);
+    this.loaded.add(this);
+    return this.indexes!;
   }
 
   /** The last entry leads to a batch that ends where the entry says: a file of another segment, or of an earlier life, does not. */
@@ -218,7 +230,7 @@ export class Segment {
 
   /** The last entry of a segment's time index is its largest timestamp: that is where the next opening finds it. */
   sealTimes(): void {
-    if (this.maxTimestampOffset >= 0) this.indexes!.times.appendIfLater(this.maxTimestamp, this.maxTimestampOffset - this.baseOffset);
+    if (this.maxTimestampOffset >= 0) this.indexes?.times.appendIfLater(this.maxTimestamp, this.maxTimestampOffset - this.baseOffset);
   }
 
   /** Brings the files up to what is in memory, and on the disk: what the recovery point covers is believed without a look at the batches. */
@@ -305,6 +317,30 @@ export class Segment {
       await this.files.forget(this.path(suffix));
       await removeIfThere(this.disk, this.path(suffix));
     }
+  }
+}
+
+export interface Indexes {
+  readonly offsets: OffsetIndex;
+  readonly times: TimeIndex;
+}
+
+/** What all segments of a log share. */
+export interface SegmentWorld {
+  readonly disk: Disk;
+  readonly files: OpenFiles;
+  readonly loaded: LoadedIndexes;
+}
+
+/** Segments whose indexes were read from their files: a long log has more than memory is for, so the one that was read first goes first. */
+export class LoadedIndexes {
+  private readonly segments: Segment[] = [];
+
+  constructor(private readonly segmentsMax: number) {}
+
+  add(segment: Segment): void {
+    this.segments.push(segment);
+    if (this.segments.length > this.segmentsMax) this.segments.shift()!.unloadIndexes();
   }
 }
 

@@ -7,8 +7,9 @@ import { type Route, routeWithout } from './route.js';
 /**
  * How much may wait in a queue: messages, and bytes of their bodies. What is out with a consumer does not count.
  *
- * A queue that drops does so from its head, and only after its consumers had their chance: a message that can be delivered is never
- * dropped for want of room. One that rejects is asked before a message enters it (`admit`). Kept nowhere: recovery counts anew.
+ * A queue that drops does so from its head, and only after its consumers had their chance: a message that comes and can be delivered is
+ * never dropped for want of room. Where one comes back, there is no such chance, as in RabbitMQ. One that rejects is asked before a
+ * message enters it (`admit`). Kept nowhere: recovery counts anew.
  */
 export class Bounds {
   /** Bytes of bodies that wait, committed or not. */
@@ -63,11 +64,16 @@ export function isRefused(route: Route, bytes: Buffer, start: number): boolean {
   return route.queues.some((queue) => queue.bounds?.refuses(queue, bodyBytes));
 }
 
-/** The part of the route that has room for the message; the route itself when all of it has. What has none may bury it. */
-export function admit(route: Route, graveyard: Graveyard, bytes: Buffer, start: number): Route {
+/** The part of the route that has room for the message; the route itself when all of it has. */
+export function admit(route: Route, bytes: Buffer, start: number): Route {
+  if (!isRefused(route, bytes, start)) return route;
   const bodyBytes = bodyLength(bytes, start);
-  const full = route.queues.filter((queue) => queue.bounds?.refuses(queue, bodyBytes));
-  if (full.length === 0) return route;
-  for (const queue of full) if (queue.bounds!.buriesRefused) graveyard.buryRejected(queue, bytes, start);
-  return routeWithout(route, (queue) => full.includes(queue));
+  return routeWithout(route, (queue) => queue.bounds?.refuses(queue, bodyBytes) === true);
+}
+
+/** Where the message had no room, to the dead letters of that queue; once the others have it, so that it does not come behind them. */
+export function buryRefused(route: Route, open: Route, graveyard: Graveyard, bytes: Buffer, start: number): void {
+  for (const queue of route.queues) {
+    if (!open.queues.includes(queue) && queue.bounds?.buriesRefused === true) graveyard.buryRejected(queue, bytes, start);
+  }
 }

@@ -133,6 +133,10 @@ export class Exchanges {
     if (binding.isKept) this.parts.append({ do: 'bind', binding: recordOf(binding) });
   }
 
+  isBound(from: Exchange, target: Queue | Exchange, key: string, given: FieldTable): boolean {
+    return from.bindings.has(new Binding(from, target, key, argumentsText(given)).id);
+  }
+
   /** Taking away a binding that is not there is no error. */
   unbind(from: Exchange, target: Queue | Exchange, key: string, given: FieldTable): void {
     const binding = this.detach(new Binding(from, target, key, argumentsText(given)));

@@ -1,6 +1,6 @@
 import type { Clock } from '@dovecote/ground';
 import type { Arena } from '../storage/arena.js';
-import { admit, isRefused } from './bounds.js';
+import { admit, buryRefused, isRefused } from './bounds.js';
 import { type DeadLetter, type DeathReason, isCycle, writeDeadLetter } from './dead-letter.js';
 import type { Intake } from './intake.js';
 import type { Queue } from './queue.js';
@@ -94,10 +94,11 @@ export class Graveyard {
   private buryOne({ queue, reason, bytes, start, original }: Dead): void {
     const { host } = this;
     const letter = this.write(queue, reason, bytes, start);
-    let route = this.route(letter, reason);
+    const route = this.route(letter, reason);
     const { image } = letter;
-    if (route.hasBounds) route = admit(route, this, image, 0);
-    host.intake.put(route, letter.isPersistent, false, image, 0, image.length);
+    const open = route.hasBounds ? admit(route, image, 0) : route;
+    host.intake.put(open, letter.isPersistent, false, image, 0, image.length);
+    if (open !== route) buryRefused(route, open, this, image, 0);
     if (original !== undefined) queue.settle(original.sequence, original.chunk);
   }
 }

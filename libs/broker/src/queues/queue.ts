@@ -18,7 +18,7 @@ import type { QueuePolicy } from './queue-policy.js';
 import { type Lanes, PriorityLanes } from './priority-lanes.js';
 import { Quorum } from './quorum.js';
 import { isHigh, QuorumLanes, turnBefore } from './quorum-lanes.js';
-import { Returned } from './returned.js';
+import { Returned, type ReturnedMessage } from './returned.js';
 import { SettlementRun } from './settlement-run.js';
 import type { Turn } from './turn.js';
 
@@ -252,12 +252,6 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     return true;
   }
 
-  /** The first message was fetched: another is first. A quorum queue looks at that one before it says how many there are. */
-  firstIsGone(): void {
-    if (this.quorum !== undefined) this.tidy();
-    else if (this.hasChores) this.wake();
-  }
-
   /** Does at once what is due anyway, so that what is counted or fetched next is what should be there. */
   tidy(): void {
     if (!this.hasChores) return;
@@ -336,7 +330,11 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     const message = { sequence, chunk, offset, length };
     if (quorum !== undefined && quorum.deliveryLimit === Infinity && !isAbandoned) this.useQuorumLanes().requeue(message);
     else this.returned.push(message);
-    if (this.bounds !== undefined) this.bounds.bytes += this.bodyBytes(chunk, offset);
+    if (this.bounds !== undefined) {
+      this.bounds.bytes += this.bodyBytes(chunk, offset);
+      // Before a consumer has its chance, as RabbitMQ does with what comes back.
+      if (quorum === undefined) this.dropExcess(this.bounds);
+    }
     this.wake();
   }
 
@@ -441,7 +439,8 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     ready.compact();
     this.setDeadApart();
     if (!wasClosed) this.deliveredBelow = this.nextSequence;
-    this.redeliveredBelow = this.deliveredBelow;
+    // Transient messages had sequences too, which are given again.
+    this.redeliveredBelow = this.deliveredBelow = Math.min(this.deliveredBelow, this.nextSequence);
     this.visible = this.sealed = this.journaledEnd = ready.tail;
     if (bounds !== undefined) bounds.bytes = ready.countBodies();
     if (this.quorum?.hasHigh === true) this.useQuorumLanes();
@@ -517,7 +516,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   private dropOverInLanes(expiry: Expiry, lanes: Lanes): void {
     for (const head of lanes.heads()) {
       const { sequence, chunk, offset, length } = head;
-      if (!expiry.isOver(this.arena.chunks[chunk]!.bytes, offset, sequence)) continue;
+      if (!this.isReturnedOver(expiry, head)) continue;
       lanes.remove(head);
       if (this.bounds !== undefined) this.bounds.bytes -= this.bodyBytes(chunk, offset);
       this.bury('expired', sequence, chunk, offset, length);
@@ -526,10 +525,15 @@ export class Queue implements BacklogOwner, ChunkWaiter {
 
   private isFirstOver(expiry: Expiry): boolean {
     const first = this.returned.first;
-    if (first !== undefined) return expiry.isOver(this.arena.chunks[first.chunk]!.bytes, first.offset, first.sequence);
+    if (first !== undefined) return this.isReturnedOver(expiry, first);
     const slot = this.ready.firstSlot();
     const { chunks, offsets, sequences } = this.ready.front;
     return expiry.isOver(this.arena.chunks[chunks[slot]!]!.bytes, offsets[slot]!, sequences[slot]!);
+  }
+
+  /** What was out with a consumer had its chance. */
+  private isReturnedOver(expiry: Expiry, { sequence, chunk, offset, isFresh }: ReturnedMessage): boolean {
+    return expiry.isOver(this.arena.chunks[chunk]!.bytes, offset, isFresh === true || this.quorum !== undefined ? sequence : -1);
   }
 
   private watchFirst(expiry: Expiry): void {

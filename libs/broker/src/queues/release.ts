@@ -1,7 +1,7 @@
 import type { Clock } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Arena } from '../storage/arena.js';
-import { admit } from './bounds.js';
+import { admit, buryRefused } from './bounds.js';
 import { withInteger, withoutHeader } from './content-edit.js';
 import { propertiesStart } from './content.js';
 import type { Deadlines } from './deadlines.js';
@@ -64,15 +64,16 @@ export class Release implements DelayHost {
     const { host, log } = this;
     const keys = extraKeys(bytes, offset);
     let image = withInteger(bytes, offset, length, delayHeader, -delayIn(bytes, offset));
-    let route = this.route(held, new ContentMessage(image, 0, keys));
+    const route = this.route(held, new ContentMessage(image, 0, keys));
     if (keys !== undefined) image = withoutHeader(image, 0, image.length, 'BCC') ?? image;
-    if (route.hasBounds) route = admit(route, host.graveyard, image, 0);
+    const open = route.hasBounds ? admit(route, image, 0) : route;
+    if (open !== route) buryRefused(route, open, host.graveyard, image, 0); // before it is settled, so that no crash loses it
     const flagsAt = propertiesStart(image, 0);
     const isPersistent = image[findProperty(image, flagsAt, 'deliveryMode')] === persistentMode;
     const isExpiring = findProperty(image, flagsAt, 'expiration') >= 0;
     const isKept = held.log !== undefined && isPersistent;
     if (isKept) log!.settleWithNext(held.id, sequence);
-    host.intake.put(route, isPersistent, isExpiring, image, 0, image.length);
+    host.intake.put(open, isPersistent, isExpiring, image, 0, image.length);
     if (isKept) log!.settleAlone();
     host.turn.schedule();
   }

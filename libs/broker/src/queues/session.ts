@@ -1,6 +1,6 @@
 import { CodedError } from '../errors.js';
 import type { Arena } from '../storage/arena.js';
-import { admit } from './bounds.js';
+import { admit, buryRefused } from './bounds.js';
 import { Consumer } from './consumer.js';
 import { type ConsumerTimeouts, DeliveryTimes } from './consumer-timeouts.js';
 import { withInteger } from './content-edit.js';
@@ -109,9 +109,10 @@ export class Session {
   /** False when a queue was full and refused it. */
   private publishNow(route: Route, isPersistent: boolean, bytes: Buffer, start: number, length: number, isExpiring: boolean): boolean {
     const { host } = this;
-    const open = route.hasBounds ? admit(route, host.graveyard, bytes, start) : route;
+    const open = route.hasBounds ? admit(route, bytes, start) : route;
     const isJournaled = host.intake.put(open, isPersistent, isExpiring, bytes, start, length);
     const isWhole = open === route;
+    if (!isWhole) buryRefused(route, open, host.graveyard, bytes, start);
     if (!this.isConfirming) return isWhole;
     this.countPublish(isJournaled);
     if (!isWhole) this.rejections.push(this.publishedCount);
@@ -174,7 +175,7 @@ export class Session {
     if (queue.quorum !== undefined && this.sharedPrefetch !== 0) {
       throw new CodedError('not-implemented', `queue '${queue.name}' in vhost '${this.host.name}' does not support global qos`);
     }
-    if (this.consumers.has(tag)) throw new CodedError('consumer-tag-taken', `attempt to reuse consumer tag '${tag}'`);
+    this.checkNewTag(tag);
     // Quorum queues take the flag and do nothing about it.
     const isExclusive = exclusive && queue.quorum === undefined;
     if (queue.consumers.some((other) => other.isExclusive) || (isExclusive && (queue.consumers.length > 0 || queue.isSingleActive))) {
@@ -184,6 +185,11 @@ export class Session {
     this.consumers.set(tag, consumer);
     queue.addConsumer(consumer);
     return consumer;
+  }
+
+  /** Throws when a consumer of this tag is there. */
+  checkNewTag(tag: string): void {
+    if (this.consumers.has(tag)) throw new CodedError('consumer-tag-taken', `attempt to reuse consumer tag '${tag}'`);
   }
 
   /** Nothing is delivered to the consumer after this. False when there is none of that tag. */
@@ -209,7 +215,7 @@ export class Session {
       this.unacknowledged.push(tag, queue, undefined, takenSequence, takenChunk, takenOffset, takenLength);
       queue.noteOutstanding();
     }
-    queue.firstIsGone();
+    queue.tidy(); // what is over behind it is not counted any more
     if (takenCount === 0) this.sink.got(tag, takenWasDelivered, queue.messageCount, bytes, takenOffset, takenLength);
     else {
       const counted = withInteger(bytes, takenOffset, takenLength, deliveryCountHeader, takenCount);

@@ -351,8 +351,12 @@ export class VirtualHost implements SessionHost {
   unbindQueue(session: Session, queueName: string, exchangeName: string, key: string, given: FieldTable): void {
     this.checkBinding(session, 'queue', queueName, exchangeName, key);
     if (exchangeName === '') throw defaultExchangeError();
-    if (!this.exchanges.has(exchangeName) || !this.queuesByName.has(queueName)) return;
-    this.exchanges.unbind(this.exchanges.find(exchangeName), this.findQueue(session, queueName), key, given);
+    const queue = this.queuesByName.get(queueName);
+    if (!this.exchanges.has(exchangeName) || queue === undefined) return;
+    const exchange = this.exchanges.find(exchangeName);
+    // Whose queue it is matters only where there is something to take away, as in RabbitMQ.
+    if (this.exchanges.isBound(exchange, queue, key, given))
+      this.exchanges.unbind(exchange, this.findQueue(session, queueName), key, given);
   }
 
   /** Leads what `source` routes by the key on to the exchange `destination`. */

@@ -1,5 +1,5 @@
 import type { Broker } from '../broker.js';
-import type { BrokerConsumer } from '../engine/in-process.js';
+import type { BrokerConsumer, Delivery, OutgoingMessage } from '../engine/in-process.js';
 import type { MessageProperties } from '../queues/properties.js';
 
 /**
@@ -13,6 +13,8 @@ export interface Client {
   purgeQueue(queue: string): Promise<void>;
   /** Resolves when the message is confirmed. */
   publish(message: Publication): Promise<void>;
+  /** Publishes and acknowledges as one; resolves when that is committed. Only in the process. */
+  transact?(messages: readonly Publication[], acknowledge: readonly Received[]): Promise<void>;
   consume(
     queue: string,
     options: { readonly prefetch: number; readonly autoAck: boolean },
@@ -38,6 +40,8 @@ export function propertiesOf({ isPersistent, delayMs }: Publication): MessagePro
 }
 
 export interface Received {
+  /** What the broker calls it, for `transact`. */
+  readonly delivery?: Delivery;
   readonly body: Buffer;
   readonly isRedelivered: boolean;
   acknowledge(): void;
@@ -59,7 +63,23 @@ export function inProcessClient(broker: Broker): Client {
       const { exchange, routingKey, body } = publication;
       await session.publish({ exchange, routingKey, body, properties: propertiesOf(publication) });
     },
-    consume: async (queue, options, take) => void consumers.push(await session.consume(queue, options, take)),
+    transact: async (messages, acknowledge) => {
+      const publish = messages.map((publication): OutgoingMessage => {
+        const { exchange, routingKey, body } = publication;
+        return { exchange, routingKey, body, properties: propertiesOf(publication) };
+      });
+      await session.transact({ publish, acknowledge: acknowledge.map(({ delivery }) => delivery!) });
+    },
+    consume: async (queue, options, take) => {
+      const received = (delivery: Delivery): Received => ({
+        delivery,
+        body: delivery.body,
+        isRedelivered: delivery.isRedelivered,
+        acknowledge: () => delivery.acknowledge(),
+        reject: (how) => delivery.reject(how),
+      });
+      consumers.push(await session.consume(queue, options, (delivery) => take(received(delivery))));
+    },
     cancelAll: () => {
       for (const consumer of consumers.splice(0)) void consumer.cancel();
     },

@@ -4,7 +4,7 @@ import type { Disk, DiskError, DiskFile, Ground } from '@dovecote/ground';
  * The ground of a simulated process with somebody looking over its shoulder: what the disk answered is seen, and the disk may be told to lie,
  * to prove that the simulation would notice a broker that does not wait for it.
  */
-export const sabotages = ['none', 'confirm-before-sync', 'confirm-before-write', 'skip-directory-sync'] as const;
+export const sabotages = ['none', 'confirm-before-sync', 'confirm-before-write', 'skip-directory-sync', 'never-sync'] as const;
 export type Sabotage = (typeof sabotages)[number];
 
 export function watchedGround(ground: Ground, sabotage: Sabotage, failed: (operation: string, error: DiskError) => void): Ground {
@@ -38,6 +38,7 @@ export function watchedGround(ground: Ground, sabotage: Sabotage, failed: (opera
       });
     },
     sync: (done) => {
+      if (sabotage === 'never-sync') return early(done);
       if (sabotage === 'confirm-before-sync') {
         file.sync(() => undefined);
         return early(done);

@@ -44,6 +44,13 @@ export interface Entry {
   deadLetter: Entry | undefined;
 }
 
+/** What somebody published and acknowledged as one. */
+interface Whole {
+  readonly published: readonly Entry[];
+  /** Acknowledged with it, and how often each had been delivered by then. */
+  readonly acknowledged: readonly { readonly entry: Entry; readonly deliveredCount: number }[];
+}
+
 /** What is known of a queue that comes and goes. */
 export type Existence = 'yes' | 'no' | 'unknown';
 
@@ -62,6 +69,7 @@ export class Ledger {
   life = 0;
   confirmedCount = 0;
   deliveredCount = 0;
+  private readonly wholes: Whole[] = [];
   private order = 0;
   private nextId = 1;
   private readonly entries = new Map<string, Entry>();
@@ -140,6 +148,41 @@ export class Ledger {
       if (copy !== undefined && mustStay) copy.isConfirmed = copy.isCertain = true;
     };
     by.unproven.push({ order: ++this.order, prove });
+  }
+
+  /** These were published, and these acknowledged, as one; nobody was told yet that it happened. */
+  transact(published: readonly Entry[], acknowledged: readonly Entry[]): void {
+    // Where what dies goes elsewhere, an acknowledgement that is taken back may be followed by a death.
+    const stays = acknowledged.filter(({ queue }) => !this.graves.has(queue) && ![...this.graves.values()].includes(queue));
+    const certain = stays.filter((entry) => entry.isPersistent && entry.isConfirmed && entry.isCertain && entry.removal === 'none');
+    for (const entry of acknowledged) {
+      entry.holder = undefined;
+      if (entry.removal === 'none') entry.removal = 'asked';
+      entry.isAcknowledged = true;
+    }
+    this.wholes.push({ published, acknowledged: certain.map((entry) => ({ entry, deliveredCount: entry.deliveredCount })) });
+  }
+
+  /** It was confirmed. */
+  transacted(published: readonly Entry[], acknowledged: readonly Entry[]): void {
+    this.confirm(published);
+    for (const entry of acknowledged) this.prove(entry);
+  }
+
+  /** After everything was taken out: of each whole all happened, or nothing. */
+  checkWholes(): void {
+    for (const { published, acknowledged } of this.wholes) {
+      const there = published.filter(({ deliveredCount }) => deliveredCount > 0);
+      const names = published.map(({ id, queue }) => `${id} in ${queue}`).join(', ');
+      if (there.length > 0 && there.length < published.length)
+        this.breakPromise(`of the transaction that published ${names} only ${there.map(({ id }) => id).join(', ')} is there`);
+      const again = acknowledged.filter(({ entry, deliveredCount }) => entry.deliveredCount > deliveredCount);
+      const expected = there.length > 0 ? 0 : acknowledged.length;
+      if (again.length !== expected)
+        this.breakPromise(
+          `the transaction that published ${names} is ${there.length > 0 ? 'there' : 'not there'}, and of its ${acknowledged.length} acknowledged messages ${again.length} came again`,
+        );
+    }
   }
 
   /** Messages that were dropped and must be in their queue or in the one for dead letters. */

@@ -1,14 +1,20 @@
 import { parseArgs } from 'node:util';
-import { describeRun, shrink, simulate } from '@dovecote/ground/testing';
+import { describeRun, type Scenario, shrink, simulate } from '@dovecote/ground/testing';
 import { realGround } from '@dovecote/ground';
 import { type Sabotage, sabotages } from './faulty-ground.js';
-import { brokerScenario, type ScenarioName, scenarioNames } from './scenarios.js';
+import { describeReal, drawScript, runReal, shrinkReal } from './model-real.js';
+import { modelScenario, modelScenarioNames } from './model-scenario.js';
+import { brokerScenario, scenarioNames } from './scenarios.js';
 
 /**
  * `npm run simulate -- --seed 42 --runs 1000 --scenario power-cuts`: drives the whole broker through crashes and faults that follow from a
  * seed, and ends with 1 at the first promise that is broken, with the shortest story found and the command that repeats it.
+ *
+ * `--against amqp://127.0.0.1:5672` says the commands of the scenario `model`, without crashes, to a broker that runs there: to ours, or to
+ * a RabbitMQ, which proves the model. The user is guest.
  */
-const usage = `usage: npm run simulate -- [--seed N] [--runs N] [--steps N] [--scenario ${scenarioNames.join('|')}|all] [--sabotage ${sabotages.join('|')}]`;
+const allNames = [...scenarioNames, ...modelScenarioNames];
+const usage = `usage: npm run simulate -- [--seed N] [--runs N] [--steps N] [--scenario ${allNames.join('|')}|all] [--sabotage ${sabotages.join('|')}] [--against amqp://HOST:PORT]`;
 const progressEveryMs = 2000;
 
 async function main(): Promise<number> {
@@ -19,14 +25,45 @@ async function main(): Promise<number> {
       steps: { type: 'string', default: '60' },
       scenario: { type: 'string', default: 'all' },
       sabotage: { type: 'string', default: 'none' },
+      against: { type: 'string' },
     },
   });
   const [seed, runs, steps] = [values.seed, values.runs, values.steps].map(Number) as [number, number, number];
-  const chosen = scenarioNames.filter((name) => values.scenario === 'all' || values.scenario === name);
+  const chosen = allNames.filter((name) => values.scenario === 'all' || values.scenario === name);
   const sabotage = sabotages.find((name) => name === values.sabotage);
   if (chosen.length === 0 || sabotage === undefined || ![seed, runs, steps].every(Number.isSafeInteger)) throw new Error(usage);
-  for (const name of chosen) if (!(await runScenario(name, { seed, runs, steps, sabotage }))) return 1;
+  const plan = { seed, runs, steps, sabotage };
+  if (values.against !== undefined) return (await runAgainst(new URL(values.against), plan)) ? 0 : 1;
+  for (const name of chosen) {
+    const isModel = name === 'model' || name === 'model-kills';
+    const held = isModel ? runScenario(name, modelScenario(name, sabotage), plan) : runScenario(name, brokerScenario(name, sabotage), plan);
+    if (!(await held)) return 1;
+  }
   return 0;
+}
+
+/** How many conversations go on at once, and how long a broker may think before it counts as quiet. */
+const againstOptions = { atOnce: 10, quietMs: 120, attemptsMax: 100 };
+
+/** False when the broker that runs elsewhere did something else than the model. */
+async function runAgainst(url: URL, { seed, runs, steps }: Plan): Promise<boolean> {
+  const { atOnce, quietMs, attemptsMax } = againstOptions;
+  const target = { host: url.hostname, port: Number(url.port || '5672'), quietMs };
+  let next = seed;
+  let story: string | undefined;
+  const work = async (): Promise<void> => {
+    while (next < seed + runs && story === undefined) {
+      const mine = next++;
+      const run = await runReal(target, mine, drawScript(mine, steps), String(mine));
+      if (run.failure === undefined || story !== undefined) continue;
+      story = `model: seed ${mine} failed; looking for the shortest story…`;
+      console.log(story);
+      story = describeReal(await shrinkReal(target, run, attemptsMax));
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
+  console.log(story ?? `model: ${runs} runs held against ${url.host} (seeds ${seed} to ${seed + runs - 1}, ${steps} commands each)`);
+  return story === undefined;
 }
 
 interface Plan {
@@ -37,9 +74,12 @@ interface Plan {
 }
 
 /** False when a promise was broken. */
-async function runScenario(name: ScenarioName, { seed, runs, steps, sabotage }: Plan): Promise<boolean> {
+async function runScenario<Place, Action extends { readonly do: string }>(
+  name: string,
+  scenario: Scenario<Place, Action>,
+  { seed, runs, steps, sabotage }: Plan,
+): Promise<boolean> {
   const { clock } = realGround();
-  const scenario = brokerScenario(name, sabotage);
   const began = clock.monotonicMs();
   let said = began;
   let events = 0;
@@ -47,7 +87,7 @@ async function runScenario(name: ScenarioName, { seed, runs, steps, sabotage }: 
   for (let done = 0; done < runs; done++) {
     const run = await simulate({ seed: seed + done, scenario, steps });
     events += run.events;
-    crashes += run.actions.filter((action) => action.do === 'crash').length;
+    crashes += run.actions.filter((action) => action.do.startsWith('crash')).length;
     if (run.failure !== undefined) {
       console.log(`${name}: seed ${run.seed} failed in run ${done + 1}; looking for the shortest story…`);
       console.log(describeRun(await shrink(run, { scenario })));

@@ -24,6 +24,15 @@ export type Action =
       readonly queue: string;
       readonly waits: boolean;
     }
+  | {
+      readonly do: 'transact';
+      readonly client: number;
+      readonly to: readonly string[];
+      readonly size: number;
+      readonly count: number;
+      /** So many milliseconds later the process dies, or the power goes. */
+      readonly crashAfterMs?: number;
+    }
   | { readonly do: 'cancel' | 'leave'; readonly client: number }
   | { readonly do: 'wait'; readonly ms: number }
   | { readonly do: 'crash'; readonly power: boolean }
@@ -62,7 +71,7 @@ export function brokerScenario(name: ScenarioName, sabotage: Sabotage = 'none'):
       return world;
     },
     act: async (world, action) => {
-      await act(world, action, inProcess);
+      await act(world, action, inProcess, durability === 'fsync');
       world.throwBroken();
     },
     check: (world) => world.drain(),
@@ -92,6 +101,13 @@ function draw(random: SeededRandom, trouble: Setting['trouble']): Action {
     const queue = pick(random, [...steadyQueues, ...steadyQueues, mortalQueue, mortalQueue, graveQueue, looseQueue, ...passingQueues]);
     return { do: 'consume', client, queue, prefetch: 1 + random.below(10), keeps: random.chance(0.7) };
   }
+  if (falls(5)) {
+    // Now and then several batches of the journal long.
+    const size = random.chance(0.2) ? 400_000 : random.below(300);
+    const crash = random.chance(0.3) ? { crashAfterMs: random.between(0, 4) } : {};
+    const to = Array.from({ length: 1 + random.below(5) }, () => pick(random, steadyQueues));
+    return { do: 'transact', client: random.below(2), to, size, count: random.below(6), ...crash };
+  }
   if (falls(16))
     return { do: 'settle', client, how: pick(random, ['acknowledge', 'acknowledge', 'requeue', 'drop']), count: 1 + random.below(8) };
   if (falls(8)) {
@@ -107,7 +123,7 @@ function pick<Item>(random: SeededRandom, items: readonly Item[]): Item {
   return items[random.below(items.length)]!;
 }
 
-async function act(world: World, action: Action, inProcess: number): Promise<void> {
+async function act(world: World, action: Action, inProcess: number, power: boolean): Promise<void> {
   const { machine } = world;
   switch (action.do) {
     case 'wait':
@@ -143,6 +159,11 @@ async function act(world: World, action: Action, inProcess: number): Promise<voi
       const defined = world.define(place, connected, action.what, action.queue);
       return action.waits ? defined : undefined;
     }
+    case 'transact':
+      world.transact(place, connected, action.to, action.size, action.count);
+      if (action.crashAfterMs === undefined) return;
+      await machine.clock.pause(action.crashAfterMs);
+      return world.crash({ power });
     case 'cancel':
       return connected.client.cancelAll();
     case 'leave':

@@ -3,7 +3,11 @@ import { describeRun, shrink, simulate, simulateMany } from '@dovecote/ground/te
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Sabotage } from './faulty-ground.js';
+import { ModelBroken } from './model-parts.js';
+import { drawScript, runReal } from './model-real.js';
+import { modelScenario, modelScenarioNames } from './model-scenario.js';
 import { brokerScenario, type ScenarioName, scenarioNames } from './scenarios.js';
+import { Broker } from '../broker.js';
 
 const steps = 60;
 
@@ -37,15 +41,49 @@ describe('the whole broker in a simulated world', () => {
   });
 });
 
+describe('random commands against a plain model of a virtual host', () => {
+  it.each(modelScenarioNames)('have the answers and deliveries that the model has, through crashes too: %s', async (name) => {
+    const outcome = await simulateMany({ scenario: modelScenario(name), firstSeed: 1, runs: 25, steps: 70 });
+    expect(outcome.failed === undefined ? '' : describeRun(outcome.failed)).toBe('');
+  });
+
+  it('unfold the same way twice from one seed', async () => {
+    const [one, other] = [modelScenario('model'), modelScenario('model')];
+    const hash = (await simulate({ scenario: one, seed: 7, steps })).traceHash;
+    expect((await simulate({ scenario: other, seed: 7, steps })).traceHash).toBe(hash);
+  });
+
+  it('notice a disk that never syncs, in a story that is short', async () => {
+    const scenario = modelScenario('model', 'never-sync');
+    const { failed } = await simulateMany({ scenario, firstSeed: 1, runs: 100, steps: 70 });
+    const shrunk = await shrink(failed!, { scenario });
+    expect(shrunk.failure?.error).toBeInstanceOf(ModelBroken);
+    expect(shrunk.actions.length).toBeLessThan(12);
+  });
+
+  it('have them over real sockets', async () => {
+    const broker = await Broker.open({ amqp: { port: 0 } });
+    const target = { host: '127.0.0.1', port: broker.amqpPort!, quietMs: 5 };
+    const seeds = Array.from({ length: 12 }, (_, index) => index + 1);
+    // Without the commands that take seconds of real time.
+    const script = (seed: number) =>
+      drawScript(seed, 60).filter((command) => command.do !== 'wait' && !JSON.stringify(command).includes('000'));
+    const runs = await Promise.all(seeds.map((seed) => runReal(target, seed, script(seed), String(seed))));
+    await broker.close();
+    expect(runs.map(({ failure, seed, at }) => (failure === undefined ? '' : `seed ${seed} at ${at}: ${failure.message}`)).join('')).toBe(
+      '',
+    );
+  });
+});
+
 describe('the program', () => {
   const program = fileURLToPath(new URL('main.js', import.meta.url));
   const run = (...args: readonly string[]) => spawnSync(process.execPath, [program, ...args], { encoding: 'utf8' });
 
   it('says how many runs held', () => {
     const { status, stdout } = run('--seed', '42', '--runs', '3', '--steps', '20');
-    expect(stdout.split('\n').filter((line) => line.includes('3 runs held (seeds 42 to 44, 20 actions each)'))).toHaveLength(
-      scenarioNames.length,
-    );
+    const held = stdout.split('\n').filter((line) => line.includes('3 runs held (seeds 42 to 44, 20 actions each)'));
+    expect(held).toHaveLength(scenarioNames.length + modelScenarioNames.length);
     expect(status).toBe(0);
   });
 

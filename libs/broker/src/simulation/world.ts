@@ -137,6 +137,33 @@ export class World {
     );
   }
 
+  /** Publishes to steady queues, and acknowledges the first messages that are held, as one. */
+  transact(place: number, connected: Connected, queues: readonly string[], size: number, count: number): void {
+    const { party, client, held } = connected;
+    if (client.transact === undefined) return;
+    const published = queues.flatMap((queue) => {
+      const { id, entries } = this.ledger.publish(party, [queue], true, 0);
+      const body = Buffer.alloc(4 + size, id);
+      body.writeUInt32BE(id);
+      return entries.map((entry) => ({
+        entry,
+        message: { exchange: exchanges.chosen, routingKey: queue, body, isPersistent: true, delayMs: 0 },
+      }));
+    });
+    const acknowledged = held.splice(0, count);
+    const entries = published.map(({ entry }) => entry);
+    const done = acknowledged.map(({ entry }) => entry);
+    this.ledger.transact(entries, done);
+    const messages = published.map(({ message }) => message);
+    const deliveries = acknowledged.map(({ delivery }) => delivery);
+    client.transact(messages, deliveries).then(
+      () => {
+        if (party.life === this.ledger.life) this.ledger.transacted(entries, done);
+      },
+      () => this.leave(place, connected),
+    );
+  }
+
   async consume(place: number, connected: Connected, queue: string, prefetch: number, keeps: boolean): Promise<void> {
     const { party, client, held } = connected;
     const last = new Map<Party, number>();
@@ -247,6 +274,7 @@ export class World {
       const isThere = entry.deliveredCount > seenCount || entry.deadLetter?.removal !== 'none';
       if (!isThere) ledger.breakPromise(`message ${entry.id} was dropped in ${entry.queue} and is lost on its way to the dead letters`);
     }
+    ledger.checkWholes();
     await this.restart();
     await this.ready();
     for (const [queue, count] of this.counts()) {

@@ -1,0 +1,234 @@
+import type { ExchangeShape, ExchangeType, Headers, QueueShape } from './model-words.js';
+
+/**
+ * What the model of a virtual host is made of, and the rules that need nothing else: what a message looks like, where a binding leads, what
+ * comes first in a queue. It knows nothing of the broker's code.
+ */
+/** A message is what its receiver sees of it, in one line. */
+export interface Message {
+  readonly id: number;
+  readonly exchange: string;
+  readonly key: string;
+  readonly copies: readonly string[];
+  readonly headers: Headers;
+  readonly persistent: boolean;
+  readonly priority: number;
+  readonly expirationMs: number | undefined;
+  readonly deaths: readonly Death[];
+}
+
+export interface Death {
+  readonly queue: string;
+  readonly reason: Reason;
+  readonly count: number;
+}
+
+export type Reason = 'rejected' | 'expired' | 'maxlen';
+export type Outcome = 'done' | 'put-back' | 'dead';
+
+export interface Entry {
+  readonly message: Message;
+  readonly order: number;
+  readonly expiresAt: number;
+  /** It goes to a consumer at once or never. */
+  readonly isForNow: boolean;
+  hadChance: boolean;
+  redelivered: boolean;
+}
+
+export interface Queue {
+  readonly name: string;
+  readonly shape: QueueShape;
+  readonly owner: number | undefined;
+  readonly ready: Entry[];
+  readonly consumers: Consumer[];
+  active: Consumer | undefined;
+  hadConsumer: boolean;
+  isDeleted: boolean;
+  usedAt: number;
+}
+
+export interface Consumer {
+  readonly tag: string;
+  readonly queue: Queue;
+  readonly channel: Channel;
+  readonly noAck: boolean;
+  readonly exclusive: boolean;
+  readonly prefetch: number;
+  readonly priority: number;
+}
+
+export interface Exchange {
+  readonly name: string;
+  readonly shape: ExchangeShape;
+  hadBinding: boolean;
+}
+
+export interface Binding {
+  readonly source: string;
+  readonly to: 'queue' | 'exchange';
+  readonly destination: string;
+  readonly key: string;
+  readonly match: Headers;
+}
+
+export interface Outstanding {
+  readonly tag: number;
+  readonly queue: Queue;
+  readonly entry: Entry;
+  readonly consumer: Consumer | undefined;
+}
+
+export interface Transaction {
+  publishes: { readonly message: Message; readonly queues: readonly Queue[]; readonly mandatory: boolean }[];
+  settlements: { readonly outstanding: Outstanding; readonly outcome: Outcome }[];
+}
+
+export class Channel {
+  answers: string[] = [];
+  returned: string[] = [];
+  acked: number[] = [];
+  nacked: number[] = [];
+  cancelled: string[] = [];
+  consumers: Consumer[] = [];
+  outstanding: Outstanding[] = [];
+  transaction: Transaction | undefined;
+  prefetch = 0;
+  sharedPrefetch = 0;
+  nextTag = 1;
+  published: number | undefined;
+
+  constructor(
+    readonly who: number,
+    readonly connection: number,
+  ) {}
+}
+
+export class Refusal {
+  constructor(
+    readonly code: number,
+    readonly closes: 'channel' | 'connection' = 'channel',
+  ) {}
+}
+
+export const bodyBytes = 8;
+
+export function bodyOf(id: number): string {
+  return String(id).padStart(bodyBytes, '0');
+}
+
+/** All that a receiver sees of a message, but for what belongs to the delivery. */
+export function textOf(message: Pick<Message, 'id' | 'exchange' | 'key' | 'deaths' | 'expirationMs' | 'persistent' | 'priority'>): string {
+  const { id, exchange, key, deaths, expirationMs, persistent, priority } = message;
+  const died = deaths.map(({ queue, reason, count }) => ` ${reason} in ${queue} x${count}`).join('');
+  const expiration = expirationMs === undefined ? '' : ` expires ${expirationMs}`;
+  return `${bodyOf(id)} ${exchange}/${key} ${persistent ? 'kept' : 'transient'} p${priority}${expiration}${died}`;
+}
+
+/** Those that may be given the next message: of the highest priority that can take one. */
+export function readyConsumers(queue: Queue): Consumer[] {
+  const ready = queue.consumers.filter((consumer) => isReady(consumer));
+  return ready.filter(({ priority }) => priority === ready[0]!.priority);
+}
+
+function isReady(consumer: Consumer): boolean {
+  const { channel, noAck, prefetch, queue } = consumer;
+  if (queue.shape.isSingleActive === true && queue.active !== consumer) return false;
+  if (noAck) return true;
+  const settled = (channel.transaction?.settlements ?? []).map(({ outstanding }) => outstanding);
+  const mine = [...channel.outstanding, ...settled].filter((other) => other.consumer === consumer);
+  if (prefetch !== 0 && mine.length >= prefetch) return false;
+  return channel.sharedPrefetch === 0 || takenCount(channel) < channel.sharedPrefetch;
+}
+
+function takenCount({ outstanding, transaction }: Channel): number {
+  return outstanding.length + (transaction?.settlements.length ?? 0);
+}
+
+/** When it goes because nobody uses it. */
+export function leaseEnd({ consumers, usedAt, shape }: Queue): number {
+  return consumers.length > 0 ? Infinity : usedAt + (shape.expiresMs ?? Infinity);
+}
+
+export function flag({ redelivered }: Entry): string {
+  return redelivered ? 'again' : 'new';
+}
+
+export function isTooLong({ shape, ready }: Queue): boolean {
+  return (shape.overflow ?? 'drop-head') === 'drop-head' && ready.length > capacity(shape);
+}
+
+export function capacity({ maxLength = Infinity, maxLengthBytes = Infinity }: QueueShape): number {
+  return Math.min(maxLength, Math.floor(maxLengthBytes / bodyBytes));
+}
+
+export function laneOf({ shape }: Queue, { message }: Entry): number {
+  return Math.min(message.priority, shape.maxPriority ?? 0);
+}
+
+/** By priority, then as it came in. */
+export function insert(queue: Queue, entry: Entry): void {
+  queue.ready.push(entry);
+  queue.ready.sort((one, other) => laneOf(queue, other) - laneOf(queue, one) || one.order - other.order);
+}
+
+/** It would go round by itself: it died there before, and since then nobody rejected it. */
+export function isCycle(deaths: readonly Death[], queue: string): boolean {
+  const last = deaths.findIndex((death) => death.queue === queue);
+  return last >= 0 && deaths.slice(0, last + 1).every(({ reason }) => reason !== 'rejected');
+}
+
+/** What several settlements in a row say takes effect in the order of the deliveries. */
+export function inGroups(settlements: Transaction['settlements']): Transaction['settlements'] {
+  const groups: Transaction['settlements'][] = [];
+  for (const settlement of settlements) {
+    if (groups.at(-1)?.[0]?.outcome === settlement.outcome) groups.at(-1)!.push(settlement);
+    else groups.push([settlement]);
+  }
+  return groups.flatMap((group) => group.sort((one, other) => one.outstanding.tag - other.outstanding.tag));
+}
+
+export function leads(type: ExchangeType, { key, match }: Binding, message: Message): boolean {
+  const keys = [message.key, ...message.copies];
+  switch (type) {
+    case 'fanout':
+      return true;
+    case 'direct':
+      return keys.includes(key);
+    case 'topic':
+      return keys.some((given) => isTopic(key.split('.'), given.split('.')));
+    case 'headers': {
+      const wanted = Object.entries(match).filter(([name]) => !name.startsWith('x-'));
+      const isThere = ([name, value]: readonly [string, string | number]): boolean => message.headers[name] === value;
+      return match['x-match'] === 'any' ? wanted.some(isThere) : wanted.every(isThere);
+    }
+  }
+}
+
+export function isTopic([first, ...pattern]: readonly string[], words: readonly string[]): boolean {
+  if (first === undefined) return words.length === 0;
+  if (first === '#') return isTopic(pattern, words) || (words.length > 0 && isTopic([first, ...pattern], words.slice(1)));
+  return words.length > 0 && (first === '*' || first === words[0]) && isTopic(pattern, words.slice(1));
+}
+
+export function isSame(one: Binding, other: Binding): boolean {
+  return JSON.stringify(sorted(one)) === JSON.stringify(sorted(other));
+}
+
+export function sorted({ source, to, destination, key, match }: Binding): unknown[] {
+  return [source, to, destination, key, Object.entries(match).sort(([one], [other]) => one.localeCompare(other))];
+}
+
+export function unique<Item>(items: readonly Item[]): Item[] {
+  return [...new Set(items)];
+}
+
+/** The broker did something else than the model. */
+export class ModelBroken extends Error {
+  override readonly name = 'ModelBroken';
+}
+
+export function compare(who: number, what: string, expected: readonly unknown[], found: readonly unknown[]): void {
+  if (JSON.stringify(expected) === JSON.stringify(found)) return;
+  throw new ModelBroken(`channel ${who}: ${what} should be ${JSON.stringify(expected)} and are ${JSON.stringify(found)}`);
+}

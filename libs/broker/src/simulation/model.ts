@@ -1,0 +1,597 @@
+import {
+  type Binding,
+  bodyOf,
+  capacity,
+  Channel,
+  compare,
+  type Consumer,
+  type Exchange,
+  flag,
+  inGroups,
+  insert,
+  isCycle,
+  isSame,
+  isTooLong,
+  laneOf,
+  leads,
+  leaseEnd,
+  type Message,
+  ModelBroken,
+  type Outcome,
+  type Outstanding,
+  type Queue,
+  readyConsumers,
+  type Reason,
+  Refusal,
+  textOf,
+  unique,
+} from './model-parts.js';
+import type { Command, DefinitionName, Delivery, ExchangeShape, Publish, QueueShape, Seen } from './model-words.js';
+
+/**
+ * A virtual host as its users understand it: a plain model, written from what RabbitMQ 4.0 does and knowing nothing of the broker's code.
+ *
+ * It is told one command at a time, with everything that came back until all was quiet. It says what should have come back: answers,
+ * refusals, returned messages and confirms exactly, deliveries as far as the promise goes: each must be the first message of its queue
+ * and go to a consumer that may have it, and none may be left out. Which of several equal consumers is given a message is not held
+ * against the broker. `crash` leaves what is kept.
+ */
+export class Model {
+  private queues = new Map<string, Queue>();
+  private exchanges = new Map<string, Exchange>();
+  private bindings: Binding[] = [];
+  private channels: Channel[];
+  private order = 0;
+  private nextId = 1;
+  private now = 0;
+
+  /** `connections[who]` is the connection of channel `who`. */
+  constructor(private readonly connections: readonly number[]) {
+    this.channels = connections.map((connection, who) => new Channel(who, connection));
+  }
+
+  /** The body of the next message that is published. */
+  get nextBody(): string {
+    return bodyOf(this.nextId);
+  }
+
+  /** The delivery tag that a settlement means. */
+  tagFor(command: Command & { do: 'settle' }): number {
+    const { outstanding } = this.channels[command.who]!;
+    if (command.nth === 'all') return command.how === 'reject' ? 999_999 : 0;
+    if (command.nth === 'unknown' || outstanding.length === 0) return 999_999;
+    return outstanding[command.nth % outstanding.length]!.tag;
+  }
+
+  queueNames(): string[] {
+    return [...this.queues.keys()];
+  }
+
+  /** The first moment behind `fromMs` at which something happens by itself, as far as can be told. */
+  dueBehind(fromMs: number): number {
+    const waiting = [...this.queues.values()].flatMap(({ ready }) => ready);
+    const taken = this.channels.flatMap(({ outstanding, transaction }) => [
+      ...outstanding.map(({ entry }) => entry),
+      ...(transaction?.settlements ?? []).map(({ outstanding: { entry } }) => entry),
+    ]);
+    const moments = [...[...this.queues.values()].map(leaseEnd), ...[...waiting, ...taken].map(({ expiresAt }) => expiresAt)];
+    return Math.min(...moments.filter((moment) => moment > fromMs), Infinity);
+  }
+
+  /**
+   * Takes a command with all that came back, by channel, between the moment at which it was said and the one at which all was quiet.
+   * Throws ModelBroken where that is not what should have.
+   */
+  step(command: Command, saidAtMs: number, quietAtMs: number, seen: readonly Seen[]): void {
+    this.now = saidAtMs;
+    for (const { ready } of this.queues.values()) for (const entry of ready) entry.hadChance = true;
+    for (const channel of this.channels) {
+      channel.answers = [];
+      channel.returned = [];
+      channel.acked = [];
+      channel.nacked = [];
+      channel.cancelled = [];
+    }
+    this.run(command);
+    const left = seen.map(({ deliveries }) => [...deliveries]);
+    this.settleDown(left);
+    for (let due = this.dueBehind(this.now); due <= quietAtMs; due = this.dueBehind(this.now)) {
+      this.now = due;
+      this.settleDown(left);
+    }
+    this.now = quietAtMs;
+    this.checkDeliveries(left);
+    for (const [who, { answers, returned, acked, nacked, cancelled }] of seen.entries()) {
+      const channel = this.channels[who]!;
+      compare(who, 'answers', channel.answers, answers);
+      compare(who, 'returned messages', channel.returned, returned);
+      compare(who, 'confirms', channel.acked, acked);
+      compare(who, 'refused publishes', channel.nacked, nacked);
+      compare(who, 'cancelled consumers', channel.cancelled.sort(), [...cancelled].sort());
+    }
+  }
+
+  /** The broker has ended and was opened again: everybody is gone, and so is what is not kept. Everything that is left may have been delivered. */
+  crash(nowMs: number): void {
+    this.now = nowMs;
+    const kept = [...this.queues.values()].filter(({ shape }) => shape.durable && !shape.exclusive);
+    const entries = new Map(kept.map((queue) => [queue.name, [...queue.ready]]));
+    for (const { outstanding, transaction } of this.channels) {
+      const taken = [...outstanding, ...(transaction?.settlements ?? []).map((settlement) => settlement.outstanding)];
+      for (const { queue, entry } of taken) if (!queue.isDeleted) entries.get(queue.name)?.push(entry);
+    }
+    this.queues = new Map();
+    for (const { name, shape } of kept) {
+      const queue = this.addQueue(name, shape, undefined);
+      for (const entry of entries.get(name)!) {
+        entry.redelivered = true;
+        if (entry.message.persistent) insert(queue, entry);
+      }
+    }
+    this.exchanges = new Map([...this.exchanges].filter(([, { shape }]) => shape.durable));
+    this.bindings = this.bindings.filter(
+      ({ source, to, destination }) =>
+        this.exchanges.has(source) && (to === 'queue' ? this.queues.has(destination) : this.exchanges.has(destination)),
+    );
+    this.channels = this.connections.map((connection, who) => new Channel(who, connection));
+    this.settleDown([]);
+    this.checkDeliveries([]);
+  }
+
+  /** A command of which nobody heard, with what it caused by and by or without. */
+  guess(command: Command, nowMs: number, isSettled: boolean): void {
+    this.now = nowMs;
+    this.run(command);
+    if (isSettled) this.settleDown([]);
+  }
+
+  /** The body of the next message was given away, and its message is not there. */
+  skipBody(): void {
+    this.nextId++;
+  }
+
+  /** Fetches everything, queue by queue in the order of their names, and goes away, so that all of it comes back. */
+  probe(): Readonly<Record<string, readonly string[]>> {
+    const fetched: Record<string, string[]> = {};
+    for (const name of [...this.queues.keys()].sort()) {
+      const messages: string[] = [];
+      for (let got = this.get(this.channels[0]!, name, false); got !== 'empty'; got = this.get(this.channels[0]!, name, false)) {
+        messages.push(got.replace(/^got \d+ \w+ (.*) \d+$/, '$1'));
+        this.settleDown([]);
+      }
+      fetched[name] = messages;
+    }
+    this.endConnection(this.channels[0]!.connection, '');
+    this.settleDown([]);
+    return fetched;
+  }
+
+  /** Somebody fetched from the queue, or tried to. */
+  used(queue: string, atMs: number): void {
+    const found = this.queues.get(queue);
+    if (found !== undefined) found.usedAt = atMs;
+  }
+
+  /** What such a consumer was given before a crash is gone or not: nobody can tell. */
+  get hasCarelessConsumer(): boolean {
+    return this.channels.some(({ consumers }) => consumers.some(({ noAck }) => noAck));
+  }
+
+  /** The same model, to go on with separately. */
+  copy(): Model {
+    return Object.assign(Object.create(Model.prototype) as Model, structuredClone(Object.fromEntries(Object.entries(this)) as object));
+  }
+
+  private run(command: Command): void {
+    const channel = this.channels[command.who]!;
+    try {
+      this.obey(channel, command);
+    } catch (refusal) {
+      if (!(refusal instanceof Refusal)) throw refusal;
+      if (refusal.closes === 'channel') {
+        this.endChannel(channel).answers.push(`closed ${refusal.code}`);
+      } else this.endConnection(channel.connection, `connection closed ${refusal.code}`);
+    }
+  }
+
+  private obey(channel: Channel, command: Command): void {
+    const answer = (text: string): void => void channel.answers.push(text);
+    switch (command.do) {
+      case 'declare-queue': {
+        const queue = this.declareQueue(channel, command.queue, command.shape, command.passive === true);
+        queue.usedAt = this.now;
+        return answer(`declared ${queue.name} ${queue.ready.length} ${queue.consumers.length}`);
+      }
+      case 'delete-queue':
+        return answer(`deleted ${this.deleteQueue(channel, command)}`);
+      case 'purge': {
+        const queue = this.find(channel, command.queue);
+        return answer(`purged ${queue.ready.splice(0).length}`);
+      }
+      case 'declare-exchange':
+        this.declareExchange(command.exchange, command.shape, command.passive === true);
+        return answer('exchange declared');
+      case 'delete-exchange':
+        if (command.ifUnused && this.bindings.some(({ source }) => source === command.exchange)) throw new Refusal(406);
+        this.removeExchange(command.exchange);
+        return answer('exchange deleted');
+      case 'bind':
+        this.bind(channel, { ...command, match: command.match ?? {} });
+        return answer('bound');
+      case 'unbind':
+        this.unbind(channel, { ...command, match: command.match ?? {} });
+        return answer('unbound');
+      default:
+        return this.obeyOnChannel(channel, command);
+    }
+  }
+
+  private obeyOnChannel(channel: Channel, command: Exclude<Command, { readonly do: DefinitionName }>): void {
+    const answer = (text: string): void => void channel.answers.push(text);
+    switch (command.do) {
+      case 'publish':
+        return this.publish(channel, command);
+      case 'get':
+        return answer(this.get(channel, command.queue, command.noAck));
+      case 'consume':
+        this.consume(channel, command);
+        return answer(`consuming ${command.tag}`);
+      case 'cancel': {
+        const consumer = channel.consumers.find(({ tag }) => tag === command.tag);
+        if (consumer !== undefined) this.removeConsumers([consumer]);
+        return answer(`cancelled ${command.tag}`);
+      }
+      case 'qos':
+        if (command.isGlobal) channel.sharedPrefetch = command.count;
+        else channel.prefetch = command.count;
+        return answer('limited');
+      case 'settle':
+        return this.settle(channel, command);
+      case 'recover':
+        for (const outstanding of channel.outstanding.splice(0)) this.conclude(outstanding, 'put-back');
+        return answer('recovered');
+      case 'confirm':
+        if (channel.transaction !== undefined) throw new Refusal(406);
+        channel.published ??= 0;
+        return answer('confirming');
+      case 'tx':
+        if (channel.published !== undefined) throw new Refusal(406);
+        channel.transaction ??= { publishes: [], settlements: [] };
+        return answer('transactional');
+      case 'commit':
+        this.commit(channel);
+        return answer('committed');
+      case 'rollback':
+        this.rollBack(channel);
+        return answer('rolled back');
+      case 'close-channel':
+        return void this.endChannel(channel).answers.push('channel closed');
+      case 'close-connection':
+      case 'cut':
+        return this.endConnection(channel.connection, 'connection closed');
+      case 'wait':
+        return;
+    }
+  }
+
+  // Definitions
+
+  private find(channel: Channel, name: string): Queue {
+    const queue = this.queues.get(name);
+    if (queue === undefined) throw new Refusal(404);
+    if (queue.owner !== undefined && queue.owner !== channel.connection) throw new Refusal(405);
+    return queue;
+  }
+
+  private declareQueue(channel: Channel, name: string, shape: QueueShape, passive: boolean): Queue {
+    if (passive) return this.find(channel, name);
+    if (!this.queues.has(name)) return this.addQueue(name, shape, shape.exclusive ? channel.connection : undefined);
+    const there = this.find(channel, name);
+    if (there.shape.exclusive !== shape.exclusive) throw new Refusal(405);
+    const keys = new Set([...Object.keys(there.shape), ...Object.keys(shape)]) as Set<keyof QueueShape>;
+    for (const key of keys) if (there.shape[key] !== shape[key]) throw new Refusal(406);
+    return there;
+  }
+
+  private addQueue(name: string, shape: QueueShape, owner: number | undefined): Queue {
+    const state = { active: undefined, hadConsumer: false, isDeleted: false, usedAt: this.now };
+    const queue: Queue = { name, shape, owner, ready: [], consumers: [], ...state };
+    this.queues.set(name, queue);
+    return queue;
+  }
+
+  private deleteQueue(channel: Channel, { queue: name, ifUnused, ifEmpty }: Command & { do: 'delete-queue' }): number {
+    if (!this.queues.has(name)) return 0;
+    const queue = this.find(channel, name);
+    if ((ifUnused && queue.consumers.length > 0) || (ifEmpty && queue.ready.length > 0)) throw new Refusal(406);
+    this.removeQueue(queue);
+    return queue.ready.length;
+  }
+
+  private removeQueue(queue: Queue): void {
+    if (queue.isDeleted) return;
+    queue.isDeleted = true;
+    this.queues.delete(queue.name);
+    for (const consumer of queue.consumers.splice(0)) {
+      consumer.channel.cancelled.push(consumer.tag);
+      consumer.channel.consumers = consumer.channel.consumers.filter((other) => other !== consumer);
+    }
+    this.removeBindings(({ to, destination }) => to === 'queue' && destination === queue.name);
+  }
+
+  private declareExchange(name: string, shape: ExchangeShape, passive: boolean): void {
+    const there = this.exchanges.get(name);
+    if (there === undefined && passive) throw new Refusal(404);
+    if (there === undefined) this.exchanges.set(name, { name, shape, hadBinding: false });
+    else if (!passive && JSON.stringify(there.shape) !== JSON.stringify(shape)) throw new Refusal(406);
+  }
+
+  private removeExchange(name: string): void {
+    if (!this.exchanges.delete(name)) return;
+    this.bindings = this.bindings.filter(({ source }) => source !== name);
+    this.removeBindings(({ to, destination }) => to === 'exchange' && destination === name);
+  }
+
+  /** Auto-delete exchanges go with the last binding from them. */
+  private removeBindings(isOver: (binding: Binding) => boolean): void {
+    const over = this.bindings.filter(isOver);
+    this.bindings = this.bindings.filter((binding) => !isOver(binding));
+    for (const { source } of over) {
+      const isUsed = this.bindings.some((other) => other.source === source);
+      if (this.exchanges.get(source)?.shape.autoDelete === true && !isUsed) this.removeExchange(source);
+    }
+  }
+
+  private bind(channel: Channel, { source, to, destination, key, match }: Binding): void {
+    if (!this.exchanges.has(source)) throw new Refusal(404);
+    if (to === 'queue') this.find(channel, destination);
+    else if (!this.exchanges.has(destination)) throw new Refusal(404);
+    const binding = { source, to, destination, key, match };
+    if (!this.bindings.some((other) => isSame(other, binding))) this.bindings.push(binding);
+  }
+
+  private unbind(channel: Channel, { source, to, destination, key, match }: Binding): void {
+    const wanted = { source, to, destination, key, match };
+    if (!this.bindings.some((other) => isSame(other, wanted))) return;
+    if (to === 'queue') this.find(channel, destination);
+    this.removeBindings((other) => isSame(other, wanted));
+  }
+
+  // Messages in
+
+  private publish(channel: Channel, given: Publish): void {
+    const { exchange, key, copies, headers, persistent, priority, expirationMs, mandatory } = given;
+    const id = this.nextId++;
+    const message = { id, exchange, key, copies, headers, persistent, priority, expirationMs, deaths: [] };
+    if (exchange !== '' && !this.exchanges.has(exchange)) throw new Refusal(404);
+    if (this.exchanges.get(exchange)?.shape.internal === true) throw new Refusal(403);
+    const queues = this.route(message);
+    if (channel.transaction !== undefined) return void channel.transaction.publishes.push({ message, queues, mandatory });
+    if (mandatory && queues.length === 0) channel.returned.push(textOf(message));
+    const isTaken = this.enter(message, queues);
+    if (channel.published === undefined) return;
+    channel.published++;
+    (isTaken ? channel.acked : channel.nacked).push(channel.published);
+  }
+
+  private route(message: Message): Queue[] {
+    const { exchange, key, copies } = message;
+    if (exchange === '') return unique([key, ...copies].flatMap((name) => this.queues.get(name) ?? []));
+    const found: Queue[] = [];
+    const visited = new Set([exchange]);
+    const open = [exchange];
+    for (let name = open.shift(); name !== undefined; name = open.shift()) {
+      const from = this.exchanges.get(name);
+      if (from === undefined) continue;
+      const matching = this.bindings.filter((binding) => binding.source === name && leads(from.shape.type, binding, message));
+      found.push(...matching.flatMap(({ to, destination }) => (to === 'queue' ? (this.queues.get(destination) ?? []) : [])));
+      const onward = matching.filter(({ to }) => to === 'exchange').map(({ destination }) => destination);
+      const { alternate } = from.shape;
+      for (const next of matching.length === 0 && alternate !== undefined ? [alternate] : onward) {
+        if (!visited.has(next)) open.push(next);
+        visited.add(next);
+      }
+    }
+    return unique(found);
+  }
+
+  /** False when one of the queues is full and refuses. */
+  private enter(message: Message, queues: readonly Queue[]): boolean {
+    const refusing: Queue[] = [];
+    for (const queue of queues) {
+      const { overflow = 'drop-head' } = queue.shape;
+      while (this.dropOver(queue));
+      if (overflow !== 'drop-head' && (readyConsumers(queue).length > 0 ? 0 : queue.ready.length) >= capacity(queue.shape)) {
+        refusing.push(queue);
+        continue;
+      }
+      const lifeMs = Math.min(queue.shape.ttlMs ?? Infinity, message.expirationMs ?? Infinity);
+      const times = { order: ++this.order, expiresAt: this.now + lifeMs, isForNow: lifeMs === 0 };
+      insert(queue, { message, ...times, hadChance: false, redelivered: false });
+    }
+    for (const queue of refusing) if (queue.shape.overflow === 'reject-publish-dlx') this.bury(queue, message, 'maxlen');
+    return refusing.length === 0;
+  }
+
+  private bury(queue: Queue, message: Message, reason: Reason): void {
+    const { deadExchange, deadKey } = queue.shape;
+    if (deadExchange === undefined || queue.isDeleted) return;
+    const before = message.deaths.find((death) => death.queue === queue.name && death.reason === reason);
+    const newest = { queue: queue.name, reason, count: (before?.count ?? 0) + 1 };
+    const deaths = [newest, ...message.deaths.filter((death) => death !== before)];
+    const copies = deadKey === undefined ? message.copies : [];
+    const dead = { ...message, exchange: deadExchange, key: deadKey ?? message.key, deaths, expirationMs: undefined };
+    if (deadExchange !== '' && !this.exchanges.has(deadExchange)) return;
+    const queues = this.route({ ...dead, copies });
+    this.enter(
+      dead,
+      queues.filter(({ name }) => reason === 'rejected' || !isCycle(deaths, name)),
+    );
+  }
+
+  // Messages out
+
+  private get(channel: Channel, name: string, noAck: boolean): string {
+    const queue = this.find(channel, name);
+    queue.usedAt = this.now;
+    const entry = queue.ready.shift();
+    if (entry === undefined) return 'empty';
+    const tag = channel.nextTag++;
+    if (!noAck) channel.outstanding.push({ tag, queue, entry, consumer: undefined });
+    while (this.dropOver(queue));
+    return `got ${tag} ${flag(entry)} ${textOf(entry.message)} ${queue.ready.length}`;
+  }
+
+  private consume(channel: Channel, { queue: name, tag, noAck, exclusive, priority }: Command & { do: 'consume' }): void {
+    if (channel.consumers.some((other) => other.tag === tag)) throw new Refusal(530, 'connection');
+    const queue = this.find(channel, name);
+    const isTaken = queue.consumers.some((other) => other.exclusive) || (exclusive && queue.consumers.length > 0);
+    if (isTaken || (exclusive && queue.shape.isSingleActive === true)) throw new Refusal(403);
+    const consumer = { tag, queue, channel, noAck, exclusive, prefetch: channel.prefetch, priority };
+    channel.consumers.push(consumer);
+    queue.consumers.push(consumer);
+    queue.consumers.sort((one, other) => other.priority - one.priority);
+    queue.active ??= consumer;
+    queue.hadConsumer = true;
+  }
+
+  private removeConsumers(consumers: readonly Consumer[]): void {
+    for (const consumer of consumers) {
+      const { queue, channel } = consumer;
+      queue.consumers.splice(queue.consumers.indexOf(consumer), 1);
+      channel.consumers = channel.consumers.filter((other) => other !== consumer);
+      if (queue.active === consumer) queue.active = queue.consumers[0];
+      queue.usedAt = this.now;
+      if (queue.shape.autoDelete && queue.consumers.length === 0) this.removeQueue(queue);
+    }
+  }
+
+  private settle(channel: Channel, command: Command & { do: 'settle' }): void {
+    const tag = this.tagFor(command);
+    const multiple = command.multiple && command.how !== 'reject';
+    const isAll = tag === 0 && multiple;
+    if (!isAll && !channel.outstanding.some((other) => other.tag === tag)) throw new Refusal(406);
+    const isMeant = (other: Outstanding): boolean => isAll || (multiple ? other.tag <= tag : other.tag === tag);
+    const meant = channel.outstanding.filter(isMeant);
+    channel.outstanding = channel.outstanding.filter((other) => !isMeant(other));
+    const outcome: Outcome = command.how === 'ack' ? 'done' : command.requeue ? 'put-back' : 'dead';
+    for (const outstanding of meant) {
+      if (channel.transaction === undefined) this.conclude(outstanding, outcome);
+      else channel.transaction.settlements.push({ outstanding, outcome });
+    }
+  }
+
+  private conclude({ queue, entry }: Outstanding, outcome: Outcome): void {
+    if (queue.isDeleted || outcome === 'done') return;
+    if (outcome === 'dead') return this.bury(queue, entry.message, 'rejected');
+    entry.redelivered = entry.hadChance = true;
+    insert(queue, entry);
+    while (isTooLong(queue)) this.bury(queue, queue.ready.shift()!.message, 'maxlen');
+  }
+
+  private commit(channel: Channel): void {
+    const { transaction } = channel;
+    if (transaction === undefined) throw new Refusal(406);
+    channel.transaction = { publishes: [], settlements: [] };
+    let isWhole = true;
+    for (const { message, queues, mandatory } of transaction.publishes) {
+      if (mandatory && queues.length === 0) channel.returned.push(textOf(message));
+      const living = queues.filter(({ isDeleted }) => !isDeleted);
+      if (!this.enter(message, living) || living.length < queues.length) isWhole = false;
+    }
+    for (const { outstanding, outcome } of inGroups(transaction.settlements)) this.conclude(outstanding, outcome);
+    if (!isWhole) throw new Refusal(406);
+  }
+
+  private rollBack(channel: Channel): void {
+    if (channel.transaction === undefined) throw new Refusal(406);
+    channel.outstanding.push(...channel.transaction.settlements.map(({ outstanding }) => outstanding));
+    channel.outstanding.sort((one, other) => one.tag - other.tag);
+    channel.transaction = { publishes: [], settlements: [] };
+  }
+
+  /** The channel as it begins anew, with the answers that it already had. */
+  private endChannel(channel: Channel): Channel {
+    this.removeConsumers([...channel.consumers]);
+    if (channel.transaction !== undefined) this.rollBack(channel);
+    for (const outstanding of channel.outstanding) this.conclude(outstanding, 'put-back');
+    const fresh = new Channel(channel.who, channel.connection);
+    Object.assign(fresh, { answers: channel.answers, returned: channel.returned, acked: channel.acked, nacked: channel.nacked });
+    this.channels[channel.who] = fresh;
+    return fresh;
+  }
+
+  private endConnection(connection: number, why: string): void {
+    for (const channel of this.channels.filter((other) => other.connection === connection)) this.endChannel(channel).answers.push(why);
+    for (const queue of [...this.queues.values()]) if (queue.owner === connection) this.removeQueue(queue);
+  }
+
+  // What happens by itself
+
+  /** Deliveries, expiry and overflow, until nothing happens any more. */
+  private settleDown(left: readonly Delivery[][]): void {
+    for (let isQuiet = false; !isQuiet;) {
+      isQuiet = true;
+      for (const queue of [...this.queues.values()]) {
+        if (this.endLease(queue) || this.dropOver(queue) || this.follow(queue, left) || this.dropExcess(queue)) isQuiet = false;
+      }
+    }
+  }
+
+  private checkDeliveries(left: readonly Delivery[][]): void {
+    for (const [who, deliveries] of left.entries()) {
+      if (deliveries.length > 0)
+        throw new ModelBroken(`channel ${who} was given ${JSON.stringify(deliveries[0])} and should not have been`);
+    }
+    for (const queue of this.queues.values()) {
+      const [consumer] = readyConsumers(queue);
+      if (queue.ready.length > 0 && consumer !== undefined)
+        throw new ModelBroken(
+          `${textOf(queue.ready[0]!.message)} in ${queue.name} was not given to ${consumer.tag} of channel ${consumer.channel.who}`,
+        );
+    }
+  }
+
+  /** One delivery that came from the head of this queue. */
+  private follow(queue: Queue, left: readonly Delivery[][]): boolean {
+    const [entry] = queue.ready;
+    if (entry === undefined) return false;
+    for (const consumer of readyConsumers(queue)) {
+      const { channel, tag, noAck } = consumer;
+      const next = left[channel.who]?.[0];
+      if (next?.consumer !== tag || next.tag !== channel.nextTag || next.message !== textOf(entry.message)) continue;
+      if (next.redelivered !== entry.redelivered) continue;
+      left[channel.who]!.shift();
+      queue.ready.shift();
+      channel.nextTag++;
+      if (!noAck) channel.outstanding.push({ tag: next.tag, queue, entry, consumer });
+      return true;
+    }
+    return false;
+  }
+
+  private dropOver(queue: Queue): boolean {
+    const heads = queue.ready.filter(
+      (entry, index) => index === 0 || laneOf(queue, entry) !== laneOf(queue, queue.ready[index - 1]!), // the first of each priority
+    );
+    const over = heads.find(({ expiresAt, isForNow, hadChance }) =>
+      isForNow ? hadChance || readyConsumers(queue).length === 0 : expiresAt <= this.now,
+    );
+    if (over === undefined) return false;
+    queue.ready.splice(queue.ready.indexOf(over), 1);
+    this.bury(queue, over.message, 'expired');
+    return true;
+  }
+
+  private dropExcess(queue: Queue): boolean {
+    if (!isTooLong(queue) || readyConsumers(queue).length > 0) return false;
+    this.bury(queue, queue.ready.shift()!.message, 'maxlen');
+    return true;
+  }
+
+  private endLease(queue: Queue): boolean {
+    if (leaseEnd(queue) > this.now) return false;
+    this.removeQueue(queue);
+    return true;
+  }
+}
