@@ -316,6 +316,7 @@ function readHouse(): House {
     }
   }
   readSources('tools', false, sources);
+  readSources('tools/suites', true, sources);
   return { sources, manifests, exceptions };
 }
 

@@ -1,5 +1,5 @@
 /**
- * Clients in another language against the daemon: what ../interop/*.py see. They need the python that DOVECOTE_PYTHON names, with pika and aiormq;
+ * Clients in another language against the daemon: what ../interop/*.py see. They need the python that DOVECOTE_PYTHON names, with pika, aiormq and kombu;
  * `.ci/run` installs them. Without it they are skipped, and the run says so.
  */
 import { execFile } from 'node:child_process';
@@ -11,7 +11,9 @@ import { cleanUp, DaemonProcess, temporaryFolder } from './daemon-process.js';
 const python = process.env['DOVECOTE_PYTHON'];
 const patienceMs = 25_000;
 if (python === undefined) {
-  process.stdout.write('SKIPPED: the interop tests with pika and aiormq, because DOVECOTE_PYTHON does not name a python that has them\n');
+  process.stdout.write(
+    'SKIPPED: the interop tests with pika, aiormq and kombu, because DOVECOTE_PYTHON does not name a python that has them\n',
+  );
 }
 
 (python === undefined ? describe.skip : describe)('a client in Python', () => {
@@ -47,6 +49,10 @@ if (python === undefined) {
       '404',
       'all of it',
     ]);
+  });
+
+  it('kombu does its work, and raises the prefetch of a consumer that runs', async () => {
+    expect(await run('kombu_client.py')).toEqual(['consumed in order', 'prefetch raised', '404', 'all of it']);
   });
 
   /** The lines of a client that ended well; rejects with what it said when it did not. */

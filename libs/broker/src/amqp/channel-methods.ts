@@ -40,6 +40,14 @@ export const unansweredMethods: ReadonlySet<string> = new Set<ChannelMethodName>
   'basic.recover-async',
 ]);
 
+/** Methods that look into a queue, which is named by their first string: they see what was published before them. */
+export const lookingMethods: ReadonlySet<string> = new Set<ChannelMethodName>([
+  'basic.get',
+  'queue.declare',
+  'queue.purge',
+  'queue.delete',
+]);
+
 export const channelMethods: Handlers = {
   'channel.flow': (channel, { isActive }) => {
     if (!isActive) throw new AmqpError('not-implemented', 'active=false');

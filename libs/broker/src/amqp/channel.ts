@@ -67,8 +67,9 @@ export class Channel implements SessionSink {
     this.confirmedUpTo = publish;
   }
 
+  /** With the commit that takes the queue away: a client may close at once when it hears of it, and forget that it waits for delete-ok. */
   cancelled(consumer: Consumer): void {
-    if (this.line.isToldOfCancels) this.line.send('basic.cancel', { consumerTag: consumer.tag, noWait: true }, this.id);
+    if (this.line.isToldOfCancels) this.line.sendAfterCommit('basic.cancel', { consumerTag: consumer.tag, noWait: true }, this.id);
   }
 
   timedOut(timeoutMs: number): void {

@@ -5,7 +5,7 @@ import { MalformedError } from '../queues/field-table.js';
 import { Owner } from '../queues/owner.js';
 import type { UserAccess } from '../engine/user-access.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
-import { channelMethods, definitionMethods, unansweredMethods } from './channel-methods.js';
+import { channelMethods, definitionMethods, lookingMethods, unansweredMethods } from './channel-methods.js';
 import { Channel, type ChannelLine } from './channel.js';
 import type { ConnectionParts } from './connection-parts.js';
 import { ackFrameBytes, ackId, DeliveryWriter } from './delivery.js';
@@ -19,16 +19,27 @@ import { Output } from './output.js';
 import { isProtocolHeader, ourProtocolHeader, protocolHeaderBytes, strangerOn } from './protocol-header.js';
 import { publishId } from './publisher.js';
 import type { RouteCache } from './route-cache.js';
-import { AmqpError, erlangSnippet, logText, replyByBrokerCode, replyCodes, type ReplyName, replyText, shortText } from './replies.js';
+import {
+  AmqpError,
+  closeValues,
+  erlangSnippet,
+  type FailingMethod,
+  logText,
+  replyByBrokerCode,
+  replyCodes,
+  type ReplyName,
+  replyText,
+  shortText,
+  unknownMethod,
+} from './replies.js';
 
 /** Replies that a peer does not read: above this its socket is not read either. */
 const unsentBytesMax = 4 * 1024 * 1024;
 
 /** Why we do not read the socket at the moment; several may hold at once. */
-const heldFor = { commit: 1, gate: 2, drain: 4, login: 8 } as const;
+const heldFor = { commit: 1, gate: 2, drain: 4, messages: 8, login: 16 } as const;
 
 const nothingFails = { classId: 0, methodId: 0 };
-type FailingMethod = Pick<Method, 'classId' | 'methodId'>;
 const publishMethod = methodById(publishId)!;
 const closeOkFrame = methodFrame('connection.close-ok', {}, 0);
 const heartbeatFrame = Buffer.from([frameTypes.heartbeat, 0, 0, 0, 0, 0, 0, frameEnd]);
@@ -62,6 +73,9 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   private greeting = Buffer.alloc(0);
   private held = 0;
   private waitingReplies = 0;
+  /** The method at hand has waited for the messages that were published before it. */
+  private hasWaited = false;
+  private lookCount = 0;
   private unfinishedBytes = 0;
   private isSlow = false;
   private isBlockedTold = false;
@@ -152,6 +166,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
 
   /** Publishers may publish again, or may not any longer. */
   gateChanged(): void {
+    if (this.host.isDiskFull) this.look();
     if ((this.held & heldFor.gate) === 0) return;
     if (this.host.gate === 'open') {
       if (this.isBlockedTold) this.send('connection.unblocked', {}, 0);
@@ -412,7 +427,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
       if (channel?.state === 'closing') this.takeOnClosingChannel(channel, method?.name);
       else if (method === undefined) throw unknownMethod(bytes, start);
       else if (channel === undefined) this.openChannel(channelId, method.name);
-      else if (this.mustWait(method.name)) return false;
+      else if (this.mustWait(method.name) || this.mustSeeMessages(channel, method.name, bytes, start)) return false;
       else if (method.name === 'basic.publish') channel.publisher.begin(bytes, start + 6, end);
       else this.takeChannelMethod(channel, method, decodeArguments(method, bytes, start + 4, end));
     } catch (error) {
@@ -430,6 +445,34 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
     if (this.waitingReplies === 0 || definitionMethods.has(name) || unansweredMethods.has(name)) return false;
     this.hold(heldFor.commit);
     return true;
+  }
+
+  /**
+   * The same for a look into a queue, for which messages are on their way to the disk: a client that publishes and then counts or
+   * fetches finds what it has published. It waits for one commit, not for publishers to pause.
+   */
+  private mustSeeMessages(channel: Channel, name: MethodName, bytes: Buffer, start: number): boolean {
+    if (!lookingMethods.has(name)) return false;
+    if (this.hasWaited) {
+      this.hasWaited = false;
+      return false;
+    }
+    const given = bytes.toString('utf8', start + 7, start + 7 + bytes[start + 6]!);
+    // On a full disk nothing is committed, and who consumes must not wait for that.
+    if (this.host.isDiskFull) return false;
+    const look = ++this.lookCount;
+    const isWaiting = this.host.afterMessagesOf(given === '' ? (channel.lastQueue ?? '') : given, () => {
+      if (look === this.lookCount) this.look();
+    });
+    if (isWaiting) this.hold(heldFor.messages);
+    return isWaiting;
+  }
+
+  /** Goes on with the method that waits for messages, if one does. */
+  private look(): void {
+    if ((this.held & heldFor.messages) === 0) return;
+    this.hasWaited = true;
+    this.release(heldFor.messages);
   }
 
   private takeChannelMethod(channel: Channel, method: Method, values: object): void {
@@ -563,13 +606,4 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
     }
     if (this.socket.unsentBytes > unsentBytesMax) this.hold(heldFor.drain);
   }
-}
-
-function unknownMethod(bytes: Buffer, at: number): AmqpError {
-  return new AmqpError('command-invalid', `unknown method: class ${bytes.readUInt16BE(at)}, method ${bytes.readUInt16BE(at + 2)}`);
-}
-
-function closeValues(reply: ReplyName, explanation: string, method: FailingMethod): Arguments<'channel.close'> {
-  const { code } = replyCodes[reply];
-  return { replyCode: code, replyText: replyText(reply, explanation), failedClass: method.classId, failedMethod: method.methodId };
 }

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import { converse } from './amqp-world.js';
+import { AmqpWorld, converse } from './amqp-world.js';
+import { decodeArguments, methodById } from './method-codec.js';
 import { ourProtocolHeader } from './protocol-header.js';
-import { handshake, method, open, openChannel, startOk, tuneOk } from './scripted-client.js';
+import { frame, handshake, method, open, openChannel, startOk, tuneOk } from './scripted-client.js';
 
 /** The first words of a connection; those marked `ours` are answered otherwise by RabbitMQ 4.0.5, which drops the connection without a word. */
 type Conversation = readonly [name: string, said: readonly Buffer[], answered: readonly string[]];
@@ -26,12 +27,53 @@ const amqplain = (user: string, password: string): Buffer =>
     bytes(0, 0, 0, password.length),
     Buffer.from(password),
   ]);
+const heartbeat = frame(8, 0, Buffer.alloc(0));
 const refusedLogin = (mechanism: string): string[] =>
   closed(403, `ACCESS_REFUSED - Login was refused using authentication mechanism ${mechanism}. For details see the broker logfile.`);
 
 const fromTheStart: readonly Conversation[] = [
   ['PLAIN', [handshake], [...greeted, 'connection.open-ok 0 {}']],
   ['AMQPLAIN', login('AMQPLAIN', amqplain('guest', 'guest')), [...greeted, 'connection.open-ok 0 {}']],
+  ['ANONYMOUS, which is guest with the password of old', login('ANONYMOUS', Buffer.alloc(0)), [...greeted, 'connection.open-ok 0 {}']],
+  [
+    'a start-ok that is longer than a frame may be so early',
+    [ourProtocolHeader, startOk({ clientProperties: { long: 'x'.repeat(8192) } })],
+    ['connection.start', ...closed(501, 'FRAME_ERROR - type 1, all octets = <<>>: {frame_too_large,8238,8184}')],
+  ],
+  [
+    'AMQPLAIN in any order, with more than is asked for',
+    login(
+      'AMQPLAIN',
+      Buffer.concat([
+        amqplain('guest', 'guest').subarray(16),
+        short('X'),
+        Buffer.from('t\x01'),
+        amqplain('guest', 'guest').subarray(0, 16),
+      ]),
+    ),
+    [...greeted, 'connection.open-ok 0 {}'],
+  ],
+  [
+    'another locale, and no client properties',
+    [ourProtocolHeader, startOk({ locale: 'de_DE', clientProperties: {} }), tuneOk(), open],
+    [...greeted, 'connection.open-ok 0 {}'],
+  ],
+  [
+    'heartbeats between the steps',
+    [ourProtocolHeader, startOk(), heartbeat, tuneOk({ heartbeat: 65_535 }), heartbeat, open],
+    [...greeted, 'connection.open-ok 0 {}'],
+  ],
+  [
+    'the highest channel number',
+    [handshake, method('channel.open', {}, 65_535), method('channel.close', {}, 65_535)],
+    [...greeted, 'connection.open-ok 0 {}', 'channel.open-ok 65535 {}', 'channel.close-ok 65535 {}'],
+  ],
+  ['an empty password', login('PLAIN', Buffer.from('\0guest\0')), ['connection.start', ...refusedLogin('PLAIN')]],
+  [
+    'no virtual host',
+    [ourProtocolHeader, startOk(), tuneOk(), method('connection.open', {}, 0)],
+    [...greeted, ...closed(530, 'NOT_ALLOWED - vhost  not found', 10, 40)],
+  ],
   ['a wrong password', login('PLAIN', Buffer.from('\0guest\0wrong')), ['connection.start', ...refusedLogin('PLAIN')]],
   ['a wrong password, AMQPLAIN', login('AMQPLAIN', amqplain('guest', 'wrong')), ['connection.start', ...refusedLogin('AMQPLAIN')]],
   [
@@ -47,7 +89,7 @@ const fromTheStart: readonly Conversation[] = [
   [
     'an unknown mechanism (ours)',
     login('EXTRA', Buffer.alloc(0)),
-    ['connection.start', ...closed(503, "COMMAND_INVALID - unknown SASL mechanism 'EXTRA': use one of PLAIN, AMQPLAIN", 10, 11)],
+    ['connection.start', ...closed(503, "COMMAND_INVALID - unknown SASL mechanism 'EXTRA': use one of ANONYMOUS, AMQPLAIN, PLAIN", 10, 11)],
   ],
   [
     'a virtual host that is not there',
@@ -113,7 +155,7 @@ const fromTheStart: readonly Conversation[] = [
   [
     'a huge frame before the login',
     [ourProtocolHeader, bytes(1, 0, 0, 0, 1, 0, 1)],
-    ['connection.start', ...closed(501, 'FRAME_ERROR - type 1, all octets = <<>>: {frame_too_large,65537,65528}')],
+    ['connection.start', ...closed(501, 'FRAME_ERROR - type 1, all octets = <<>>: {frame_too_large,65537,8184}')],
   ],
   ['AMQP 0-9', [Buffer.from('AMQP\x01\x01\0\x09', 'latin1')], ['connection.start']],
   ['AMQP 1.0', [Buffer.from('AMQP\0\x01\0\0', 'latin1')], ['protocol 00000901', 'closed']],
@@ -125,5 +167,23 @@ const fromTheStart: readonly Conversation[] = [
 describe('the handshake', () => {
   it.each(fromTheStart)('with %s', async (_name, said, answered) => {
     expect(await converse(said)).toEqual(answered);
+  });
+
+  it('says which RabbitMQ the broker behaves like, and who it is', async () => {
+    const world = await AmqpWorld.open();
+    const client = world.client().send(ourProtocolHeader);
+    await world.settle();
+    const payload = client.takeBytes().subarray(7, -1);
+    const said = decodeArguments(methodById(payload.readUInt32BE(0))!, payload, 4, payload.length);
+    await world.close();
+    expect(said).toMatchObject({
+      mechanisms: Buffer.from('ANONYMOUS AMQPLAIN PLAIN'),
+      serverProperties: {
+        product: 'RabbitMQ',
+        version: '4.0.5',
+        platform: expect.stringContaining('Dovecote') as unknown,
+        capabilities: { consumer_priorities: true, direct_reply_to: true, publisher_confirms: true },
+      },
+    });
   });
 });

@@ -36,7 +36,7 @@ const capabilities: FieldTable = {
   'basic.nack': true,
   consumer_cancel_notify: true,
   'connection.blocked': true,
-  consumer_priorities: false,
+  consumer_priorities: true,
   authentication_failure_close: true,
   per_consumer_qos: true,
   direct_reply_to: true,
@@ -47,9 +47,9 @@ const serverProperties: FieldTable = {
   cluster_name: 'dovecote',
   copyright: 'Apache-2.0',
   information: 'A small broker that speaks AMQP 0-9-1 as RabbitMQ does.',
-  platform: 'Node.js',
-  product: 'Dovecote',
-  // The RabbitMQ that this broker behaves like: clients read the number and choose their ways by it.
+  platform: 'Dovecote on Node.js',
+  // The broker that this one behaves like: clients read name and number, and choose their ways by them. See docs/decisions.
+  product: 'RabbitMQ',
   version: '4.0.5',
 };
 

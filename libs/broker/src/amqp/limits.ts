@@ -23,7 +23,7 @@ export interface AmqpLimits extends Pick<Limits, 'messageBytesMax' | 'connection
 export const frameBytesMin = 4096;
 
 const amqpLimits = {
-  handshakeFrameBytesMax: 65_536,
+  handshakeFrameBytesMax: 8192,
   unfinishedBytesMax: 64 * 1024 * 1024,
   heartbeatS: 60,
   handshakeTimeoutMs: 10_000,

@@ -10,9 +10,10 @@ export interface Credentials {
   readonly password?: string;
 }
 
-/** The SASL mechanisms, as they are announced; the last one where the client has proved a name by its certificate. */
+/** The SASL mechanisms, as they are announced; EXTERNAL where the client has proved a name by its certificate. */
 export function mechanismsFor(peerName: string | undefined): readonly string[] {
-  return peerName === undefined ? ['PLAIN', 'AMQPLAIN'] : ['PLAIN', 'AMQPLAIN', 'EXTERNAL'];
+  const always = ['ANONYMOUS', 'AMQPLAIN', 'PLAIN'];
+  return peerName === undefined ? always : [...always, 'EXTERNAL'];
 }
 
 /** Reads the answer to connection.start. Throws AmqpError: unknown mechanism, or an answer that is not one. Keeps nothing. */
@@ -21,6 +22,8 @@ export function readCredentials(mechanism: string, response: Buffer, peerName: s
   const mechanisms = mechanismsFor(peerName);
   if (mechanism === 'PLAIN') return readPlain(response);
   if (mechanism === 'AMQPLAIN') return readAmqplain(response);
+  // As RabbitMQ: the user that everybody knows, while there is one with the password that everybody knows.
+  if (mechanism === 'ANONYMOUS') return { user: 'guest', password: 'guest' };
   throw new AmqpError('command-invalid', `unknown SASL mechanism '${mechanism.slice(0, 40)}': use one of ${mechanisms.join(', ')}`);
 }
 

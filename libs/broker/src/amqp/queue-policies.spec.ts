@@ -511,6 +511,8 @@ describe('arguments of queues', () => {
     [{ 'x-message-ttl': -10 }, invalid('x-message-ttl', '{value_negative,-10}')],
     [{ 'x-message-ttl': 315_360_000_001 }, invalid('x-message-ttl', '{value_too_large,315360000001}')],
     [{ 'x-expires': 0 }, invalid('x-expires', '{value_zero,0}')],
+    [{ 'x-queue-leader-locator': 'zzz' }, invalid('x-queue-leader-locator', 'invalid_queue_locator_arg')],
+    [{ 'x-queue-leader-locator': 5 }, invalid('x-queue-leader-locator', '{unacceptable_type,signedint}')],
     [{ 'x-overflow': 'bogus' }, invalid('x-overflow', 'invalid_overflow')],
     [{ 'x-overflow': true }, invalid('x-overflow', '{unacceptable_type,bool}')],
     [{ 'x-dead-letter-exchange': 5 }, "invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'"],

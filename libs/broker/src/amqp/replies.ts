@@ -1,4 +1,5 @@
 import type { BrokerErrorCode } from '../errors.js';
+import type { Arguments } from './method-codec.js';
 
 /**
  * The reply codes of AMQP 0-9-1, what each of them closes, and which of them the broker's own error codes become.
@@ -108,4 +109,19 @@ export function erlangSnippet(payload: Buffer): string {
   const isPrintable = shown.length > 0 && shown.every((byte) => (byte >= 32 && byte < 127) || (byte >= 8 && byte <= 13) || byte === 27);
   const text = isPrintable ? JSON.stringify(shown.toString('latin1')) : [...shown].join(',');
   return `${which} octets = <<${text}>>`;
+}
+
+/** What a close names as its cause. */
+export interface FailingMethod {
+  readonly classId: number;
+  readonly methodId: number;
+}
+
+export function unknownMethod(bytes: Buffer, at: number): AmqpError {
+  return new AmqpError('command-invalid', `unknown method: class ${bytes.readUInt16BE(at)}, method ${bytes.readUInt16BE(at + 2)}`);
+}
+
+export function closeValues(reply: ReplyName, explanation: string, method: FailingMethod): Arguments<'channel.close'> {
+  const { code } = replyCodes[reply];
+  return { replyCode: code, replyText: replyText(reply, explanation), failedClass: method.classId, failedMethod: method.methodId };
 }

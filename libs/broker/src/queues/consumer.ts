@@ -30,8 +30,9 @@ export class Consumer {
   get isReady(): boolean {
     const { session } = this;
     if (!session.isWritable) return false;
-    if (this.noAck) return true;
-    if (this.prefetch !== 0 && this.unacknowledgedCount >= this.prefetch) return false;
-    return session.sharedPrefetch === 0 || this.queue.quorum !== undefined || session.outstandingCount < session.sharedPrefetch;
+    // Where the channel has taken all that it may, also those wait that acknowledge nothing, as in RabbitMQ. Quorum queues know no such limit.
+    const { sharedPrefetch } = session;
+    if (sharedPrefetch !== 0 && session.outstandingCount >= sharedPrefetch && this.queue.quorum === undefined) return false;
+    return this.noAck || this.prefetch === 0 || this.unacknowledgedCount < this.prefetch;
   }
 }

@@ -45,9 +45,9 @@ export class Expiry implements Due {
     this.wake();
   }
 
-  /** The message was delivered and came back to a quorum queue: where its time is 0, that was its chance. */
-  noteReturned(sequence: number): void {
-    this.offeredBelow = Math.max(this.offeredBelow, sequence + 1);
+  /** The message was out with a consumer and comes back: one that lives for no time at all is over. */
+  hadItsChance(sequence: number): void {
+    if (sequence >= this.offeredBelow) this.offeredBelow = sequence + 1;
   }
 
   /** Whether the message must not be delivered any more. */

@@ -221,6 +221,11 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     this.turn.queueIsDirty(this);
   }
 
+  /** Whether messages wait for the commit that makes them visible. */
+  get hasInvisible(): boolean {
+    return this.visible !== this.ready.tail;
+  }
+
   /** Gives messages to consumers that can take them. True when it stopped although both are left. */
   dispatch(): boolean {
     this.isWaitingForBytes = false;
@@ -254,7 +259,10 @@ export class Queue implements BacklogOwner, ChunkWaiter {
 
   /** Does at once what is due anyway, so that what is counted or fetched next is what should be there. */
   tidy(): void {
-    if (!this.hasChores) return;
+    if (!this.hasChores) {
+      if (this.isDirty) this.dispatch();
+      return;
+    }
     this.isImpatient = true;
     while (this.dispatch());
     this.isImpatient = false;
@@ -321,9 +329,9 @@ export class Queue implements BacklogOwner, ChunkWaiter {
    */
   putBack(sequence: number, chunk: number, offset: number, length: number, isAbandoned: boolean): void {
     if (this.isDeleted) return this.arena.drop(this.arena.chunks[chunk]!);
+    this.expiry?.hadItsChance(sequence);
     const { quorum } = this;
     if (quorum !== undefined) {
-      this.expiry?.noteReturned(sequence);
       if (quorum.countReturn(sequence) > quorum.deliveryLimit) return this.bury('delivery_limit', sequence, chunk, offset, length);
       if (this.log !== undefined) this.settlements.mark(this.log);
     }

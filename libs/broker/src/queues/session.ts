@@ -76,6 +76,9 @@ export class Session {
   sharedPrefetch = 0;
   readonly consumers = new Map<string, Consumer>();
   readonly unacknowledged = new Unacknowledged();
+  private firstWoken = 0;
+  /** Unacknowledged messages that no consumer got. */
+  private fetchedCount = 0;
   private transaction: Transaction | undefined;
   private deliveryTag = 0;
   private readonly deliveryTimes = new DeliveryTimes();
@@ -128,9 +131,9 @@ export class Session {
     return this.transaction !== undefined;
   }
 
-  /** Deliveries that take room in the prefetch: what a transaction settles does so until the commit. */
+  /** Deliveries that take room in the prefetch: what a transaction settles does so until the commit, and what was fetched never does. */
   get outstandingCount(): number {
-    return this.unacknowledged.count + (this.transaction?.settlements.length ?? 0);
+    return this.unacknowledged.count + (this.transaction?.settlements.length ?? 0) - this.fetchedCount;
   }
 
   /**
@@ -212,6 +215,7 @@ export class Session {
     const { bytes } = this.host.arena.chunks[takenChunk]!;
     const tag = ++this.deliveryTag;
     if (!noAck) {
+      this.fetchedCount++;
       this.unacknowledged.push(tag, queue, undefined, takenSequence, takenChunk, takenOffset, takenLength);
       queue.noteOutstanding();
     }
@@ -287,8 +291,11 @@ export class Session {
     if (isWritable) this.wakeQueues();
   }
 
+  /** Each time another one is woken first: where one limit is for all, the first takes what there is. */
   wakeQueues(): void {
-    for (const consumer of this.consumers.values()) consumer.queue.wake();
+    const consumers = [...this.consumers.values()];
+    for (let i = 0; i < consumers.length; i++) consumers[(this.firstWoken + i) % consumers.length]!.queue.wake();
+    this.firstWoken++;
   }
 
   /** The queue is deleted: its consumers here are told. */
@@ -411,11 +418,10 @@ export class Session {
     if (outcome === 'done') queue.settle(sequence, chunk);
     else if (outcome === 'put-back') queue.putBack(sequence, chunk, offset, length, this.isClosed);
     else queue.bury('rejected', sequence, chunk, offset, length);
-    if (consumer !== undefined) {
-      consumer.unacknowledgedCount--;
-      queue.wake();
-    }
+    if (consumer === undefined) this.fetchedCount--;
+    else consumer.unacknowledgedCount--;
     if (this.sharedPrefetch !== 0) this.wakeQueues();
+    else if (consumer !== undefined) queue.wake();
   }
 
   private forget(consumer: Consumer): void {

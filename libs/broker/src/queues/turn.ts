@@ -108,6 +108,13 @@ export class Turn {
     else run();
   }
 
+  /** Calls `run` when everything appended so far is committed, messages too: at once when there is nothing under way. */
+  afterMessages(run: () => void): void {
+    if (this.hasDefinitions || this.uncommittedQueues.length > 0) this.waiting.push(run);
+    else if (this.hasSealedDefinitions || this.sealedQueues.length > 0) this.sealedWaiting.push(run);
+    else run();
+  }
+
   // What the journal calls.
 
   sealing(): void {

@@ -143,6 +143,20 @@ export class VirtualHost implements SessionHost {
     this.turn.afterCommit(run);
   }
 
+  /**
+   * Calls `run` when the messages that were published before now can be seen in the queue, and whoever consumes it had the first
+   * choice. False, and nothing is called, where there is nothing to wait for.
+   */
+  afterMessagesOf(queueName: string, run: () => void): boolean {
+    const queue = this.queuesByName.get(queueName);
+    if (queue?.hasInvisible !== true) return false;
+    this.turn.afterMessages(() => {
+      queue.tidy();
+      run();
+    });
+    return true;
+  }
+
   /** Whether publishers may publish now, and if not, why. */
   get gate(): GateState {
     return this.parts.gate.state;
@@ -280,8 +294,14 @@ export class VirtualHost implements SessionHost {
     if (declaration.passive) return existing!;
     if (existing !== undefined) {
       if (existing.settings.exclusive !== declaration.exclusive) throw this.locked(name);
+<<<<<<< HEAD
       checkSameSettings(`queue '${name}' in vhost '${this.name}'`, existing.settings, {
         durable: declaration.durable,
+=======
+      // Exclusive queues are never kept: RabbitMQ forgets that one was to be durable.
+      this.checkSame('queue', name, existing.settings, {
+        durable: declaration.exclusive ? existing.settings.durable : declaration.durable,
+>>>>>>> main
         auto_delete: declaration.autoDelete,
       });
       checkSameQueueArguments(name, this.name, argumentsFrom(existing.settings.arguments), given);
