@@ -1,7 +1,5 @@
 import type { Random, Socket, SocketEvents, Timer } from '@dovecote/ground';
-import { CodedError } from '../errors.js';
 import { frameEnd, frameOverheadBytes } from '../queues/content.js';
-import { MalformedError } from '../queues/field-table.js';
 import { Owner } from '../queues/owner.js';
 import type { UserAccess } from '../engine/user-access.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
@@ -15,7 +13,7 @@ import { Handshake } from './handshake.js';
 import { Heartbeat } from './heartbeat.js';
 import { type Arguments, decodeArguments, encodeMethod, type Method, methodById, methodFrame, methodFrameBytes } from './method-codec.js';
 import type { ConnectionMethodName, MethodName } from './methods.js';
-import { Output } from './output.js';
+import { Output, unsentBytesMax } from './output.js';
 import { isProtocolHeader, ourProtocolHeader, protocolHeaderBytes, strangerOn } from './protocol-header.js';
 import { publishId } from './publisher.js';
 import type { RouteCache } from './route-cache.js';
@@ -25,16 +23,13 @@ import {
   erlangSnippet,
   type FailingMethod,
   logText,
-  replyByBrokerCode,
+  refusalIn,
   replyCodes,
   type ReplyName,
   replyText,
   shortText,
   unknownMethod,
 } from './replies.js';
-
-/** Replies that a peer does not read: above this its socket is not read either. */
-const unsentBytesMax = 4 * 1024 * 1024;
 
 /** Why we do not read the socket at the moment; several may hold at once. */
 const heldFor = { commit: 1, gate: 2, drain: 4, messages: 8, login: 16 } as const;
@@ -524,17 +519,13 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
 
   /** Turns what was thrown into the close that the protocol has for it. Anything unforeseen goes on to whoever runs the process. */
   private refuse(error: unknown, channel: Channel | undefined, method: FailingMethod): void {
-    let reply: ReplyName;
-    if (error instanceof AmqpError) reply = error.reply;
-    else if (error instanceof CodedError) reply = replyByBrokerCode[error.code];
-    else if (error instanceof MalformedError) reply = 'frame-error';
-    else throw error;
+    const { reply, message } = refusalIn(error);
     if (channel === undefined || replyCodes[reply].closes === 'connection') {
-      this.closeWith(reply, error.message, reply === 'access-refused' ? nothingFails : method);
+      this.closeWith(reply, message, reply === 'access-refused' ? nothingFails : method);
       return;
     }
     channel.close();
-    this.sendAfterCommit('channel.close', closeValues(reply, error.message, method), channel.id);
+    this.sendAfterCommit('channel.close', closeValues(reply, message, method), channel.id);
   }
 
   private closeWith(reply: ReplyName, explanation: string, method: FailingMethod): void {

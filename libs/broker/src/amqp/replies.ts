@@ -1,4 +1,5 @@
-import type { BrokerErrorCode } from '../errors.js';
+import { type BrokerErrorCode, CodedError } from '../errors.js';
+import { MalformedError } from '../queues/field-table.js';
 import type { Arguments } from './method-codec.js';
 
 /**
@@ -124,4 +125,12 @@ export function unknownMethod(bytes: Buffer, at: number): AmqpError {
 export function closeValues(reply: ReplyName, explanation: string, method: FailingMethod): Arguments<'channel.close'> {
   const { code } = replyCodes[reply];
   return { replyCode: code, replyText: replyText(reply, explanation), failedClass: method.classId, failedMethod: method.methodId };
+}
+
+/** The close that the protocol has for what was thrown. Anything unforeseen is thrown on, to whoever runs the process. */
+export function refusalIn(error: unknown): { readonly reply: ReplyName; readonly message: string } {
+  if (error instanceof AmqpError) return { reply: error.reply, message: error.message };
+  if (error instanceof CodedError) return { reply: replyByBrokerCode[error.code], message: error.message };
+  if (error instanceof MalformedError) return { reply: 'frame-error', message: error.message };
+  throw error;
 }

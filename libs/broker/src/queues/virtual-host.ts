@@ -294,14 +294,9 @@ export class VirtualHost implements SessionHost {
     if (declaration.passive) return existing!;
     if (existing !== undefined) {
       if (existing.settings.exclusive !== declaration.exclusive) throw this.locked(name);
-<<<<<<< HEAD
-      checkSameSettings(`queue '${name}' in vhost '${this.name}'`, existing.settings, {
-        durable: declaration.durable,
-=======
       // Exclusive queues are never kept: RabbitMQ forgets that one was to be durable.
-      this.checkSame('queue', name, existing.settings, {
+      checkSameSettings(`queue '${name}' in vhost '${this.name}'`, existing.settings, {
         durable: declaration.exclusive ? existing.settings.durable : declaration.durable,
->>>>>>> main
         auto_delete: declaration.autoDelete,
       });
       checkSameQueueArguments(name, this.name, argumentsFrom(existing.settings.arguments), given);
