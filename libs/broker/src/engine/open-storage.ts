@@ -91,7 +91,6 @@ async function openJournaled(
     replay: (chunk, offset, length) => replay.take(chunk, offset, length),
   });
   replay.forget();
-  hosts.finishRecovery();
   configure(hosts, options);
   const journal = new Journal({ disk, clock, random, arena, directory, durability, fileBytesMax: limits.journalFileBytesMax }, start);
   log.useJournal(journal);
@@ -135,10 +134,11 @@ async function openJournaled(
 }
 
 /**
- * What the caller said of users and virtual hosts rules over what was kept. Users without permissions of their own may do everything
+ * Everything was read back. What the caller said of users and virtual hosts rules over what was kept. Users without permissions of their own may do everything
  * in every virtual host that the caller named, and in `/`.
  */
 function configure(hosts: VirtualHosts, { users = [], virtualHosts = [], permissions = [] }: BrokerOptions): void {
+  hosts.finishRecovery();
   hosts.ensure(virtualHosts);
   const named = ['/', ...virtualHosts.map(({ name }) => name)];
   const withOwn = new Set(permissions.map(({ user }) => user));
