@@ -90,7 +90,8 @@ export class Handshake {
     throw new AmqpError('channel-error', `unexpected method in connection state ${this.state}`);
   }
 
-  private login({ mechanism, response, clientProperties }: Arguments<'connection.start-ok'>): LoginOutcome | Promise<() => LoginOutcome> {
+  private login(values: Arguments<'connection.start-ok'>): LoginOutcome | Promise<() => LoginOutcome> {
+    const { mechanism, response, clientProperties } = values;
     this.readClientProperties(clientProperties);
     const { user, password } = readCredentials(mechanism, response, this.parts.peerName);
     const answer = this.parts.login(user, password, this.parts.remoteAddress);
