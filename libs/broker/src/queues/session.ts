@@ -49,8 +49,8 @@ export interface SessionHost {
   atomically(isKept: boolean, work: () => void): void;
   /** Called when a consumer is gone: an auto-delete queue may go with it. */
   consumerLeft(queue: Queue): void;
-  /** It holds nothing any more. */
-  sessionClosed(session: Session): void;
+  /** All that are open. */
+  readonly sessions: Set<Session>;
 }
 
 export interface ConsumeSettings {
@@ -100,6 +100,7 @@ export class Session {
     readonly owner: Owner,
     private readonly sink: SessionSink,
   ) {
+    host.sessions.add(this);
     if (sink.timedOut !== undefined) host.timeouts.watch(this);
   }
 
@@ -315,7 +316,7 @@ export class Session {
     for (const consumer of consumers) this.forget(consumer);
     if (this.transaction !== undefined) this.rollBackTransaction();
     this.recover();
-    this.host.sessionClosed(this);
+    this.host.sessions.delete(this);
     for (const { queue } of consumers) this.host.consumerLeft(queue);
   }
 
