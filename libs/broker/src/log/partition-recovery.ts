@@ -8,7 +8,7 @@ import { readWhole, removeIfThere, sync, write } from './open-files.js';
 import { PartitionLog, type PartitionWorld } from './partition-log.js';
 import { ProducerStates } from './producer-state.js';
 import { decodeSnapshot, decodeWindow, restoreWindow } from './producer-snapshot.js';
-import { batchHeadBytes } from './record-batch.js';
+import { BatchHead, batchHeadBytes } from './record-batch.js';
 import { RecordCursor } from './records.js';
 import { finishSwap } from './segment-swap.js';
 import { offsetInName, Segment, segmentStem } from './segment.js';
@@ -28,6 +28,8 @@ export interface RecoveryHints {
   /** 0 where nothing is known. */
   readonly recoveryPoint: number;
   readonly logStartOffset: number;
+  /** Batches that were committed together with those of others and may be missing in the segments, in order. */
+  readonly committed?: readonly Buffer[];
   /** Tells readers after a crash that records may have been taken back. */
   readonly bumpEpoch: boolean;
 }
@@ -204,12 +206,44 @@ class PartitionOpening {
       const isLast = index === lastIndex;
       if (!isLast && segment.nextOffset <= from && (await this.takeAsItIs(segment))) continue;
       const isWhole = await this.scanSegment(segment, from, isLast);
-      if (isWhole) continue;
+      const isGap = !isLast && segment.nextOffset >= hints.recoveryPoint && segment.nextOffset < this.segments[index + 1]!.baseOffset;
+      if (isWhole && !isGap) continue;
       await this.dropAfter(index);
       break;
     }
-    const last = this.segments.at(-1)!;
-    return last.nextOffset;
+    await this.putBack();
+    return this.segments.at(-1)!.nextOffset;
+  }
+
+  /** Appends what was committed and is not in the segments. */
+  private async putBack(): Promise<void> {
+    const head = new BatchHead();
+    for (const bytes of this.hints.committed ?? []) {
+      for (let at = 0; at < bytes.length; at += head.bytes) {
+        head.read(bytes, at);
+        let segment = this.segments.at(-1)!;
+        if (head.nextOffset <= segment.nextOffset) continue;
+        if (segment.isNew && this.segments.length === 1 && head.baseOffset < segment.baseOffset) {
+          // Nothing was in the segments yet, and the log start lies in the middle of this batch.
+          segment = Segment.fresh(this.folder, head.baseOffset, this.world);
+          this.segments = [segment];
+        }
+        if (head.baseOffset !== segment.nextOffset) this.damaged(segment.nextOffset, segment, segment.sizeBytes);
+        if (segment.indexes === undefined) await segment.loadIndexes(this.topic.config.indexIntervalBytes);
+        const file = await segment.pin();
+        try {
+          await write(file.handle, [bytes.subarray(at, at + head.bytes)], segment.sizeBytes);
+        } finally {
+          segment.unpin(file);
+        }
+        segment.isNew = false;
+        segment.isUnsynced = true;
+        this.countIn(segment, { bytes, at, position: segment.sizeBytes, head });
+        segment.appended(head, this.topic.config.indexIntervalBytes);
+        segment.writtenBytes = segment.sizeBytes;
+      }
+    }
+    for (const segment of this.segments) await segment.syncIfNeeded();
   }
 
   /** A segment from before the recovery point, with its indexes in place: only the largest timestamp is asked of it. */
