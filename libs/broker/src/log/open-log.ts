@@ -57,7 +57,19 @@ export async function openLog(options: LogOptions): Promise<OpenLog> {
     await disk.makeDirectory(`${directory}/topics`);
     const clusterId = await readOrMakeMeta(disk, directory, isSynced, ground);
     const { clock, random } = ground;
-    const opened = new PartitionedLog({ disk, clock, random, directory, isKept, isSynced, clusterId, configs, commitFileBytesMax: options.commitFileBytesMax, report: log, failed });
+    const opened = new PartitionedLog({
+      disk,
+      clock,
+      random,
+      directory,
+      isKept,
+      isSynced,
+      clusterId,
+      configs,
+      commitFileBytesMax: options.commitFileBytesMax,
+      report: log,
+      failed,
+    });
     try {
       await new LogOpening(opened, durability === 'os').open();
     } catch (error) {
@@ -104,7 +116,13 @@ class LogOpening {
           const key = partitionKey(topic.name, number);
           const recoveryPoint = recoveryPoints.get(key) ?? 0;
           await this.mustHaveFolder(topic, number, recoveryPoint);
-          const hints = { isClean, recoveryPoint, logStartOffset: logStarts.get(key) ?? 0, bumpEpoch: this.mayHaveLost, committed: committed.get(entryKey(topic.idBytes, number)) ?? [] };
+          const hints = {
+            isClean,
+            recoveryPoint,
+            logStartOffset: logStarts.get(key) ?? 0,
+            bumpEpoch: this.mayHaveLost,
+            committed: committed.get(entryKey(topic.idBytes, number)) ?? [],
+          };
           const partition = await log.openPartition(topic, number, hints);
           partitions[number] = partition;
           for (const producerId of partition.producerStates.entries.keys()) log.producerIds.skip(producerId);
@@ -114,7 +132,8 @@ class LogOpening {
     await runAll(work, openedAtOnce);
     // All of it is in the segments by now, and on the disk.
     if (log.commitFiles !== undefined) await log.commitFiles.start();
-    else if (committed.size > 0) for (const name of await disk.list(`${directory}/commits`)) await removeIfThere(disk, `${directory}/commits/${name}`);
+    else if (committed.size > 0)
+      for (const name of await disk.list(`${directory}/commits`)) await removeIfThere(disk, `${directory}/commits/${name}`);
     // From here on the folder is in use: the next opening must not believe that it was closed in order.
     await removeIfThere(disk, `${directory}/${cleanMarker}`);
     if (log.parts.isSynced) await disk.syncDirectory(directory);

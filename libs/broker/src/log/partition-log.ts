@@ -67,6 +67,8 @@ export interface PartitionWorld extends SegmentWorld {
   readonly isSynced: boolean;
   /** Makes a new log start offset durable. */
   saveLogStarts(): Promise<void>;
+  /** Writes the recovery points of all partitions down. */
+  saveRecoveryPoints(): Promise<void>;
 }
 
 /** So many bytes after the last checkpoint comes the next: it bounds what an opening after a crash has to read. */
@@ -99,6 +101,8 @@ export class PartitionLog implements Partition, CommitMember {
   committedBytes = 0;
   stableBytes = 0;
   recoveryPoint: number;
+  /** The recovery point that is written down: what the next opening goes by. */
+  savedRecoveryPoint: number;
   /** What the log start is going to be once that is written down: nobody sees it before. */
   plannedStart: number;
   isRemoved = false;
@@ -141,6 +145,7 @@ export class PartitionLog implements Partition, CommitMember {
     this.highWatermark = this.logEndOffset;
     this.sealed = { from: this.logEndOffset, offset: this.logEndOffset, appendedBytes: 0, bytes: 0, writes: [] };
     this.recoveryPoint = parts.recoveryPoint;
+    this.savedRecoveryPoint = parts.recoveryPoint;
     this.lastStableOffset = Math.min(this.highWatermark, this.producerStates.firstUndecided(this.highWatermark));
     this.tail = new Tail(world.budget);
     this.rollAfterMs = this.drawRollTime();
@@ -334,7 +339,7 @@ export class PartitionLog implements Partition, CommitMember {
 
   /** Whether a checkpoint would say something new. */
   get hasNews(): boolean {
-    return this.recoveryPoint !== this.highWatermark || this.unsaved.length > 0;
+    return this.recoveryPoint !== this.highWatermark || this.unsaved.length > 0 || (this.snapshots.length === 0 && this.highWatermark > 0);
   }
 
   /**
@@ -654,6 +659,7 @@ export class PartitionLog implements Partition, CommitMember {
     void this.world.housekeeping.run('Writing a checkpoint', async () => {
       this.isCheckpointDue = false;
       await this.checkpoint();
+      await this.world.saveRecoveryPoints();
     });
   }
 

@@ -8,7 +8,7 @@ import { readWhole, removeIfThere, sync, write } from './open-files.js';
 import { PartitionLog, type PartitionWorld } from './partition-log.js';
 import { ProducerStates } from './producer-state.js';
 import { decodeSnapshot, decodeWindow, restoreWindow } from './producer-snapshot.js';
-import { BatchHead, batchHeadBytes } from './record-batch.js';
+import { baseOffsetAt, BatchHead, batchHeadBytes } from './record-batch.js';
 import { RecordCursor } from './records.js';
 import { finishSwap } from './segment-swap.js';
 import { offsetInName, Segment, segmentStem } from './segment.js';
@@ -150,6 +150,10 @@ class PartitionOpening {
     for (const [index, segment] of this.segments.entries()) segment.nextOffset = this.segments[index + 1]?.baseOffset ?? segment.baseOffset;
   }
 
+  private hasNoAborted(baseOffset: number): boolean {
+    return this.segments.some((segment) => segment.baseOffset === baseOffset && segment.aborted.entries.length === 0);
+  }
+
   /** What is known of the aborted transactions does not fit: the whole log is read again for it. */
   private async forgetSnapshots(offsets: readonly number[]): Promise<void> {
     for (const offset of offsets) {
@@ -179,11 +183,10 @@ class PartitionOpening {
       const entries = bytes === undefined ? undefined : decodeSnapshot(bytes);
       if (entries !== undefined && offset > logStartOffset) {
         const window = decodeWindow((await readWhole(disk, `${stem}.window`)) ?? Buffer.alloc(0));
-        if (window !== undefined) restoreWindow(entries, window);
-        const isMissing = window?.segmentsWithAborted.some((base) =>
-          this.segments.some((segment) => segment.baseOffset === base && segment.aborted.entries.length === 0),
-        );
-        if (isMissing === true || this.abortedAreLost) return this.forgetSnapshots(offsets);
+        const isMissing = window?.segmentsWithAborted.some((base) => this.hasNoAborted(base)) ?? true;
+        // Without its list nobody knows which aborted transactions there were.
+        if (window === undefined || isMissing || this.abortedAreLost) return this.forgetSnapshots(offsets);
+        restoreWindow(entries, window);
         this.producers.restore(entries);
         this.producersUpTo = offset;
         this.snapshots.push(offset);
@@ -206,13 +209,27 @@ class PartitionOpening {
       const isLast = index === lastIndex;
       if (!isLast && segment.nextOffset <= from && (await this.takeAsItIs(segment))) continue;
       const isWhole = await this.scanSegment(segment, from, isLast);
-      const isGap = !isLast && segment.nextOffset >= hints.recoveryPoint && segment.nextOffset < this.segments[index + 1]!.baseOffset;
+      const isGap = !isLast && this.hasGapBehind(segment, this.segments[index + 1]!);
       if (isWhole && !isGap) continue;
       await this.dropAfter(index);
       break;
     }
+    const last = this.segments.at(-1)!;
+    // It was not the last one before the cut.
+    if (last.indexes === undefined) await last.rebuildIndexes(this.topic.config.indexIntervalBytes);
     await this.putBack();
     return this.segments.at(-1)!.nextOffset;
+  }
+
+  /**
+   * Whether the end of a segment was lost though the next one is there: nobody was told of that one, or a commit of many has what is missing. Compaction leaves gaps
+   * too, but only below the recovery point.
+   */
+  private hasGapBehind(segment: Segment, next: Segment): boolean {
+    const { recoveryPoint, committed = [] } = this.hints;
+    if (segment.nextOffset >= next.baseOffset || segment.nextOffset < recoveryPoint) return false;
+    if (recoveryPoint > 0 || !this.topic.config.isCompacted) return true;
+    return committed.some((bytes) => baseOffsetAt(bytes, 0) <= segment.nextOffset && baseOffsetAt(bytes, 0) >= segment.baseOffset);
   }
 
   /** Appends what was committed and is not in the segments. */
@@ -229,7 +246,6 @@ class PartitionOpening {
           this.segments = [segment];
         }
         if (head.baseOffset !== segment.nextOffset) this.damaged(segment.nextOffset, segment, segment.sizeBytes);
-        if (segment.indexes === undefined) await segment.loadIndexes(this.topic.config.indexIntervalBytes);
         const file = await segment.pin();
         try {
           await write(file.handle, [bytes.subarray(at, at + head.bytes)], segment.sizeBytes);

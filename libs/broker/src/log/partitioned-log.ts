@@ -78,7 +78,9 @@ export class PartitionedLog implements Log {
     const { clock, disk, random, isSynced, report } = parts;
     const budget = new TailBudget(tailBytesMax);
     const inBackground = (what: string, work: () => Promise<void>): Promise<void> => this.housekeeping.run(what, work);
-    this.commitFiles = isSynced ? new CommitFiles(disk, `${parts.directory}/commits`, random, inBackground, parts.commitFileBytesMax) : undefined;
+    this.commitFiles = isSynced
+      ? new CommitFiles(disk, `${parts.directory}/commits`, random, inBackground, parts.commitFileBytesMax)
+      : undefined;
     const events = {
       committed: () => budget.trim(),
       full: (reason: string | undefined) =>
@@ -95,7 +97,19 @@ export class PartitionedLog implements Log {
     this.producerIds = new ProducerIds(disk, parts.directory, isSynced);
     const { commits, housekeeping, files } = this;
     const loaded = new LoadedIndexes(loadedIndexesMax);
-    this.world = { disk, clock, random, files, loaded, commits, housekeeping, budget, isSynced, saveLogStarts: () => this.saveLogStarts() };
+    this.world = {
+      disk,
+      clock,
+      random,
+      files,
+      loaded,
+      commits,
+      housekeeping,
+      budget,
+      isSynced,
+      saveLogStarts: () => this.saveLogStarts(),
+      saveRecoveryPoints: () => this.saveRecoveryPoints(),
+    };
   }
 
   get directory(): string | undefined {
@@ -278,6 +292,8 @@ export class PartitionedLog implements Log {
   }
 
   private async compactAll(): Promise<void> {
+    // Only what a checkpoint covers is compacted: one may be on its way.
+    await this.housekeeping.settled();
     const now = this.parts.clock.now();
     const cleanable: Cleanable[] = [];
     for (const partition of this.partitions()) {
@@ -401,8 +417,10 @@ export class PartitionedLog implements Log {
     return startsAreSaved;
   }
 
-  private saveRecoveryPoints(): Promise<void> {
-    return this.saveOffsets('recovery-point-offset-checkpoint', (partition) => partition.recoveryPoint);
+  private async saveRecoveryPoints(): Promise<void> {
+    const saved = [...this.partitions()].map((partition) => ({ partition, offset: partition.recoveryPoint }));
+    await this.saveOffsets('recovery-point-offset-checkpoint', (partition) => partition.recoveryPoint);
+    for (const { partition, offset } of saved) partition.savedRecoveryPoint = offset;
   }
 
   private async saveOffsets(name: string, offsetOf: (partition: PartitionLog) => number): Promise<void> {
