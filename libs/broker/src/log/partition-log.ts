@@ -1,6 +1,7 @@
 import type { Clock, DiskError, Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { checkBatch } from './batch-check.js';
+import type { CommitEntry } from './commit-file.js';
 import type { CommitMember, Commits } from './commits.js';
 import type { Housekeeping } from './housekeeping.js';
 import type { LeaderEpochs } from './leader-epochs.js';
@@ -21,7 +22,7 @@ import type {
   Topic,
   TransactionMarker,
 } from './log.js';
-import { type OpenFile, removeIfThere, replaceFile, writeNew } from './open-files.js';
+import { type OpenFile, removeIfThere, replaceFile, write, writeNew } from './open-files.js';
 import { type ProducerStates, refusal } from './producer-state.js';
 import { encodeSnapshot, encodeWindow } from './producer-snapshot.js';
 import { BatchHead, controlBit, transactionalBit, writeInt64 } from './record-batch.js';
@@ -66,11 +67,24 @@ export interface PartitionWorld extends SegmentWorld {
   readonly isSynced: boolean;
   /** Makes a new log start offset durable. */
   saveLogStarts(): Promise<void>;
+  /** Writes the recovery points of all partitions down. */
+  saveRecoveryPoints(): Promise<void>;
 }
 
 /** So many bytes after the last checkpoint comes the next: it bounds what an opening after a crash has to read. */
 const checkpointBytes = 256 * 1024 * 1024;
+/** So many bytes that were committed together with others go to the segments in one piece. */
+const flushBytes = 64 * 1024;
 const relativeOffsetMax = 0x7fffffff;
+
+/** What the commit under way takes of a partition: from one offset to another. */
+interface Sealed {
+  readonly from: number;
+  readonly offset: number;
+  readonly appendedBytes: number;
+  readonly bytes: number;
+  readonly writes: PendingWrite[];
+}
 
 export class PartitionLog implements Partition, CommitMember {
   readonly topic: Topic;
@@ -87,6 +101,8 @@ export class PartitionLog implements Partition, CommitMember {
   committedBytes = 0;
   stableBytes = 0;
   recoveryPoint: number;
+  /** The recovery point that is written down: what the next opening goes by. */
+  savedRecoveryPoint: number;
   /** What the log start is going to be once that is written down: nobody sees it before. */
   plannedStart: number;
   isRemoved = false;
@@ -99,11 +115,12 @@ export class PartitionLog implements Partition, CommitMember {
   private readonly bytesBefore = new Map<number, number>();
   private isDirty = false;
   private pendingBytes = 0;
-  private sealed: { readonly offset: number; readonly appendedBytes: number; writes: PendingWrite[] } = {
-    offset: 0,
-    appendedBytes: 0,
-    writes: [],
-  };
+  private sealed: Sealed = { from: 0, offset: 0, appendedBytes: 0, bytes: 0, writes: [] };
+  /** Committed together with others, and not in the segments yet. */
+  private unflushed: PendingWrite[] = [];
+  private unflushedBytes = 0;
+  private flushing: Promise<void> | undefined;
+  private hasUnsynced = false;
   /** Segments whose indexes are not in their files yet, the active one not counted. */
   private unsaved: Segment[] = [];
   private bytesSinceCheckpoint = 0;
@@ -126,7 +143,9 @@ export class PartitionLog implements Partition, CommitMember {
     this.plannedStart = parts.logStartOffset;
     this.logEndOffset = this.active.nextOffset;
     this.highWatermark = this.logEndOffset;
+    this.sealed = { from: this.logEndOffset, offset: this.logEndOffset, appendedBytes: 0, bytes: 0, writes: [] };
     this.recoveryPoint = parts.recoveryPoint;
+    this.savedRecoveryPoint = parts.recoveryPoint;
     this.lastStableOffset = Math.min(this.highWatermark, this.producerStates.firstUndecided(this.highWatermark));
     this.tail = new Tail(world.budget);
     this.rollAfterMs = this.drawRollTime();
@@ -190,6 +209,7 @@ export class PartitionLog implements Partition, CommitMember {
   }
 
   async offsetForTimestamp(timestamp: number, isolation: Isolation): Promise<TimestampedOffset | undefined> {
+    if (this.unflushed.length > 0) await this.flush();
     const limit = this.endOf(isolation);
     const { indexIntervalBytes } = this.topic.config;
     for (const segment of [...this.segments]) {
@@ -204,6 +224,7 @@ export class PartitionLog implements Partition, CommitMember {
   }
 
   async maxTimestamp(): Promise<TimestampedOffset | undefined> {
+    if (this.unflushed.length > 0) await this.flush();
     let best: Segment | undefined;
     for (const segment of this.segments)
       if (segment.maxTimestamp >= 0 && (best === undefined || segment.maxTimestamp > best.maxTimestamp)) best = segment;
@@ -246,10 +267,36 @@ export class PartitionLog implements Partition, CommitMember {
 
   seal(): number {
     this.isDirty = false;
-    this.sealed = { offset: this.logEndOffset, appendedBytes: this.appendedBytes, writes: this.tail.takePending() };
     const bytes = this.pendingBytes;
+    this.sealed = {
+      from: this.sealed.offset,
+      offset: this.logEndOffset,
+      appendedBytes: this.appendedBytes,
+      bytes,
+      writes: this.tail.takePending(),
+    };
     this.pendingBytes = 0;
     return bytes;
+  }
+
+  get sealedBytes(): number {
+    return this.sealed.bytes;
+  }
+
+  entry(): CommitEntry {
+    const { from, writes, bytes } = this.sealed;
+    // Until these are in the segments they are read from memory, and after a crash from the file of the commit.
+    this.unflushed.push(...writes);
+    this.unflushedBytes += bytes;
+    const { idBytes } = this.topic;
+    return {
+      topicId: idBytes,
+      partition: this.number,
+      firstOffset: from,
+      parts: writes.flatMap(({ parts }) => parts),
+      bytes,
+      settle: () => this.settle(),
+    };
   }
 
   writeSealed(done: (error: DiskError | undefined) => void): void {
@@ -264,7 +311,8 @@ export class PartitionLog implements Partition, CommitMember {
       this.writeOne(write, next);
     };
     if (writes.length === 0 || this.isRemoved) this.world.clock.defer(() => done(undefined));
-    else next(undefined);
+    else if (this.unflushed.length === 0 && this.flushing === undefined && !this.hasUnsynced) next(undefined);
+    else void this.settleThen(next);
   }
 
   commit(): void {
@@ -272,7 +320,8 @@ export class PartitionLog implements Partition, CommitMember {
     if (this.isRemoved) return;
     this.highWatermark = sealed.offset;
     this.committedBytes = sealed.appendedBytes;
-    this.sealed = { ...sealed, writes: [] };
+    this.sealed = { ...sealed, bytes: 0, writes: [] };
+    if (this.unflushedBytes > flushBytes) this.scheduleFlush();
     this.producerStates.becameVisible(this.highWatermark);
     this.lastStableOffset = Math.min(this.highWatermark, this.producerStates.firstUndecided(this.highWatermark));
     if (this.lastStableOffset === this.highWatermark) {
@@ -290,7 +339,7 @@ export class PartitionLog implements Partition, CommitMember {
 
   /** Whether a checkpoint would say something new. */
   get hasNews(): boolean {
-    return this.recoveryPoint !== this.highWatermark || this.unsaved.length > 0;
+    return this.recoveryPoint !== this.highWatermark || this.unsaved.length > 0 || (this.snapshots.length === 0 && this.highWatermark > 0);
   }
 
   /**
@@ -306,11 +355,12 @@ export class PartitionLog implements Partition, CommitMember {
       encodeWindow(this.producerStates.entries.values(), this.segmentsWithAborted()),
     ];
     await this.committed();
+    await this.flush();
     const upTo = this.segments.filter(
       (segment) => segment.nextOffset > this.recoveryPoint || this.unsaved.includes(segment) || segment === this.active,
     );
     for (const segment of upTo) {
-      if (!isSynced) await segment.sync();
+      await segment.syncIfNeeded();
       if (segment !== this.active) segment.sealTimes();
       await segment.saveIndexes();
       if (this.isRemoved) return;
@@ -380,6 +430,7 @@ export class PartitionLog implements Partition, CommitMember {
   /** Its topic is deleted: watchers are told, and nothing is written any more. */
   remove(): void {
     this.isRemoved = true;
+    this.unflushed = [];
     this.tail.clear();
     for (const watcher of this.watchers) watcher.removed(this);
     this.watchers.clear();
@@ -476,6 +527,60 @@ export class PartitionLog implements Partition, CommitMember {
     void this.openAndPut(write, done);
   }
 
+  /** Brings what was committed together with others to the segments; synced by a checkpoint, or when the file of those commits is to go. */
+  flush(): Promise<void> {
+    this.flushing ??= this.flushAll().finally(() => (this.flushing = undefined));
+    return this.flushing;
+  }
+
+  private async flushAll(): Promise<void> {
+    while (this.unflushed.length > 0 && !this.isRemoved) {
+      const [{ segment, position, parts, bytes }] = this.unflushed as [PendingWrite];
+      const file = await segment.pin();
+      try {
+        await write(file.handle, parts, position);
+        segment.isUnsynced = true;
+        this.hasUnsynced = true;
+        if (segment.isNew && this.world.isSynced) await this.world.disk.syncDirectory(this.folder);
+        segment.isNew = false;
+      } finally {
+        segment.unpin(file);
+      }
+      if (this.isRemoved) return;
+      segment.writtenBytes = position + bytes;
+      this.unflushed.shift();
+      this.unflushedBytes -= bytes;
+    }
+  }
+
+  /** What it had in commits together with others is on the disk in its own files. */
+  private async settle(): Promise<void> {
+    if (this.isRemoved) return;
+    await this.flush();
+    for (const segment of this.segments) if (!this.isRemoved) await segment.syncIfNeeded();
+  }
+
+  /** What comes now is synced by itself and stands in no commit of many: so must everything before it be, or a crash would leave a gap. */
+  private async settleThen(next: (error: DiskError | undefined) => void): Promise<void> {
+    try {
+      await this.flush();
+      const { active } = this;
+      this.hasUnsynced = false;
+      // The sync of what is written now covers the rest of the active segment.
+      const coversActive = this.sealed.writes.some(({ segment }) => segment === active);
+      for (const segment of this.segments) if (!coversActive || segment !== active) await segment.syncIfNeeded();
+    } catch (error) {
+      this.hasUnsynced = true;
+      return next(error as DiskError);
+    }
+    next(undefined);
+  }
+
+  private scheduleFlush(): void {
+    if (this.flushing !== undefined) return;
+    void this.world.housekeeping.run(`Writing to ${this.folder}`, () => this.flush());
+  }
+
   private async openAndPut(write: PendingWrite, done: (error: DiskError | undefined) => void): Promise<void> {
     let file: OpenFile;
     try {
@@ -497,6 +602,7 @@ export class PartitionLog implements Partition, CommitMember {
     file.handle.write(parts, position, (error) => {
       if (error !== undefined) return end(error);
       if (!isSynced) {
+        segment.isUnsynced = true;
         segment.isNew = false;
         return end(undefined);
       }
@@ -553,6 +659,7 @@ export class PartitionLog implements Partition, CommitMember {
     void this.world.housekeeping.run('Writing a checkpoint', async () => {
       this.isCheckpointDue = false;
       await this.checkpoint();
+      await this.world.saveRecoveryPoints();
     });
   }
 
