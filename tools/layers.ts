@@ -74,6 +74,7 @@ export const rooms: readonly Room[] = [
       'broker/engine',
       'broker/amqp',
       'broker/kafka-opening',
+      'broker/management',
     ],
     because: 'one file puts the broker together, sockets and all; nothing that it opens knows it',
   },
@@ -88,6 +89,12 @@ export const rooms: readonly Room[] = [
     at: 'libs/broker/src/amqp/',
     mayImport: ['@dovecote/ground', 'broker/floor', 'broker/queues', 'broker/engine'],
     because: 'protocol servers are strangers to each other, and reach the disk only through queues and engine',
+  },
+  {
+    name: 'broker/management',
+    at: 'libs/broker/src/management/',
+    mayImport: ['@dovecote/ground', 'broker/floor', 'broker/queues', 'broker/engine'],
+    because: 'protocol servers are strangers to each other: the API tells what the engine knows, and reaches no socket but its own',
   },
   {
     name: 'broker/kafka',
@@ -144,6 +151,12 @@ export const rooms: readonly Room[] = [
     at: 'apps/broker/src/',
     mayImport: ['@dovecote/ground', '@dovecote/broker'],
     because: 'apps start things and decide nothing',
+  },
+  {
+    name: 'apps/cli',
+    at: 'apps/cli/src/',
+    mayImport: ['@dovecote/ground', '@dovecote/broker'],
+    because: 'the command line speaks to a broker over its API, as any other tool does',
   },
   {
     name: 'apps/bench',

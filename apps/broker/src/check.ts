@@ -59,7 +59,10 @@ export function describeCheck(check: FolderCheck): string {
     lines.push(
       ...table(
         ['queue', 'messages'],
-        fullest.map(({ name, messages: waiting }) => [name, number(waiting)]),
+        fullest.map(({ name, virtualHost, messages: waiting }) => [
+          virtualHost === undefined ? name : `${name} (${virtualHost})`,
+          number(waiting),
+        ]),
       ),
     );
   if (queues.length > queuesShown) lines.push(`and ${queues.length - queuesShown} queues with fewer messages (--json names them all)`);

@@ -40,7 +40,9 @@ export class DaemonProcess {
 
   /** Starts it with these arguments and no environment. `before` is for the shell, in the same process: a limit it must live with. */
   constructor(args: readonly string[], before?: string) {
-    const command = [process.execPath, program, ...args];
+    // Many run at once, and one port is the default of all.
+    const quiet = args.includes('--management-port') || args[0]?.startsWith('-') !== true ? [] : ['--management-port', 'off'];
+    const command = [process.execPath, program, ...args, ...quiet];
     const [file, ...rest] = before === undefined ? command : ['/bin/sh', '-c', `${before}; exec "$0" "$@"`, ...command];
     this.child = spawn(file!, rest, { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });
     running.add(this);

@@ -4,8 +4,10 @@
  * Everything that must survive is the broker's business; the process may be killed at any moment. What it says on stdout is read by programs (one
  * line per listener, the last of them when clients may come); what happens later is said on stderr.
  */
+import { readFileSync } from 'node:fs';
 import { Broker, CodedError } from '@dovecote/broker';
-import type { Settings } from './settings.js';
+import type { TlsIdentity } from '@dovecote/ground';
+import type { Settings, TlsFiles } from './settings.js';
 
 /** What the daemon needs of its process. */
 export interface DaemonProcess {
@@ -15,6 +17,8 @@ export interface DaemonProcess {
   readonly warn: (line: string) => void;
   /** Calls back at each request to stop. */
   readonly onStop: (stop: (signal: NodeJS.Signals) => void) => void;
+  /** Calls back when certificates are to be read again; asked for only where there are any, so that a hang-up ends the others as ever. */
+  readonly onReload: (reload: () => void) => void;
   /** Ends the process at once. */
   readonly exit: (code: number) => void;
 }
@@ -28,7 +32,7 @@ const confirmedMeans = {
 const interrupted = { SIGTERM: 143, SIGINT: 130 } as const;
 
 /** Resolves with the exit code when the broker has ended: 0 when it was asked to, 1 when it could not start or go on (it has said why). */
-export async function runDaemon(settings: Settings, { say, warn, onStop, exit }: DaemonProcess): Promise<number> {
+export async function runDaemon(settings: Settings, { say, warn, onStop, onReload, exit }: DaemonProcess): Promise<number> {
   try {
     const broker = await open(settings, warn);
     let isStopping = false;
@@ -40,6 +44,8 @@ export async function runDaemon(settings: Settings, { say, warn, onStop, exit }:
         broker.close().then(resolve, reject);
       });
     });
+    const { tls } = settings;
+    if (tls !== undefined) onReload(() => reload(tls, broker, warn));
     announce(settings, broker, say);
     const failure = await Promise.race([broker.ended, stopped.then(() => undefined)]);
     if (failure !== undefined) throw failure;
@@ -53,22 +59,59 @@ export async function runDaemon(settings: Settings, { say, warn, onStop, exit }:
 }
 
 async function open(settings: Settings, warn: (line: string) => void): Promise<Broker> {
-  const { data, durability, amqp, users, kafkaPort, kafkaAdvertised: advertised, managementPort } = settings;
-  if (managementPort !== undefined) warn(`Management is not there yet: nothing will listen on port ${managementPort}`);
-  const kafka =
-    kafkaPort === undefined ? {} : { kafka: { port: kafkaPort, host: amqp.host, ...(advertised === undefined ? {} : { advertised }) } };
-  const broker = await Broker.open({ ...(durability === 'memory' ? {} : { data }), durability, amqp, ...kafka, users, log: warn });
-  if (!/^(127\.|::1$|localhost$)/.test(amqp.host) && users.every(({ name }) => name === 'guest')) {
+  const { data, durability, amqp, users, permissions, virtualHosts, management, kafka } = settings;
+  const tls = settings.tls === undefined ? undefined : readTls(settings.tls);
+  const broker = await Broker.open({
+    ...(durability === 'memory' ? {} : { data }),
+    durability,
+    amqp: amqp.map(({ host, port, isTls }) => ({ host, port, ...(isTls && tls !== undefined ? { tls } : {}) })),
+    ...(kafka === undefined ? {} : { kafka }),
+    ...(management === undefined ? {} : { management: { ...management, mayBeTaken: management.isDefault } }),
+    ...(users === undefined ? {} : { users }),
+    permissions,
+    virtualHosts,
+    log: warn,
+  });
+  const isFarAway = amqp.some(({ host }) => !/^(127\.|::1$|localhost$)/.test(host));
+  if (isFarAway && broker.administration.users.every(({ name }) => name === 'guest')) {
     warn('Nobody can log in from another machine: guest may not, whatever its password. Give --user NAME:PASSWORD');
   }
   return broker;
 }
 
-function announce({ data, amqp }: Settings, broker: Broker, say: (line: string) => void): void {
-  const { durability, amqpPort, kafkaPort } = broker;
-  const host = amqp.host.includes(':') ? `[${amqp.host}]` : amqp.host;
+function readTls({ certificate, key, authorities, requiresClient }: TlsFiles): TlsIdentity {
+  const read = (path: string): string => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch (error) {
+      throw new CodedError('port-unusable', `The PEM file ${path} cannot be read: ${(error as Error).message}`, { cause: error });
+    }
+  };
+  return {
+    certificate: read(certificate),
+    key: read(key),
+    ...(authorities === undefined ? {} : { authorities: read(authorities), requiresClient }),
+  };
+}
+
+/** A certificate that is no good leaves the old one in place. */
+function reload(tls: TlsFiles, broker: Broker, warn: (line: string) => void): void {
+  try {
+    broker.renewCertificates(readTls(tls));
+    warn('SIGHUP: the certificate was read again; who is connected stays so');
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+    warn(`${error.message}. The old certificate stays`);
+  }
+}
+
+function announce({ data, kafka, management }: Settings, broker: Broker, say: (line: string) => void): void {
+  const { durability, amqpAddresses, kafkaPort, managementPort } = broker;
+  const at = (host: string, port: number): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
   if (durability !== 'memory') say(`data folder ${data}`);
   say(`durability ${durability}: ${confirmedMeans[durability]}`);
-  if (kafkaPort !== undefined) say(`Kafka listening on ${host}:${kafkaPort}`);
-  say(`AMQP listening on ${host}:${amqpPort}`);
+  if (management !== undefined && managementPort !== undefined) say(`management listening on ${at(management.host, managementPort)}`);
+  if (kafka !== undefined && kafkaPort !== undefined) say(`Kafka listening on ${at(kafka.host, kafkaPort)}`);
+  for (const { host, port } of amqpAddresses.filter(({ isTls }) => isTls)) say(`AMQP over TLS listening on ${at(host, port)}`);
+  for (const { host, port } of amqpAddresses.filter(({ isTls }) => !isTls)) say(`AMQP listening on ${at(host, port)}`);
 }

@@ -34,7 +34,8 @@ async function runBroker(): Promise<void> {
     const onStop = (stop: NodeJS.SignalsListener): void => {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop);
     };
+    const onReload = (reload: () => void): void => void process.on('SIGHUP', reload);
     // A disk that failed may never answer what it was asked last: nothing is waited for once the broker has ended.
-    exit(await runDaemon(settings, { say, warn, onStop, exit }));
+    exit(await runDaemon(settings, { say, warn, onStop, onReload, exit }));
   }
 }

@@ -9,20 +9,37 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
-import type { Durability, User } from '@dovecote/broker';
+import type { Durability, PermissionRecord, User, VirtualHostSettings } from '@dovecote/broker';
+import { type Accounts, isObject, type ListenerSetting, readListeners, readUsers, readVirtualHosts } from './access-settings.js';
 
 export interface Settings {
   /** The folder that keeps everything, as an absolute path. Nothing is kept in it under `memory`. */
   readonly data: string;
   readonly durability: Durability;
-  readonly amqp: { readonly host: string; readonly port: number };
-  readonly users: readonly User[];
-  /** Undefined: nothing listens for Kafka clients. */
-  readonly kafkaPort: number | undefined;
-  /** Where Kafka clients are told to come; undefined: where it listens. */
-  readonly kafkaAdvertised: { readonly host: string; readonly port: number } | undefined;
-  /** A port that was asked for and has no server yet. */
-  readonly managementPort: number | undefined;
+  /** At least one. */
+  readonly amqp: readonly ListenerSetting[];
+  /** undefined where the folder alone says who there is. */
+  readonly users: readonly User[] | undefined;
+  readonly permissions: readonly PermissionRecord[];
+  readonly virtualHosts: readonly VirtualHostSettings[];
+  /** undefined where nobody speaks TLS. Paths of PEM files. */
+  readonly tls: TlsFiles | undefined;
+  /** Where the management API answers; undefined for nowhere. `isDefault`: nobody asked for it, so a port that is taken is no fault. */
+  readonly management: { readonly host: string; readonly port: number; readonly isDefault: boolean } | undefined;
+  /** Where it listens for Kafka clients, and where they are told to come if that is elsewhere; undefined for nowhere. */
+  readonly kafka: { readonly host: string; readonly port: number; readonly advertised?: HostAndPort } | undefined;
+}
+
+export interface HostAndPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface TlsFiles {
+  readonly certificate: string;
+  readonly key: string;
+  readonly authorities: string | undefined;
+  readonly requiresClient: boolean;
 }
 
 /** The message is a sentence for the person who started the daemon. */
@@ -79,32 +96,100 @@ const durability: Setting<Durability> = {
   read: (given) => (['fsync', 'os', 'memory'] as const).find((name) => name === given),
   allowed: 'fsync, os or memory',
 };
-const users: Setting<readonly User[]> = {
+const amqpListeners: Setting<readonly ListenerSetting[]> = {
+  flag: '--amqp-listener <url>',
+  environment: 'DOVECOTE_AMQP_LISTENERS',
+  key: 'amqpListeners',
+  says: 'amqp://ADDRESS:PORT or amqps://ADDRESS:PORT (TLS), repeatable, in place of the two above',
+  read: readListeners,
+  allowed: 'amqp://ADDRESS:PORT or amqps://ADDRESS:PORT (in the environment several are parted by commas; in the file they are a list)',
+};
+const tlsCertificate: Setting<string> = {
+  flag: '--tls-certificate <file>',
+  environment: 'DOVECOTE_TLS_CERTIFICATE',
+  key: 'tlsCertificate',
+  says: 'PEM file with the certificate for amqps; read again at SIGHUP',
+  read: readText,
+  allowed: 'the path of a PEM file',
+};
+const tlsKey: Setting<string> = {
+  ...tlsCertificate,
+  flag: '--tls-key <file>',
+  environment: 'DOVECOTE_TLS_KEY',
+  key: 'tlsKey',
+  says: 'PEM file with its key',
+};
+const tlsAuthorities: Setting<string> = {
+  ...tlsCertificate,
+  flag: '--tls-authorities <file>',
+  environment: 'DOVECOTE_TLS_AUTHORITIES',
+  key: 'tlsAuthorities',
+  says: 'PEM file with authorities whose client certificates are believed: their common name may log in (EXTERNAL)',
+};
+const tlsRequiresClient: Setting<boolean> = {
+  flag: '--tls-requires-client <answer>',
+  environment: 'DOVECOTE_TLS_REQUIRES_CLIENT',
+  key: 'tlsRequiresClient',
+  says: 'yes refuses clients without such a certificate (default: no)',
+  read: (given) => (given === true || given === 'yes' ? true : given === false || given === 'no' ? false : undefined),
+  allowed: 'yes or no (in the file: true or false)',
+};
+const users: Setting<Accounts> = {
   flag: '--user <name:password>',
   environment: 'DOVECOTE_USERS',
   key: 'users',
-  says: 'who may log in, repeatable; others on this machine can read it in the list of processes (default: guest:guest, from this machine only)',
+  says: 'who may log in beside the users in the folder, repeatable; others on this machine can read it in the list of processes',
   read: readUsers,
   allowed:
-    'NAME:PASSWORD, each name once (in the environment several are parted by commas; in the file they are [{"name": …, "password": …}])',
+    'NAME:PASSWORD, each name once (in the environment several are parted by commas; in the file they are [{"name": …, "password": …, "tags": …, "permissions": …}])',
   isSecret: true,
+};
+const virtualHosts: Setting<readonly VirtualHostSettings[]> = {
+  flag: '--virtual-host <name>',
+  environment: 'DOVECOTE_VIRTUAL_HOSTS',
+  key: 'virtualHosts',
+  says: 'made where it is not there, repeatable',
+  read: readVirtualHosts,
+  allowed:
+    'names, each once (in the file names, or objects such as {"name": "team", "defaultQueueType": "quorum", "limits": {"maxQueues": 100}})',
 };
 const kafkaPort: Setting<number> = {
   ...amqpPort,
   flag: '--kafka-port <port>',
   environment: 'DOVECOTE_KAFKA_PORT',
   key: 'kafkaPort',
-  says: 'port for Kafka clients, at the same address, 0 takes a free one (default: none)',
+  says: 'port for Kafka clients, 0 takes a free one (default: none)',
 };
-const kafkaAdvertised: Setting<{ readonly host: string; readonly port: number }> = {
+const kafkaHost: Setting<string> = {
+  ...amqpHost,
+  flag: '--kafka-host <address>',
+  environment: 'DOVECOTE_KAFKA_HOST',
+  key: 'kafkaHost',
+  says: 'address to listen on for them; from other machines they must log in (default: 127.0.0.1)',
+};
+const kafkaAdvertised: Setting<HostAndPort> = {
   flag: '--kafka-advertised <host:port>',
   environment: 'DOVECOTE_KAFKA_ADVERTISED',
   key: 'kafkaAdvertised',
-  says: 'where Kafka clients are told to come (default: where it listens)',
+  says: 'where they are told to come (default: where it listens)',
   read: readHostAndPort,
   allowed: 'HOST:PORT',
 };
-const managementPort: Setting<number> = { ...amqpPort, ...notYet('management', 'DOVECOTE_MANAGEMENT_PORT', 'managementPort') };
+const managementPort: Setting<number | 'off'> = {
+  flag: '--management-port <port>',
+  environment: 'DOVECOTE_MANAGEMENT_PORT',
+  key: 'managementPort',
+  says: 'port of the management API, "off" for none (default: 15672)',
+  read: (given) => (given === 'off' ? given : readPort(given)),
+  allowed: 'a whole number from 0 to 65535, or off',
+};
+const managementHost: Setting<string> = {
+  ...amqpHost,
+  flag: '--management-host <address>',
+  environment: 'DOVECOTE_MANAGEMENT_HOST',
+  key: 'managementHost',
+  says: 'address of the management API; it speaks no TLS, so mind who can listen (default: 127.0.0.1)',
+};
 const config: Setting<string> = {
   flag: '--config <file>',
   environment: 'DOVECOTE_CONFIG',
@@ -114,7 +199,12 @@ const config: Setting<string> = {
   allowed: 'the path of a JSON file',
 };
 
-const inFile = [data, amqpPort, amqpHost, durability, users, kafkaPort, kafkaAdvertised, managementPort];
+const inFile = [
+  ...[data, amqpPort, amqpHost, amqpListeners, durability, users, virtualHosts],
+  ...[tlsCertificate, tlsKey, tlsAuthorities, tlsRequiresClient, managementPort, managementHost],
+  ...[kafkaPort, kafkaHost, kafkaAdvertised],
+];
+const repeatable: readonly unknown[] = [users, virtualHosts, amqpListeners];
 
 /** Throws a SettingsError. Relative paths begin where the daemon was started; one in the file too. */
 export function readSettings(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): Settings | Answer {
@@ -123,15 +213,47 @@ export function readSettings(argv: readonly string[], environment: Readonly<Reco
   const fromConfig = choose(config, flags.given, environment, {}, '');
   const file = fromConfig === undefined ? {} : readFile(fromConfig);
   const given = <T>(setting: Setting<T>): T | undefined => choose(setting, flags.given, environment, file, fromConfig ?? '');
+  const accounts = given(users);
+  const port = given(managementPort);
+  const listeners = given(amqpListeners) ?? [{ host: given(amqpHost) ?? '127.0.0.1', port: given(amqpPort) ?? 5672, isTls: false }];
   return {
     data: resolve(given(data) ?? 'dovecote-data'),
     durability: given(durability) ?? 'fsync',
-    amqp: { host: given(amqpHost) ?? '127.0.0.1', port: given(amqpPort) ?? 5672 },
-    users: given(users) ?? [{ name: 'guest', password: 'guest' }],
-    kafkaPort: given(kafkaPort),
-    kafkaAdvertised: given(kafkaAdvertised),
-    managementPort: given(managementPort),
+    amqp: listeners,
+    users: accounts?.users,
+    permissions: accounts?.permissions ?? [],
+    virtualHosts: given(virtualHosts) ?? [],
+    tls: tlsFiles(given, listeners),
+    management:
+      port === 'off' ? undefined : { host: given(managementHost) ?? '127.0.0.1', port: port ?? 15_672, isDefault: port === undefined },
+    kafka: kafkaListener(given),
   };
+}
+
+function kafkaListener(given: <T>(setting: Setting<T>) => T | undefined): Settings['kafka'] {
+  const [port, host = '127.0.0.1', advertised] = [given(kafkaPort), given(kafkaHost), given(kafkaAdvertised)];
+  return port === undefined ? undefined : { host, port, ...(advertised === undefined ? {} : { advertised }) };
+}
+
+/** TLS takes a certificate and its key, and a certificate without a listener for it would be a mistake. */
+function tlsFiles(given: <T>(setting: Setting<T>) => T | undefined, listeners: readonly ListenerSetting[]): TlsFiles | undefined {
+  const [certificate, key] = [given(tlsCertificate), given(tlsKey)];
+  const isWanted = listeners.some(({ isTls }) => isTls);
+  if (certificate !== undefined && key !== undefined && isWanted) {
+    const [authorities, requiresClient = false] = [given(tlsAuthorities), given(tlsRequiresClient)];
+    if (requiresClient && authorities === undefined)
+      throw new SettingsError('--tls-requires-client takes --tls-authorities: whose certificates?');
+    return {
+      certificate: resolve(certificate),
+      key: resolve(key),
+      authorities: authorities === undefined ? undefined : resolve(authorities),
+      requiresClient,
+    };
+  }
+  if (isWanted) throw new SettingsError('amqps:// takes --tls-certificate and --tls-key, both of them');
+  if (certificate !== undefined || key !== undefined)
+    throw new SettingsError('--tls-certificate and --tls-key take an --amqp-listener amqps://ADDRESS:PORT');
+  return undefined;
 }
 
 type Given = Readonly<Record<string, unknown>>;
@@ -140,7 +262,7 @@ function readFlags(argv: readonly string[]): { readonly given: Given } | Answer 
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
   let text = '';
   const command = new Command('dovecote-broker')
-    .description('A message broker for any AMQP 0-9-1 client and, where asked for, any Kafka client, in one process.')
+    .description('A message broker for any AMQP 0-9-1 client, in one process.')
     .version(version)
     .helpOption('--help', 'say this')
     .addHelpText(
@@ -152,7 +274,9 @@ function readFlags(argv: readonly string[]): { readonly given: Given } | Answer 
   for (const setting of [...inFile, config]) {
     const option = new Option(setting.flag, setting.says);
     command.addOption(
-      setting === users ? option.argParser((value, before: readonly string[] | undefined) => [...(before ?? []), value]) : option,
+      repeatable.includes(setting)
+        ? option.argParser((value, before: readonly string[] | undefined) => [...(before ?? []), value])
+        : option,
     );
   }
   try {
@@ -201,7 +325,7 @@ function readFile(path: string): Given {
   try {
     parsed = JSON.parse(readFileSync(path, 'utf8'));
   } catch (error) {
-    throw new SettingsError(`The file ${path} cannot be read as JSON: ${(error as Error).message}`);
+    throw new SettingsError(`The file ${path} cannot be read as JSON: ${(error as Error).message}${placeOf(error as Error, path)}`);
   }
   if (!isObject(parsed)) throw new SettingsError(`The file ${path} must hold one JSON object, such as {"amqpPort": 5672}`);
   const known = inFile.map(({ key }) => key);
@@ -210,48 +334,27 @@ function readFile(path: string): Given {
   return parsed;
 }
 
+/** Newer Nodes say the line themselves. */
+function placeOf({ message }: Error, path: string): string {
+  const position = / position (\d+)(?! \(line)/.exec(message)?.[1];
+  if (position === undefined) return '';
+  const before = readFileSync(path, 'utf8').slice(0, Number(position)).split('\n');
+  return ` (line ${before.length}, column ${before.at(-1)!.length + 1})`;
+}
+
 function readText(given: unknown): string | undefined {
   return typeof given === 'string' && given.trim() !== '' && !given.includes('\0') ? given : undefined;
 }
 
-function readPort(given: unknown): number | undefined {
-  const port = typeof given === 'string' && /^\d{1,5}$/.test(given) ? Number(given) : given;
-  return typeof port === 'number' && Number.isInteger(port) && port >= 0 && port <= 65_535 ? port : undefined;
-}
-
 /** The address may be one of IPv6, in brackets. */
-function readHostAndPort(given: unknown): { readonly host: string; readonly port: number } | undefined {
+function readHostAndPort(given: unknown): HostAndPort | undefined {
   const [, bracketed, plain, digits] = typeof given === 'string' ? (/^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(given.trim()) ?? []) : [];
   const host = bracketed ?? plain;
   const port = readPort(digits);
   return host === undefined || port === undefined || port === 0 ? undefined : { host, port };
 }
 
-function readUsers(given: unknown): readonly User[] | undefined {
-  const entries: readonly unknown[] = typeof given === 'string' ? given.split(',') : Array.isArray(given) ? given : [];
-  const read = entries.map(readUser);
-  const known = read.filter((user) => user !== undefined);
-  const names = new Set(known.map(({ name }) => name));
-  return known.length > 0 && known.length === read.length && names.size === known.length ? known : undefined;
-}
-
-/** The name ends at the first colon: a password may hold more of them. */
-function readUser(given: unknown): User | undefined {
-  if (typeof given === 'string') {
-    const colon = given.indexOf(':');
-    return checkUser({ name: given.slice(0, Math.max(colon, 0)), password: given.slice(colon + 1) });
-  }
-  return isObject(given) && Object.keys(given).length === 2 ? checkUser({ name: given['name'], password: given['password'] }) : undefined;
-}
-
-function checkUser({ name, password }: { name: unknown; password: unknown }): User | undefined {
-  return typeof name === 'string' && name !== '' && typeof password === 'string' && password !== '' ? { name, password } : undefined;
-}
-
-function isObject(value: unknown): value is Given {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function notYet(protocol: string, environment: string, key: string): Pick<Setting<number>, 'flag' | 'environment' | 'key' | 'says'> {
-  return { flag: `--${protocol}-port <port>`, environment, key, says: 'accepted; nothing listens on it yet' };
+function readPort(given: unknown): number | undefined {
+  const port = typeof given === 'string' && /^\d{1,5}$/.test(given) ? Number(given) : given;
+  return typeof port === 'number' && Number.isInteger(port) && port >= 0 && port <= 65_535 ? port : undefined;
 }

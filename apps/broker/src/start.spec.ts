@@ -18,27 +18,67 @@ describe('the settings', () => {
     const file = join(temporaryFolder(), 'dovecote.json');
     writeFileSync(
       file,
-      JSON.stringify({ amqpPort: 1, amqpHost: 'from-file', durability: 'os', users: [{ name: 'ann', password: 'a:b,c' }] }),
+      JSON.stringify({
+        amqpPort: 1,
+        amqpHost: 'from-file',
+        durability: 'os',
+        users: [{ name: 'ann', password: 'a:b,c' }],
+        managementPort: 'off',
+      }),
     );
     const environment = { DOVECOTE_CONFIG: file, DOVECOTE_AMQP_PORT: '2', DOVECOTE_AMQP_HOST: 'from-environment', DOVECOTE_DATA: '' };
     const settings = readSettings(['--amqp-port', '3', '--kafka-port=9092', '--kafka-advertised', '[::1]:19092'], environment);
     expect(settings).toEqual({
       data: join(process.cwd(), 'dovecote-data'),
       durability: 'os',
-      amqp: { host: 'from-environment', port: 3 },
+      amqp: [{ host: 'from-environment', port: 3, isTls: false }],
       users: [{ name: 'ann', password: 'a:b,c' }],
-      kafkaPort: 9092,
-      kafkaAdvertised: { host: '::1', port: 19_092 },
-      managementPort: undefined,
+      permissions: [],
+      virtualHosts: [],
+      tls: undefined,
+      management: undefined,
+      kafka: { host: '127.0.0.1', port: 9092, advertised: { host: '::1', port: 19_092 } },
     });
   });
 
-  it('are a folder here, port 5672 of this machine, fsync and guest when nothing is said', () => {
+  it('are a folder here, ports 5672 and 15672 of this machine, fsync and whoever the folder knows when nothing is said', () => {
     expect(readSettings([], {})).toMatchObject({
       durability: 'fsync',
-      amqp: { host: '127.0.0.1', port: 5672 },
-      users: [{ name: 'guest', password: 'guest' }],
+      amqp: [{ host: '127.0.0.1', port: 5672, isTls: false }],
+      users: undefined,
+      management: { host: '127.0.0.1', port: 15_672, isDefault: true },
     });
+  });
+
+  it('take listeners, TLS, virtual hosts and permissions', () => {
+    const file = join(temporaryFolder(), 'dovecote.json');
+    const permission = { virtualHost: 'team', configure: '^a', write: '.*', read: '' };
+    const users = [
+      { name: 'ann', password: 'a', tags: ['monitoring'], permissions: [permission] },
+      { name: 'certified', tags: [] },
+    ];
+    const virtualHosts = ['plain', { name: 'team', defaultQueueType: 'quorum', limits: { maxQueues: 3 } }];
+    const tls = { tlsCertificate: 'c.pem', tlsKey: 'k.pem', tlsAuthorities: 'a.pem', tlsRequiresClient: true };
+    writeFileSync(file, JSON.stringify({ users, virtualHosts, ...tls, amqpListeners: ['amqp://127.0.0.1:0', 'amqps://[::]:5671'] }));
+    expect(readSettings(['--config', file, '--management-port', '7'], {})).toMatchObject({
+      amqp: [
+        { host: '127.0.0.1', port: 0, isTls: false },
+        { host: '::', port: 5671, isTls: true },
+      ],
+      users: [
+        { name: 'ann', password: 'a', tags: ['monitoring'] },
+        { name: 'certified', tags: [] },
+      ],
+      permissions: [{ user: 'ann', ...permission }],
+      virtualHosts: [{ name: 'plain' }, { name: 'team', defaultQueueType: 'quorum', limits: { maxQueues: 3 } }],
+      tls: { certificate: join(process.cwd(), 'c.pem'), authorities: join(process.cwd(), 'a.pem'), requiresClient: true },
+      management: { host: '127.0.0.1', port: 7, isDefault: false },
+    });
+    const fromFlags = readSettings(
+      ['--virtual-host', 'a', '--virtual-host', 'b', '--amqp-listener', 'amqp://h:1', '--amqp-listener', 'amqp://h:2'],
+      {},
+    );
+    expect(fromFlags).toMatchObject({ virtualHosts: [{ name: 'a' }, { name: 'b' }], amqp: [{ port: 1 }, { port: 2 }] });
   });
 
   it('take users from each source, their name up to the first colon', () => {
@@ -52,6 +92,17 @@ describe('the settings', () => {
     [['--amqp-port', '65536'], {}, '--amqp-port must be a whole number from 0 to 65535; "65536" was given'],
     [['--amqp-port', '-1'], {}, '--amqp-port must be a whole number from 0 to 65535; "-1" was given'],
     [[], { DOVECOTE_KAFKA_PORT: 'many' }, 'DOVECOTE_KAFKA_PORT must be a whole number from 0 to 65535; "many" was given'],
+    [['--management-port', 'on'], {}, '--management-port must be a whole number from 0 to 65535, or off; "on" was given'],
+    [['--amqp-listener', 'localhost:1'], {}, '--amqp-listener must be amqp://ADDRESS:PORT or amqps://ADDRESS:PORT'],
+    [[], { DOVECOTE_AMQP_LISTENERS: 'amqp://h:1,amqp://h:65536' }, 'DOVECOTE_AMQP_LISTENERS must be amqp://ADDRESS:PORT'],
+    [['--virtual-host', 'a', '--virtual-host', 'a'], {}, '--virtual-host must be names, each once'],
+    [['--amqp-listener', 'amqps://h:1', '--tls-key', 'k'], {}, 'amqps:// takes --tls-certificate and --tls-key, both of them'],
+    [['--tls-certificate', 'c', '--tls-key', 'k'], {}, '--tls-certificate and --tls-key take an --amqp-listener amqps://ADDRESS:PORT'],
+    [
+      ['--tls-requires-client', 'maybe', '--amqp-listener', 'amqps://h:1', '--tls-certificate', 'c', '--tls-key', 'k'],
+      {},
+      '--tls-requires-client must be yes or no',
+    ],
     [['--durability', 'sync'], {}, '--durability must be fsync, os or memory; "sync" was given'],
     [['--data', ''], {}, '--data must be the path of a folder; "" was given'],
     [['--amqp-prot', '1'], {}, "Unknown option '--amqp-prot' (Did you mean --amqp-port?). --help lists what there is"],
@@ -65,17 +116,21 @@ describe('the settings', () => {
 
   it.each([
     ['{', 'cannot be read as JSON'],
+    ['{\n  "amqpPort": 1,\n  oops\n}', /\(line 3,? column 3\)/],
     ['[]', 'must hold one JSON object'],
-    [
-      '{"amqp-port": 1}',
-      '"amqp-port" in FILE is not a setting: there are data, amqpPort, amqpHost, durability, users, kafkaPort, kafkaAdvertised, managementPort',
-    ],
+    ['{"amqp-port": 1}', '"amqp-port" in FILE is not a setting: there are data, amqpPort, amqpHost, amqpListeners, durability, users,'],
     ['{"amqpPort": 1.5}', '"amqpPort" in FILE must be a whole number from 0 to 65535; 1.5 was given'],
-    ['{"users": [{"name": "ann"}]}', '"users" in FILE must be NAME:PASSWORD'],
+    ['{"users": [{"password": "ann"}]}', '"users" in FILE must be NAME:PASSWORD'],
+    ['{"users": [{"name": "ann", "permissions": [{"virtualHost": "/"}]}]}', '"users" in FILE must be NAME:PASSWORD'],
+    ['{"virtualHosts": [{"name": "a", "limit": 1}]}', '"virtualHosts" in FILE must be names, each once'],
+    [
+      '{"tlsRequiresClient": "maybe", "tlsCertificate": "c", "tlsKey": "k", "amqpListeners": ["amqps://h:1"]}',
+      '"tlsRequiresClient" in FILE must be yes or no',
+    ],
   ])('answer a file of %s with a sentence', (text, sentence) => {
     const file = join(temporaryFolder(), 'dovecote.json');
     writeFileSync(file, text);
-    expect(() => readSettings(['--config', file], {})).toThrow(sentence.replace('FILE', file));
+    expect(() => readSettings(['--config', file], {})).toThrow(typeof sentence === 'string' ? sentence.replace('FILE', file) : sentence);
   });
 
   it.each(['secret', ':secret', 'ann:', 'ann:secret,ann:other'])('never repeat a password, not even in a wrong one such as %s', (given) => {
@@ -95,11 +150,10 @@ describe('the daemon', () => {
   it('says on stdout what programs wait for, and everything else on stderr', async () => {
     const data = join(temporaryFolder(), 'made', 'by', 'it');
     const daemon = await DaemonProcess.listening(['--data', data, '--amqp-port', '0', '--kafka-port', '0', '--management-port', '0']);
-    const [, kafkaPort] = /Kafka listening on 127\.0\.0\.1:(\d+)\n/.exec(daemon.stdout)!;
-    expect(daemon.stdout).toBe(
-      `dovecote: data folder ${data}\ndovecote: durability fsync: what is confirmed survives the loss of power\ndovecote: Kafka listening on 127.0.0.1:${kafkaPort}\ndovecote: AMQP listening on 127.0.0.1:${daemon.port}\n`,
+    expect(daemon.stdout.replace(/((?:management|Kafka).*:)\d+/g, '$1PORT')).toBe(
+      `dovecote: data folder ${data}\ndovecote: durability fsync: what is confirmed survives the loss of power\ndovecote: management listening on 127.0.0.1:PORT\ndovecote: Kafka listening on 127.0.0.1:PORT\ndovecote: AMQP listening on 127.0.0.1:${daemon.port}\n`,
     );
-    expect(daemon.stderr).toBe('dovecote: Management is not there yet: nothing will listen on port 0\n');
+    expect(daemon.stderr).toBe('');
     expect(await daemon.signal('SIGINT')).toEqual(ended(0));
     expect(readdirSync(data)).toEqual(['journal', 'log']);
   });

@@ -1,12 +1,24 @@
-import { type Ground, realGround } from '@dovecote/ground';
-import { AmqpServer } from './amqp/server.js';
+import {
+  type Ground,
+  type HttpRequest,
+  type HttpResponse,
+  type Listener,
+  NetworkError,
+  realGround,
+  serveHttp,
+  type TlsIdentity,
+} from '@dovecote/ground';
+
+import { type AmqpAddress, AmqpServer } from './amqp/server.js';
 import { CodedError } from './errors.js';
 import { defaultLimits, type Limits } from './limits.js';
+import type { ManagementApi } from './management/api.js';
+import { managementBounds } from './management/limits.js';
+import { Administration } from './engine/administration.js';
 import type { BrokerSession } from './engine/in-process.js';
 import { InProcessSession } from './engine/in-process-session.js';
 import type { BrokerOptions, Durability } from './engine/options.js';
 import { openStorage, type OpenStorage } from './engine/open-storage.js';
-import { Users } from './engine/users.js';
 import type { OpenKafka } from './kafka-opening.js';
 
 /** What is in a broker at one moment. */
@@ -39,30 +51,39 @@ export interface QueueSnapshot {
 export class Broker {
   /** Resolves when the broker is closed, to the error if it ended by itself. */
   readonly ended: Promise<CodedError | undefined>;
+  /** Users, permissions and virtual hosts. */
+  readonly administration: Administration;
   private resolveEnded: (error: CodedError | undefined) => void = () => undefined;
   private readonly sessions = new Set<InProcessSession>();
   private amqp: AmqpServer | undefined;
   private kafka: OpenKafka | undefined;
+  private management: Listener | undefined;
   private closing: Promise<void> | undefined;
   private failure: CodedError | undefined;
 
   private constructor(
     private readonly ground: Ground,
     private readonly storage: OpenStorage,
+    limits: Limits,
     private readonly report: (line: string) => void,
   ) {
     this.ended = new Promise((resolve) => (this.resolveEnded = resolve));
     storage.onFailure((error) => this.fail(error));
+    storage.hosts.access.onChange((change) => {
+      if (change.what === 'virtual-host-deleted') this.leave(change.virtualHost);
+    });
+    this.administration = new Administration(storage.hosts, ground.random, limits);
   }
 
   /** Rejects with a CodedError: folder in use or unusable, disk full, data damaged, port taken. */
   static async open(options: BrokerOptions = {}): Promise<Broker> {
     const ground = options.ground ?? realGround();
     const limits: Limits = { ...defaultLimits, ...options.limits };
-    const broker = new Broker(ground, await openStorage(options, ground, limits), options.log ?? warn);
+    const broker = new Broker(ground, await openStorage(options, ground, limits), limits, options.log ?? warn);
     try {
       if (options.amqp !== undefined) await broker.listen(options, limits);
       if (options.kafka !== undefined) await broker.openKafka(options, limits);
+      if (options.management !== undefined) await broker.listenForManagement(options, options.management);
       return broker;
     } catch (error) {
       await broker.close();
@@ -84,23 +105,46 @@ export class Broker {
     return this.kafka?.port;
   }
 
-  /** A way to publish and consume without a socket. */
-  session(): BrokerSession {
+  /** All addresses where AMQP clients connect, in the order in which they were asked for. */
+  get amqpAddresses(): readonly AmqpAddress[] {
+    return this.amqp?.addresses ?? [];
+  }
+
+  /** Other certificates for those who connect over TLS from now on. Throws a CodedError where they are no good; the old ones stay then. */
+  renewCertificates(tls: TlsIdentity): void {
+    try {
+      this.amqp?.renewCertificates(tls);
+    } catch (error) {
+      if (error instanceof NetworkError) throw new CodedError('port-unusable', error.message, { cause: error });
+      throw error;
+    }
+  }
+
+  /** Where the management API answers; undefined without it. */
+  get managementPort(): number | undefined {
+    return this.management?.port;
+  }
+
+  /** A way to publish and consume without a socket, in the virtual host `/` or another. It may do everything there. */
+  session({ virtualHost = '/' }: { readonly virtualHost?: string } = {}): BrokerSession {
     if (this.closing !== undefined) throw new CodedError('closed', 'The broker is closed: open another one');
-    const session: InProcessSession = new InProcessSession(this.storage.host, this.report, () => this.sessions.delete(session));
+    const session: InProcessSession = new InProcessSession(this.storage.hosts.find(virtualHost), this.report, () =>
+      this.sessions.delete(session),
+    );
     this.sessions.add(session);
     return session;
   }
 
-  inspect(): BrokerSnapshot {
-    const queues = [...this.storage.host.queues].map((queue) => ({
+  /** What is in one virtual host; connections and memory are those of the broker. */
+  inspect({ virtualHost = '/' }: { readonly virtualHost?: string } = {}): BrokerSnapshot {
+    const host = this.storage.hosts.find(virtualHost);
+    const queues = [...host.queues].map((queue) => ({
       name: queue.name,
       isDurable: queue.settings.durable,
       messageCount: queue.messageCount,
       unacknowledgedCount: queue.unacknowledgedCount,
       consumerCount: queue.consumerCount,
     }));
-    const { host } = this.storage;
     const exchanges = host.exchangeSettings.map(({ name, type }) => ({ name, type, heldCount: host.heldCount(name) }));
     return {
       queues,
@@ -116,6 +160,12 @@ export class Broker {
     return this.closing;
   }
 
+  /** A virtual host is deleted under the sessions in it. */
+  private leave(virtualHost: string): void {
+    const error = new CodedError('closed', `The virtual host '${virtualHost}' is deleted: open a session in another one`);
+    for (const session of [...this.sessions]) if (session.virtualHost === virtualHost) session.fail(error);
+  }
+
   /** The disk cannot be trusted any more. */
   private fail(error: CodedError): void {
     if (this.closing !== undefined) return;
@@ -124,14 +174,13 @@ export class Broker {
   }
 
   private async listen(options: BrokerOptions, limits: Limits): Promise<void> {
-    const { port, host = '127.0.0.1' } = options.amqp!;
+    const listeners = 'port' in options.amqp! ? [options.amqp] : options.amqp!;
     this.amqp = await AmqpServer.listen({
       network: this.ground.network,
       clock: this.ground.clock,
       random: this.ground.random,
-      host: this.storage.host,
-      authenticator: new Users(options.users ?? [{ name: 'guest', password: 'guest' }]),
-      at: { host, port },
+      hosts: this.storage.hosts,
+      at: listeners.map(({ host = '127.0.0.1', ...listener }) => ({ host, ...listener })),
       limits,
       log: options.log ?? (() => undefined),
     });
@@ -145,19 +194,55 @@ export class Broker {
       directory: options.data === undefined || this.durability === 'memory' ? undefined : `${options.data}/log`,
       durability: this.durability,
       options: options.kafka!,
-      authenticator: new Users(options.users ?? [{ name: 'guest', password: 'guest' }]),
+      authenticator: this.storage.hosts.access,
       limits,
       report: options.log ?? (() => undefined),
       failed: (error) => this.fail(error),
     });
   }
 
+  /** The API is loaded when it is asked for the first time. */
+  private async listenForManagement(
+    options: BrokerOptions,
+    { port, host = '127.0.0.1', mayBeTaken = false }: NonNullable<BrokerOptions['management']>,
+  ): Promise<void> {
+    const { hosts } = this.storage;
+    const log = options.log ?? (() => undefined);
+    const context = {
+      hosts,
+      administration: this.administration,
+      connectionCount: () => this.amqp?.connections.length ?? 0,
+      listeners: () => this.listeners,
+      log,
+    };
+    let api: Promise<ManagementApi> | undefined;
+    const answer = async (request: HttpRequest): Promise<HttpResponse> => {
+      api ??= import('./management/api.js').then(({ ManagementApi: Api }) => new Api(context));
+      return (await api).answer(request);
+    };
+    const failed = (error: unknown): void => log(`management: a request failed: ${error instanceof Error ? error.stack : String(error)}`);
+    try {
+      this.management = await serveHttp(this.ground.network, { host, port }, answer, managementBounds, failed);
+    } catch (error) {
+      if (!(error instanceof NetworkError)) throw error;
+      if (!mayBeTaken || error.code !== 'port-taken') throw new CodedError('port-unusable', error.message, { cause: error });
+      log(`The management API does not listen: ${error.message}`);
+    }
+  }
+
+  private get listeners(): readonly { readonly protocol: string; readonly host: string; readonly port: number }[] {
+    const { management, amqp } = this;
+    const ofAmqp = (amqp?.addresses ?? []).map(({ host, port, isTls }) => ({ protocol: isTls ? 'amqp/ssl' : 'amqp', host, port }));
+    return [...ofAmqp, ...(management === undefined ? [] : [{ protocol: 'http', host: management.host, port: management.port }])];
+  }
+
   private async shutDown(): Promise<void> {
     try {
       await this.kafka?.close({ drainMs: 1000 });
+      await this.management?.close();
       await this.amqp?.close({ drainMs: 1000 });
       for (const session of this.sessions) await session.close();
-      this.storage.host.appendClose();
+      this.storage.hosts.appendClose();
       await this.storage.journal?.close();
     } catch (error) {
       if (error instanceof CodedError) this.failure = error;
@@ -171,6 +256,7 @@ export class Broker {
   private async abandon(error: CodedError): Promise<void> {
     for (const session of this.sessions) session.fail(error);
     await this.kafka?.abort();
+    await this.management?.close();
     await this.amqp?.abort(error.message);
     await this.storage.journal?.abandon();
     await this.storage.lock?.release();

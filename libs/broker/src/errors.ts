@@ -31,7 +31,13 @@ export type BrokerErrorCode =
   | 'invalid-config'
   // When somebody logs in
   | 'no-virtual-host'
+  | 'host-refused'
   | 'login-refused'
+  // When somebody does what is not allowed, or changes users, permissions and virtual hosts
+  | 'access-refused'
+  | 'no-user'
+  | 'configured'
+  | 'limit-reached'
   // When what is asked for is not built
   | 'not-implemented'
   // When the broker opens, or cannot go on

@@ -8,6 +8,14 @@ export {
   type QueueCheck,
 } from './engine/check-folder.js';
 export type { BrokerOptions, Durability, KafkaOptions, User } from './engine/options.js';
+export type { AccessImport, Administration, PutOutcome, UserSettings } from './engine/administration.js';
+export type {
+  PermissionRecord,
+  TopicPermissionRecord,
+  UserRecord,
+  VirtualHostLimits,
+  VirtualHostSettings,
+} from './engine/access-records.js';
 export type {
   BrokerConsumer,
   BrokerSession,

@@ -19,6 +19,8 @@ export interface Limits {
   /** The largest AMQP frame, head and end octet included. */
   readonly frameBytesMax: number;
   readonly queuesMax: number;
+  readonly usersMax: number;
+  readonly virtualHostsMax: number;
   /**
    * Milliseconds that a client may leave a delivery unacknowledged before its channel is closed, where neither the queue nor the consumer
    * has `x-consumer-timeout`; Infinity for ever.
@@ -38,6 +40,8 @@ export const defaultLimits: Limits = {
   channelsMax: 2047,
   frameBytesMax: 131_072,
   queuesMax: 100_000,
+  usersMax: 10_000,
+  virtualHostsMax: 1_000,
   consumerTimeoutMs: 1_800_000,
   transactionBytesMax: 64 * 1024 * 1024,
 };

@@ -9,7 +9,7 @@ import type { ContractCase, ContractSubject } from './contract.js';
 import { type Disk, DiskError, type DiskFile } from './disk.js';
 import { type DiskSubject, diskContract } from './disk-contract.js';
 import { DiskFaults, FaultyDisk } from './disk-faults.js';
-import type { Network, Socket } from './network.js';
+import type { Listener, Network, Socket } from './network.js';
 import { networkContract } from './network-contract.js';
 import type { Random } from './random.js';
 import { randomContract } from './random-contract.js';
@@ -18,6 +18,8 @@ import { RealDisk } from './real-disk.js';
 import { RealNetwork } from './real-network.js';
 import { RealRandom } from './real-random.js';
 import { SeededRandom } from './seeded-random.js';
+import { TestAuthority } from './test-certificates.js';
+import { overTls, type TlsCast, tlsContract } from './tls-contract.js';
 import { type SimulatedGround, simulatedGround } from './simulated-ground.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'dovecote-ground-'));
@@ -130,6 +132,35 @@ holds(
 holds(
   'the network of a process',
   networkContract(() => Promise.resolve(simulated((world) => world.startProcess().ground.network))),
+);
+const [authority, later, other] = [new TestAuthority(), new TestAuthority(), new TestAuthority()];
+const realCast: TlsCast = {
+  server: authority.vouchFor('server'),
+  renewed: later.vouchFor('server'),
+  trust: { authorities: authority.certificate },
+  trustRenewed: { authorities: later.certificate },
+  stranger: { authorities: other.certificate },
+  ada: authority.vouchFor('ada'),
+};
+const simulatedCast: TlsCast = {
+  server: { certificate: 'server', key: '' },
+  renewed: { certificate: 'later server', key: '' },
+  trust: { authorities: 'server' },
+  trustRenewed: { authorities: 'later server' },
+  stranger: { authorities: 'other' },
+  ada: { certificate: 'ada', key: '' },
+};
+holds(
+  'the real network over TLS',
+  networkContract(() => Promise.resolve(real(overTls(new RealNetwork(), realCast)))),
+);
+holds(
+  'TLS of the real network',
+  tlsContract(() => Promise.resolve(real(new RealNetwork())), realCast),
+);
+holds(
+  'TLS of the simulated network',
+  tlsContract(() => Promise.resolve(simulated(({ network }) => network)), simulatedCast),
 );
 
 /** The suite is only worth something when what is broken fails it, in the case that says so. */
@@ -330,6 +361,7 @@ describe('the contract of the network fails', () => {
           return {
             host: listener.host,
             port: listener.port,
+            renew: (tls) => listener.renew(tls),
             close: () => {
               for (const socket of accepted) socket.destroy();
               return listener.close();
@@ -416,6 +448,40 @@ describe('the contract of the network fails', () => {
         name,
       ),
     ).toBe('failed');
+  });
+});
+
+describe('the contract of TLS fails', () => {
+  const onAccepted =
+    (flaw: (socket: Socket) => Partial<Socket>) =>
+    (network: Network): Partial<Network> => ({
+      listen: (at, accept) => network.listen(at, (socket) => accept(broken<Socket>(socket, flaw))),
+    });
+  const flaws: readonly (readonly [string, (network: Network) => Partial<Network>])[] = [
+    ['gives a client no name', onAccepted(() => ({ peerName: 'ada' }))],
+    ['knows a client by its certificate', onAccepted(() => ({ peerName: undefined }))],
+    [
+      'takes no client without a certificate',
+      (network) => ({ listen: (at, accept) => network.listen({ ...at, tls: { ...at.tls!, requiresClient: false } }, accept) }),
+    ],
+    [
+      'takes nobody who speaks plainly',
+      (network) => ({
+        listen: ({ host, port }, accept) => network.listen({ host, port }, accept),
+        connect: ({ host, port }) => network.connect({ host, port }),
+      }),
+    ],
+    ['says `untrusted`', (network) => ({ connect: (to) => network.connect({ ...to, tls: {} }) })],
+    [
+      'serves a renewed certificate',
+      (network) => ({
+        listen: async (at, accept) => broken<Listener>(await network.listen(at, accept), () => ({ renew: () => undefined })),
+      }),
+    ],
+  ];
+  it.each(flaws)('where it breaks "%s"', async (name, flaw) => {
+    const open = (): Promise<ContractSubject<Network>> => Promise.resolve(simulated(({ network }) => broken<Network>(network, flaw)));
+    expect(await failing(tlsContract(open, simulatedCast), name)).toBe('failed');
   });
 });
 

@@ -3,13 +3,17 @@ export type { Clock, Timer } from './clock.js';
 export { DiskError, type Disk, type DiskErrorCode, type DiskFile, type DiskLock } from './disk.js';
 export {
   NetworkError,
+  type ConnectAddress,
   type ListenAddress,
   type Listener,
   type Network,
   type NetworkErrorCode,
   type Socket,
   type SocketEvents,
+  type TlsIdentity,
+  type TlsTrust,
 } from './network.js';
+export { serveHttp, type HttpBounds, type HttpRequest, type HttpResponse } from './http-server.js';
 export type { Random } from './random.js';
 export { RealClock } from './real-clock.js';
 export { RealDisk } from './real-disk.js';

@@ -28,16 +28,30 @@ export function listenError(at: ListenAddress, cause?: Error): NetworkError {
 }
 
 /** The same for an address that cannot be reached; without a cause nobody listens there. */
-export function connectError(to: ListenAddress, cause?: Error): NetworkError {
+export function connectError(to: Pick<ListenAddress, 'host' | 'port'>, cause?: Error): NetworkError {
   const code = cause === undefined ? 'ECONNREFUSED' : systemCode(cause);
+  if (isAboutTrust(code)) {
+    const sentence = `${address(to)} is not believed to be who it says: give the certificate of its authority, or its right name`;
+    return refuse('untrusted', `${sentence} (${cause?.message})`, cause);
+  }
   const kind: NetworkErrorCode = code === 'ECONNREFUSED' ? 'refused' : code === 'EACCES' || code === 'EPERM' ? 'denied' : 'failed';
   const reason = kind === 'refused' ? 'nobody listens there: start the server, or check host and port' : cause?.message;
   return refuse(kind, `cannot connect to ${address(to)}: ${reason}`, cause);
 }
 
+/** A certificate that cannot be used. */
+export function certificateError(at: ListenAddress, cause: Error): NetworkError {
+  const what = `the certificate for ${address(at)}, or its key, cannot be used`;
+  return refuse('certificate', `${what}: give PEM texts that belong together (${cause.message})`, cause);
+}
+
 /** As one writes it: IPv6 in brackets. */
-export function address({ host, port }: ListenAddress): string {
+export function address({ host, port }: Pick<ListenAddress, 'host' | 'port'>): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function isAboutTrust(code: string | undefined): boolean {
+  return code !== undefined && /CERT|SELF_SIGNED|UNABLE_TO|ALTNAME/.test(code);
 }
 
 function refuse(code: NetworkErrorCode, message: string, cause: Error | undefined): NetworkError {

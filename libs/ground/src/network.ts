@@ -5,17 +5,48 @@
 export interface Network {
   /** Starts to listen; `port` 0 takes a free one. Rejects with a `NetworkError` whose sentence says what to do. */
   listen(at: ListenAddress, accept: (socket: Socket) => void): Promise<Listener>;
-  connect(to: { readonly host: string; readonly port: number }): Promise<Socket>;
+  /** With `tls` the server must prove who it is. */
+  connect(to: ConnectAddress): Promise<Socket>;
 }
 
 export interface ListenAddress {
   readonly host: string;
   readonly port: number;
+  /** Speaks TLS there; a client whose handshake fails is never accepted. */
+  readonly tls?: TlsIdentity;
+}
+
+export interface ConnectAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly tls?: TlsTrust;
+}
+
+/** Who a server is, and whom it believes: all as PEM text. */
+export interface TlsIdentity {
+  readonly certificate: string;
+  readonly key: string;
+  /** Certificates of the authorities whose clients are believed. Without them no client is asked who it is. */
+  readonly authorities?: string;
+  /** A client without a certificate that is believed is refused; else it may come, and has no name. Default: false. */
+  readonly requiresClient?: boolean;
+}
+
+/** Whom a client believes, and who it is. */
+export interface TlsTrust {
+  /** Default: the authorities that Node knows. */
+  readonly authorities?: string;
+  /** The name that must stand in the server's certificate. Default: the host. */
+  readonly serverName?: string;
+  readonly certificate?: string;
+  readonly key?: string;
 }
 
 export interface Listener {
   readonly host: string;
   readonly port: number;
+  /** Another certificate for the clients that come from now on, of a listener with TLS. Throws a `NetworkError` and keeps the old one where it is no good. */
+  renew(tls: TlsIdentity): void;
   /** Takes no more connections; the ones it accepted live on. */
   close(): Promise<void>;
 }
@@ -23,6 +54,8 @@ export interface Listener {
 export interface Socket {
   readonly remoteAddress: string;
   readonly remotePort: number;
+  /** The name in the certificate of the other end, if it proved one that is believed: its common name. */
+  readonly peerName?: string | undefined;
   /** Bytes handed to `write` that the operating system has not taken yet. */
   readonly unsentBytes: number;
   /** Octets received since the connection began, whether or not `onData` has seen them. For heartbeats. */
@@ -51,7 +84,7 @@ export interface SocketEvents {
   onClose(): void;
 }
 
-export type NetworkErrorCode = 'port-taken' | 'denied' | 'refused' | 'failed';
+export type NetworkErrorCode = 'port-taken' | 'denied' | 'refused' | 'untrusted' | 'certificate' | 'failed';
 
 export class NetworkError extends Error {
   override readonly name = 'NetworkError';

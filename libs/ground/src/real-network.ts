@@ -1,5 +1,5 @@
 /**
- * TCP through Node. Keeps nothing between connections; what was not sent when the process ends is lost.
+ * TCP through Node, and TLS over it (real-tls.ts, loaded when it is asked for). Keeps nothing between connections; what was not sent when the process ends is lost.
  *
  * The path that runs per chunk adds no object and no closure to what `node:net` makes itself: the events of a connection are
  * bound once, and the `sent` callback goes to Node as it is. Made once by `realGround`; anyone may call it.
@@ -7,8 +7,10 @@
 import assert from 'node:assert/strict';
 import { type Server, type Socket as NodeSocket, connect, createServer } from 'node:net';
 import { clearTimeout, setImmediate, setTimeout } from 'node:timers';
-import type { ListenAddress, Listener, Network, Socket, SocketEvents } from './network.js';
-import { connectError, listenError } from './network-error.js';
+import type { Server as TlsServer } from 'node:tls';
+import type { ConnectAddress, ListenAddress, Listener, Network, Socket, SocketEvents, TlsIdentity } from './network.js';
+import { certificateError, connectError, listenError } from './network-error.js';
+import { secureContextOf } from './tls-settings.js';
 
 /**
  * Node's own mark (16 KiB in Node 20) is below one chunk of a busy broker, so that every write would answer "hold back" and every
@@ -21,7 +23,11 @@ const LINGER_MS = 1_000;
 
 export class RealNetwork implements Network {
   async listen(at: ListenAddress, accept: (socket: Socket) => void): Promise<Listener> {
-    const server = createServer({ noDelay: true, highWaterMark: HIGH_WATER_MARK_BYTES }, (socket) => accept(new RealSocket(socket)));
+    const { tls } = at;
+    const server =
+      tls === undefined
+        ? createServer({ noDelay: true, highWaterMark: HIGH_WATER_MARK_BYTES }, (socket) => accept(new RealSocket(socket)))
+        : (await import('./real-tls.js')).createTlsServer(at, tls, (socket, peerName) => accept(new RealSocket(socket, peerName)));
     await new Promise<void>((resolve, reject) => {
       const fail = (error: Error): void => reject(listenError(at, error));
       server.once('error', fail);
@@ -33,10 +39,11 @@ export class RealNetwork implements Network {
         resolve();
       });
     });
-    return new RealListener(server);
+    return new RealListener(at, server);
   }
 
-  async connect(to: { readonly host: string; readonly port: number }): Promise<Socket> {
+  async connect(to: ConnectAddress): Promise<Socket> {
+    if (to.tls !== undefined) return new RealSocket(await (await import('./real-tls.js')).connectTls(to, to.tls));
     // @types/node knows `highWaterMark` for servers only; Node takes it for both.
     const options = { host: to.host, port: to.port, noDelay: true, highWaterMark: HIGH_WATER_MARK_BYTES };
     const socket = connect(options);
@@ -56,11 +63,24 @@ class RealListener implements Listener {
   readonly host: string;
   readonly port: number;
 
-  constructor(private readonly server: Server) {
+  constructor(
+    private readonly at: ListenAddress,
+    private readonly server: Server,
+  ) {
     const address = server.address();
     assert(address !== null && typeof address === 'object', 'a TCP server that listens has an address');
     this.host = address.address;
     this.port = address.port;
+  }
+
+  renew(tls: TlsIdentity): void {
+    const { server } = this;
+    assert('setSecureContext' in server, 'a listener without TLS has no certificate');
+    try {
+      (server as TlsServer).setSecureContext(secureContextOf(tls));
+    } catch (error) {
+      throw certificateError(this.at, error as Error);
+    }
   }
 
   /** Node would wait for every connection to end; the address is free as soon as `close` was called. */
@@ -73,8 +93,13 @@ class RealListener implements Listener {
 class RealSocket implements Socket {
   readonly remoteAddress: string;
   readonly remotePort: number;
+  private receivedPlainBytes = 0;
+  private needsDrain = false;
 
-  constructor(private readonly socket: NodeSocket) {
+  constructor(
+    private readonly socket: NodeSocket,
+    readonly peerName?: string,
+  ) {
     this.remoteAddress = socket.remoteAddress ?? '';
     this.remotePort = socket.remotePort ?? 0;
     // What went wrong is of no use to anybody: the close that always follows is what the owner acts on.
@@ -86,7 +111,7 @@ class RealSocket implements Socket {
   }
 
   get receivedBytes(): number {
-    return this.socket.bytesRead;
+    return this.isTls ? this.receivedPlainBytes : this.socket.bytesRead;
   }
 
   start(events: SocketEvents): void {
@@ -95,13 +120,37 @@ class RealSocket implements Socket {
       setImmediate(() => events.onClose());
       return;
     }
-    socket.on('drain', () => events.onDrain());
     socket.once('close', () => events.onClose());
+    if (this.isTls) return this.startTls(events);
+    socket.on('drain', () => events.onDrain());
     socket.on('data', (bytes: Buffer) => events.onData(bytes));
   }
 
+  /** Node gives the mark above to plain sockets only, and counts what came over TLS before it is decrypted. */
+  private startTls(events: SocketEvents): void {
+    const { socket } = this;
+    socket.on('drain', () => {
+      if (!this.needsDrain) return;
+      this.needsDrain = false;
+      events.onDrain();
+    });
+    socket.on('data', (bytes: Buffer) => {
+      this.receivedPlainBytes += bytes.length;
+      events.onData(bytes);
+    });
+  }
+
+  private get isTls(): boolean {
+    return 'encrypted' in this.socket;
+  }
+
   write(bytes: Uint8Array, sent?: () => void): boolean {
-    if (this.socket.writable) return this.socket.write(bytes, sent);
+    if (this.socket.writable) {
+      const goesOn = this.socket.write(bytes, sent);
+      if (goesOn || !this.isTls) return goesOn;
+      this.needsDrain = this.socket.writableLength >= HIGH_WATER_MARK_BYTES;
+      return !this.needsDrain;
+    }
     // Closed or closing: there is nobody to tell but the owner of the bytes, and `onClose` comes or came.
     if (sent !== undefined) setImmediate(sent);
     return false;

@@ -1,11 +1,21 @@
 /**
  * One simulated machine's network: every address is this machine, a port belongs to whoever listens on it. Bytes travel in random pieces
- * after random delays, in order, and connections can be cut or stalled.
+ * after random delays, in order, and connections can be cut or stalled. TLS is who believes whom, without secrets: a certificate is the text of a
+ * name, its own authority, and no key is asked for.
  *
  * Nothing survives its run; a listener and a socket live as long as the process that owns them. Made by `simulatedGround`.
  */
-import { type ListenAddress, type Listener, type Network, NetworkError, type Socket } from './network.js';
-import { connectError, listenError } from './network-error.js';
+import {
+  type ConnectAddress,
+  type ListenAddress,
+  type Listener,
+  type Network,
+  NetworkError,
+  type Socket,
+  type TlsIdentity,
+  type TlsTrust,
+} from './network.js';
+import { address, connectError, listenError } from './network-error.js';
 import type { SeededRandom } from './seeded-random.js';
 import type { SimulatedClock } from './simulated-clock.js';
 import { type NetworkPace, SimulatedSocket, type Wire } from './simulated-socket.js';
@@ -35,7 +45,7 @@ export class SimulatedNetwork implements Network, Wire {
     return this.listenAs(undefined, at, accept);
   }
 
-  connect(to: ListenAddress): Promise<Socket> {
+  connect(to: ConnectAddress): Promise<Socket> {
     return this.connectAs(undefined, to);
   }
 
@@ -91,7 +101,7 @@ export class SimulatedNetwork implements Network, Wire {
       this.#after(owner, () => {
         const port = at.port === 0 ? this.#freePort() : at.port;
         if (this.#listeners.has(port)) return reject(listenError(at));
-        const listener = new SimulatedListener(at.host, port, accept, owner, () => this.#listeners.delete(port));
+        const listener = new SimulatedListener(at.host, port, accept, owner, () => this.#listeners.delete(port), at.tls);
         this.#listeners.set(port, listener);
         this.clock.trace.note(`listens on ${port}`);
         resolve(listener);
@@ -99,7 +109,7 @@ export class SimulatedNetwork implements Network, Wire {
     });
   }
 
-  connectAs(owner: object | undefined, to: ListenAddress): Promise<Socket> {
+  connectAs(owner: object | undefined, to: ConnectAddress): Promise<Socket> {
     return new Promise((resolve, reject) => {
       this.#after(owner, () => {
         if (this.#isStalled)
@@ -108,9 +118,12 @@ export class SimulatedNetwork implements Network, Wire {
           );
         const listener = this.#listeners.get(to.port);
         if (listener === undefined) return reject(connectError(to));
+        if (to.tls !== undefined && !listener.isBelievedBy(to.tls)) return reject(untrusted(to));
         const [near, far] = this.#pair(owner, listener);
+        far.peerName = listener.nameOf(to.tls);
         this.clock.defer(() => {
-          if (!this.#isGone(listener.owner)) listener.accept(far);
+          if (!listener.takes(to.tls)) far.destroy();
+          else if (!this.#isGone(listener.owner)) listener.accept(far);
         });
         this.#after(owner, () => resolve(near));
         return undefined;
@@ -160,6 +173,10 @@ interface OwnedSocket {
   readonly pair: number;
 }
 
+function untrusted(to: ConnectAddress): NetworkError {
+  return new NetworkError('untrusted', `${address(to)} is not believed to be who it says`);
+}
+
 class SimulatedListener implements Listener {
   constructor(
     readonly host: string,
@@ -167,7 +184,26 @@ class SimulatedListener implements Listener {
     readonly accept: (socket: Socket) => void,
     readonly owner: object | undefined,
     private readonly release: () => void,
+    private tls: TlsIdentity | undefined,
   ) {}
+
+  renew(tls: TlsIdentity): void {
+    this.tls = tls;
+  }
+
+  isBelievedBy({ authorities }: TlsTrust): boolean {
+    return this.tls !== undefined && (authorities === undefined || authorities === this.tls.certificate);
+  }
+
+  /** Whether the handshake would end well for the listener. */
+  takes(client: TlsTrust | undefined): boolean {
+    if (this.tls === undefined || client === undefined) return this.tls === client;
+    return this.tls.requiresClient !== true || this.nameOf(client) !== undefined;
+  }
+
+  nameOf(client: TlsTrust | undefined): string | undefined {
+    return this.tls?.authorities === undefined ? undefined : client?.certificate;
+  }
 
   close(): Promise<void> {
     this.release();

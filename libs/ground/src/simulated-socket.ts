@@ -35,6 +35,7 @@ export interface Wire {
 
 export class SimulatedSocket implements Socket {
   readonly remoteAddress = '127.0.0.1';
+  peerName: string | undefined;
   receivedBytes = 0;
   peer: SimulatedSocket | undefined;
   #events: SocketEvents | undefined;

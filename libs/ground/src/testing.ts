@@ -23,5 +23,7 @@ export {
 export type { ContractCase, ContractSubject, OpenSubject } from './contract.js';
 export { clockContract } from './clock-contract.js';
 export { type DiskSubject, diskContract } from './disk-contract.js';
+export { TestAuthority, type TestCertificate } from './test-certificates.js';
 export { networkContract } from './network-contract.js';
+export { overTls, tlsContract, type TlsCast } from './tls-contract.js';
 export { randomContract } from './random-contract.js';

@@ -41,7 +41,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
   const broker = await Broker.open({ ...rest, ...kafkaOptions, users, amqp: { host: '127.0.0.1', port } });
   const stop = (): Promise<void> => broker.close();
   const listening = broker.amqpPort!;
-  const login = users[0] === undefined ? '' : `${encodeURIComponent(users[0].name)}:${encodeURIComponent(users[0].password)}@`;
+  const login = users[0] === undefined ? '' : `${encodeURIComponent(users[0].name)}:${encodeURIComponent(users[0].password ?? '')}@`;
   const kafkaAddress = broker.kafkaPort === undefined ? undefined : `127.0.0.1:${broker.kafkaPort}`;
   return { url: `amqp://${login}127.0.0.1:${listening}`, port: listening, kafka: kafkaAddress, broker, stop, [Symbol.asyncDispose]: stop };
 }

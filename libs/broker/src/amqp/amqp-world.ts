@@ -1,6 +1,5 @@
 import { SimulatedClock, simulatedGround } from '@dovecote/ground/testing';
 import { openStorage, type OpenStorage } from '../engine/open-storage.js';
-import { Users } from '../engine/users.js';
 import { defaultLimits, type Limits } from '../limits.js';
 import { type AmqpLimits, amqpLimitsWith } from './limits.js';
 import { LoopbackNetwork, method, type ScriptedClient } from './scripted-client.js';
@@ -37,9 +36,8 @@ export class AmqpWorld {
       network,
       clock,
       random,
-      host: storage.host,
-      authenticator: new Users([{ name: 'guest', password: 'guest' }]),
-      at: { host: '127.0.0.1', port: 0 },
+      hosts: storage.hosts,
+      at: [{ host: '127.0.0.1', port: 0 }],
       limits: amqpLimitsWith(limits, options.amqp),
       log: (line) => logged.push(line),
     });

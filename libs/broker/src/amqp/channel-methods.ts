@@ -124,7 +124,7 @@ export const channelMethods: Handlers = {
     if (name === replyToName) consumeReplies(channel, tag, noAck);
     else {
       session.checkNewTag(tag); // before the queue is looked for, as RabbitMQ does
-      const queue = line.host.findQueue(session, name === '' ? lastQueueName(channel) : name);
+      const queue = line.host.findReadableQueue(session, name === '' ? lastQueueName(channel) : name);
       session.consume(queue, { tag, noAck, exclusive, prefetch, arguments: given });
     }
     if (!noWait) line.send('basic.consume-ok', { consumerTag: tag }, channel.id);
@@ -136,7 +136,7 @@ export const channelMethods: Handlers = {
   'basic.cancel-ok': () => refuseUnimplemented(),
   'basic.get': (channel, { queue: name, noAck }) => {
     const { line, session } = channel;
-    const queue = line.host.findQueue(session, name === '' ? lastQueueName(channel) : name);
+    const queue = line.host.findReadableQueue(session, name === '' ? lastQueueName(channel) : name);
     if (!session.get(queue, noAck)) line.send('basic.get-empty', {}, channel.id);
   },
 

@@ -1,49 +1,43 @@
-import type { Clock, Random, Socket, SocketEvents, Timer } from '@dovecote/ground';
-import { CodedError } from '../errors.js';
+import type { Random, Socket, SocketEvents, Timer } from '@dovecote/ground';
 import { frameEnd, frameOverheadBytes } from '../queues/content.js';
-import { MalformedError } from '../queues/field-table.js';
-import type { Owner } from '../queues/owner.js';
+import { Owner } from '../queues/owner.js';
+import type { UserAccess } from '../engine/user-access.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
 import { channelMethods, definitionMethods, lookingMethods, unansweredMethods } from './channel-methods.js';
 import { Channel, type ChannelLine } from './channel.js';
+import type { ConnectionParts } from './connection-parts.js';
 import { ackFrameBytes, ackId, DeliveryWriter } from './delivery.js';
-import { type FrameReceiver, FrameReader, frameTypes } from './frames.js';
+import { takeFastAck } from './fast-ack.js';
+import { type FrameReceiver, FrameReader, frameTypes, isKnownFrame } from './frames.js';
 import { Handshake } from './handshake.js';
 import { Heartbeat } from './heartbeat.js';
-import type { AmqpLimits } from './limits.js';
-import type { Authenticator } from './login.js';
 import { type Arguments, decodeArguments, encodeMethod, type Method, methodById, methodFrame, methodFrameBytes } from './method-codec.js';
 import type { ConnectionMethodName, MethodName } from './methods.js';
-import { type BlockPool, Output } from './output.js';
+import { Output, unsentBytesMax } from './output.js';
 import { isProtocolHeader, ourProtocolHeader, protocolHeaderBytes, strangerOn } from './protocol-header.js';
 import { publishId } from './publisher.js';
 import type { RouteCache } from './route-cache.js';
-import { AmqpError, erlangSnippet, logText, replyByBrokerCode, replyCodes, type ReplyName, replyText, shortText } from './replies.js';
-
-/** Replies that a peer does not read: above this its socket is not read either. */
-const unsentBytesMax = 4 * 1024 * 1024;
+import {
+  AmqpError,
+  closeValues,
+  erlangSnippet,
+  type FailingMethod,
+  logText,
+  refusalIn,
+  replyCodes,
+  type ReplyName,
+  replyText,
+  shortText,
+  unknownMethod,
+} from './replies.js';
 
 /** Why we do not read the socket at the moment; several may hold at once. */
-const heldFor = { commit: 1, gate: 2, drain: 4, messages: 8 } as const;
+const heldFor = { commit: 1, gate: 2, drain: 4, messages: 8, login: 16 } as const;
 
 const nothingFails = { classId: 0, methodId: 0 };
-type FailingMethod = Pick<Method, 'classId' | 'methodId'>;
 const publishMethod = methodById(publishId)!;
 const closeOkFrame = methodFrame('connection.close-ok', {}, 0);
 const heartbeatFrame = Buffer.from([frameTypes.heartbeat, 0, 0, 0, 0, 0, 0, frameEnd]);
-
-export interface ConnectionParts {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly host: VirtualHost;
-  readonly authenticator: Authenticator;
-  readonly limits: AmqpLimits;
-  readonly pool: BlockPool;
-  readonly routes: RouteCache;
-  readonly log: (line: string) => void;
-  /** Called once, when the socket is gone. */
-  readonly gone: (connection: Connection) => void;
-}
 
 /**
  * One client: its socket, its frames, its channels.
@@ -55,18 +49,20 @@ export interface ConnectionParts {
  */
 export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   readonly name: string;
-  readonly host: VirtualHost;
+  /** Until connection.open the first one: what it has in common with the others is all that is asked of it. */
+  host: VirtualHost;
+  access: UserAccess | undefined;
+  routes!: RouteCache;
   readonly random: Random;
   readonly deliveries: DeliveryWriter;
   readonly messageBytesMax: number;
-  readonly routes: RouteCache;
   payloadBytesMax = 0;
   private state: 'greeting' | 'handshake' | 'running' | 'closing' | 'closed' = 'greeting';
   private readonly output: Output;
   private readonly reader: FrameReader;
   private readonly handshake: Handshake;
   private readonly heartbeat: Heartbeat;
-  private readonly owner: Owner;
+  private owner = new Owner();
   private readonly channels = new Map<number, Channel>();
   private lastChannel: Channel | undefined;
   private greeting = Buffer.alloc(0);
@@ -86,20 +82,21 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
     private readonly socket: Socket,
     private readonly parts: ConnectionParts,
   ) {
-    const { host, limits, clock, log } = parts;
+    const { hosts, limits, clock, log } = parts;
+    const host = hosts.first;
     this.name = `${socket.remoteAddress}:${socket.remotePort}`;
     this.host = host;
     this.random = parts.random;
-    this.routes = parts.routes;
     this.messageBytesMax = limits.messageBytesMax;
-    this.owner = host.createOwner();
     this.output = new Output(socket, host.turn, parts.pool, () => this.becomeSlow());
     this.deliveries = new DeliveryWriter(this.output);
     this.reader = new FrameReader(this, limits.handshakeFrameBytesMax);
     this.handshake = new Handshake({
       limits,
-      virtualHost: host.name,
-      authenticator: parts.authenticator,
+      login: (user, password, address) =>
+        password === undefined ? hosts.access.knows(user, address) : hosts.access.login(user, password, address),
+      peerName: socket.peerName,
+      enter: (virtualHost) => this.enter(virtualHost),
       remoteAddress: socket.remoteAddress,
       log,
       send: (name, values) => this.send(name, values, 0),
@@ -114,6 +111,16 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
 
   get user(): string {
     return this.handshake.user;
+  }
+
+  /** Whether it may publish in the name of others. */
+  get isImpersonator(): boolean {
+    return this.parts.hosts.access.tagsOf(this.user)?.includes('impersonator') === true;
+  }
+
+  /** The virtual host that it opened; undefined before that. */
+  get virtualHost(): string | undefined {
+    return this.access === undefined ? undefined : this.host.name;
   }
 
   /** The name that the client gave itself. */
@@ -161,6 +168,13 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
       this.isBlockedTold = false;
       this.release(heldFor.gate);
     } else this.tellBlocked();
+  }
+
+  /** Its user may do more now, or less. */
+  permissionsChanged(routesOf: (host: VirtualHost, access: UserAccess) => RouteCache): void {
+    if (this.access === undefined) return;
+    this.host.forgetRoutes();
+    this.routes = routesOf(this.host, this.access);
   }
 
   // What the socket says.
@@ -350,7 +364,14 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
     } else if (this.state === 'running') {
       if (name !== 'connection.update-secret') throw new AmqpError('channel-error', 'unexpected method in connection state running');
       this.send('connection.update-secret-ok', {}, 0);
-    } else if (this.handshake.take(name, values) === 'refused') {
+    } else this.takeHandshake(name, method, this.handshake.take(name, values));
+  }
+
+  private takeHandshake(name: ConnectionMethodName, method: Method, outcome: ReturnType<Handshake['take']>): void {
+    if (outcome instanceof Promise) {
+      this.hold(heldFor.login);
+      void outcome.then((finish) => this.finishLogin(method, finish));
+    } else if (outcome === 'refused') {
       this.state = 'closing';
       this.replaceDeadline(this.parts.limits.refusedLoginDelayMs);
     } else if (name === 'connection.tune-ok') {
@@ -362,6 +383,25 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
       this.state = 'running';
       this.deadline.cancel();
     }
+  }
+
+  /** The password was checked on another thread; the connection may be gone by now. */
+  private finishLogin(method: Method, finish: () => 'going-on' | 'refused'): void {
+    if (this.state !== 'handshake') return;
+    try {
+      this.takeHandshake('connection.start-ok', method, finish());
+    } catch (error) {
+      this.refuse(error, undefined, method);
+    }
+    this.release(heldFor.login);
+  }
+
+  private enter(virtualHost: string): void {
+    const { host, access, routes } = this.parts.enter(this.user, virtualHost);
+    this.host = host;
+    this.access = access;
+    this.routes = routes;
+    this.owner = host.createOwner(access);
   }
 
   private takeChannelFrame(type: number, channelId: number, bytes: Buffer, start: number, end: number): boolean {
@@ -479,17 +519,13 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
 
   /** Turns what was thrown into the close that the protocol has for it. Anything unforeseen goes on to whoever runs the process. */
   private refuse(error: unknown, channel: Channel | undefined, method: FailingMethod): void {
-    let reply: ReplyName;
-    if (error instanceof AmqpError) reply = error.reply;
-    else if (error instanceof CodedError) reply = replyByBrokerCode[error.code];
-    else if (error instanceof MalformedError) reply = 'frame-error';
-    else throw error;
+    const { reply, message } = refusalIn(error);
     if (channel === undefined || replyCodes[reply].closes === 'connection') {
-      this.closeWith(reply, error.message, reply === 'access-refused' ? nothingFails : method);
+      this.closeWith(reply, message, reply === 'access-refused' ? nothingFails : method);
       return;
     }
     channel.close();
-    this.sendAfterCommit('channel.close', closeValues(reply, error.message, method), channel.id);
+    this.sendAfterCommit('channel.close', closeValues(reply, message, method), channel.id);
   }
 
   private closeWith(reply: ReplyName, explanation: string, method: FailingMethod): void {
@@ -561,25 +597,4 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
     }
     if (this.socket.unsentBytes > unsentBytesMax) this.hold(heldFor.drain);
   }
-}
-
-function takeFastAck(channel: Channel, bytes: Buffer, view: DataView, at: number): number {
-  if (view.getUint32(at + 3) !== ackFrameBytes - frameOverheadBytes || bytes[at + ackFrameBytes - 1] !== frameEnd) return at;
-  const tag = view.getUint32(at + 11) * 0x1_0000_0000 + view.getUint32(at + 15);
-  // An unknown tag changes nothing here and is refused on the way of all other methods.
-  return channel.session.acknowledge(tag, (bytes[at + 19]! & 1) !== 0) ? at + ackFrameBytes : at;
-}
-
-function isKnownFrame(type: number, size: number): boolean {
-  if (type === frameTypes.method) return size >= 4;
-  return type === frameTypes.header ? size >= 12 : type === frameTypes.body;
-}
-
-function unknownMethod(bytes: Buffer, at: number): AmqpError {
-  return new AmqpError('command-invalid', `unknown method: class ${bytes.readUInt16BE(at)}, method ${bytes.readUInt16BE(at + 2)}`);
-}
-
-function closeValues(reply: ReplyName, explanation: string, method: FailingMethod): Arguments<'channel.close'> {
-  const { code } = replyCodes[reply];
-  return { replyCode: code, replyText: replyText(reply, explanation), failedClass: method.classId, failedMethod: method.methodId };
 }

@@ -155,3 +155,9 @@ export class FrameReader {
     this.stop();
   }
 }
+
+/** Whether a frame of this type can be so small. */
+export function isKnownFrame(type: number, size: number): boolean {
+  if (type === frameTypes.method) return size >= 4;
+  return type === frameTypes.header ? size >= 12 : type === frameTypes.body;
+}

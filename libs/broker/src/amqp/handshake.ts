@@ -1,6 +1,6 @@
 import type { FieldTable } from '../queues/field-table.js';
 import { frameBytesMin, type AmqpLimits } from './limits.js';
-import { type Authenticator, mechanisms, readCredentials } from './login.js';
+import { type Login, mechanismsFor, readCredentials } from './login.js';
 import type { Arguments } from './method-codec.js';
 import type { ConnectionMethodName, MethodName } from './methods.js';
 import { AmqpError, logText } from './replies.js';
@@ -8,17 +8,23 @@ import { AmqpError, logText } from './replies.js';
 /**
  * The first words of a connection, after its protocol header:
  *
- *   starting → (start-ok: who are you) → tuning → (tune-ok: how large) → opening → (open: where to) → running
+ *   starting → (start-ok: who are you) → [checking] → tuning → (tune-ok: how large) → opening → (open: where to) → running
  *
+ * Checking takes its time where the password's hash is a slow one; nothing is read meanwhile. *
  * Keeps what was negotiated. Throws AmqpError for what closes the connection.
  */
-export type HandshakeState = 'starting' | 'tuning' | 'opening' | 'running';
+export type HandshakeState = 'starting' | 'checking' | 'tuning' | 'opening' | 'running';
+
+type LoginOutcome = 'going-on' | 'refused';
 
 export interface HandshakeParts {
   readonly limits: AmqpLimits;
-  readonly virtualHost: string;
-  readonly authenticator: Authenticator;
+  readonly login: Login;
   readonly remoteAddress: string;
+  /** The name that the client's certificate has proved. */
+  readonly peerName: string | undefined;
+  /** Opens a virtual host for the user; throws a CodedError where that is refused. */
+  readonly enter: (virtualHost: string) => void;
   readonly log: (line: string) => void;
   send<N extends MethodName>(name: N, values: Arguments<N>): void;
 }
@@ -67,30 +73,39 @@ export class Handshake {
       versionMajor: 0,
       versionMinor: 9,
       serverProperties,
-      mechanisms: Buffer.from(mechanisms.join(' ')),
+      mechanisms: Buffer.from(mechanismsFor(this.parts.peerName).join(' ')),
       locales: Buffer.from(locale),
     });
   }
 
   /**
-   * Takes a method on channel 0. `refused`: the login failed and the client cannot be told why.
+   * Takes a method on channel 0. `refused`: the login failed and the client cannot be told why. A promise: the outcome is known when the
+   * function that it resolves to is called, which throws as this does.
    * Anything that does not belong here now is refused as RabbitMQ does.
    */
-  take(name: ConnectionMethodName, values: unknown): 'going-on' | 'refused' {
+  take(name: ConnectionMethodName, values: unknown): LoginOutcome | Promise<() => LoginOutcome> {
     if (name === 'connection.start-ok' && this.state === 'starting') return this.login(values as Arguments<'connection.start-ok'>);
     if (name === 'connection.tune-ok' && this.state === 'tuning') return this.tune(values as Arguments<'connection.tune-ok'>);
     if (name === 'connection.open' && this.state === 'opening') return this.open(values as Arguments<'connection.open'>);
     throw new AmqpError('channel-error', `unexpected method in connection state ${this.state}`);
   }
 
-  private login(values: Arguments<'connection.start-ok'>): 'going-on' | 'refused' {
+  private login(values: Arguments<'connection.start-ok'>): LoginOutcome | Promise<() => LoginOutcome> {
+    const { mechanism, response, clientProperties } = values;
+    this.readClientProperties(clientProperties);
+    const { user, password } = readCredentials(mechanism, response, this.parts.peerName);
+    const answer = this.parts.login(user, password, this.parts.remoteAddress);
+    if (typeof answer === 'boolean') return this.finishLogin(answer, user, mechanism);
+    this.state = 'checking';
+    return answer.then((isRight) => () => this.finishLogin(isRight, user, mechanism));
+  }
+
+  private finishLogin(isRight: boolean, user: string, mechanism: string): LoginOutcome {
     const { parts } = this;
-    this.readClientProperties(values.clientProperties);
-    const { user, password } = readCredentials(values.mechanism, values.response);
-    if (!parts.authenticator.login(user, password, parts.remoteAddress)) {
-      parts.log(`login refused: user '${logText(user.slice(0, 100))}' from ${parts.remoteAddress} (${values.mechanism})`);
+    if (!isRight) {
+      parts.log(`login refused: user '${logText(user.slice(0, 100))}' from ${parts.remoteAddress} (${mechanism})`);
       if (!this.isToldOfRefusal) return 'refused';
-      const explanation = `Login was refused using authentication mechanism ${values.mechanism}. For details see the broker logfile.`;
+      const explanation = `Login was refused using authentication mechanism ${mechanism}. For details see the broker logfile.`;
       throw new AmqpError('access-refused', explanation);
     }
     this.user = user;
@@ -122,7 +137,7 @@ export class Handshake {
   }
 
   private open(values: Arguments<'connection.open'>): 'going-on' {
-    if (values.virtualHost !== this.parts.virtualHost) throw new AmqpError('not-allowed', `vhost ${values.virtualHost} not found`);
+    this.parts.enter(values.virtualHost);
     this.state = 'running';
     this.parts.send('connection.open-ok', {});
     return 'going-on';

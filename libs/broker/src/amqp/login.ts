@@ -1,21 +1,25 @@
 import { decodeFields, MalformedError } from '../queues/field-table.js';
 import { AmqpError } from './replies.js';
 
-/** Who may connect. */
-export interface Authenticator {
-  login(user: string, password: string, remoteAddress: string): boolean;
-}
+/** Whether somebody may connect; a promise where that takes its time. Without a password: proved by a certificate. */
+export type Login = (user: string, password: string | undefined, remoteAddress: string) => boolean | Promise<boolean>;
 
 export interface Credentials {
   readonly user: string;
-  readonly password: string;
+  /** Absent where a certificate has proved who it is. */
+  readonly password?: string;
 }
 
-/** The SASL mechanisms, as they are announced. */
-export const mechanisms = ['ANONYMOUS', 'AMQPLAIN', 'PLAIN'] as const;
+/** The SASL mechanisms, as they are announced; EXTERNAL where the client has proved a name by its certificate. */
+export function mechanismsFor(peerName: string | undefined): readonly string[] {
+  const always = ['ANONYMOUS', 'AMQPLAIN', 'PLAIN'];
+  return peerName === undefined ? always : [...always, 'EXTERNAL'];
+}
 
 /** Reads the answer to connection.start. Throws AmqpError: unknown mechanism, or an answer that is not one. Keeps nothing. */
-export function readCredentials(mechanism: string, response: Buffer): Credentials {
+export function readCredentials(mechanism: string, response: Buffer, peerName: string | undefined): Credentials {
+  if (mechanism === 'EXTERNAL' && peerName !== undefined) return { user: peerName };
+  const mechanisms = mechanismsFor(peerName);
   if (mechanism === 'PLAIN') return readPlain(response);
   if (mechanism === 'AMQPLAIN') return readAmqplain(response);
   // As RabbitMQ: the user that everybody knows, while there is one with the password that everybody knows.

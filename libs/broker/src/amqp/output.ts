@@ -14,6 +14,9 @@ const copiedBytesMax = 4_000;
 
 const pooledBlocksMax = 64;
 
+/** Replies that a peer does not read: above this its socket is not read either. */
+export const unsentBytesMax = 4 * 1024 * 1024;
+
 class Block {
   readonly bytes: Buffer;
   readonly view: DataView;

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import type { Access } from '../queues/access.js';
 import { contentExchange, frameEnd, frameOverheadBytes, propertiesEnd, propertiesStart } from '../queues/content.js';
 import { withoutHeader, withReplyTo } from '../queues/content-edit.js';
 import { expirationFault } from '../queues/expiry.js';
@@ -56,6 +57,9 @@ const bits = { mandatory: 1, immediate: 2 } as const;
 /** What a publisher needs of its connection. */
 export interface PublisherLine {
   readonly user: string;
+  readonly access: Access | undefined;
+  /** Whether it may publish in the name of others. */
+  readonly isImpersonator: boolean;
   readonly messageBytesMax: number;
   readonly routes: RouteCache;
   /** The most that fits into one frame. */
@@ -231,6 +235,7 @@ export class Publisher {
   private publishAddressed(found: Route, isPersistent: boolean, isMandatory: boolean, bytes: Buffer, start: number, length: number): void {
     const keys = this.extraKeys;
     let route = found;
+    if (keys !== undefined) this.host.checkTopics(this.line.access, contentExchange(bytes, start), keys);
     if (keys !== undefined || route === perMessage) {
       route = this.host.routeMessage(contentExchange(bytes, start), new ContentMessage(bytes, start, keys));
     }
@@ -259,7 +264,7 @@ export class Publisher {
     const key = bytes.subarray(keyAt + 1, start + routingBytes - 1);
     // What is not UTF-8 would not come out as it went in: it grows when it is written again.
     if (!isUtf8(exchange) || !isUtf8(key)) throw new MalformedError('Malformed UTF-8 in shortstr');
-    const route = this.host.route(exchange.toString('utf8'), key.toString('utf8'));
+    const route = this.host.routeFor(this.line.access, exchange.toString('utf8'), key.toString('utf8'));
     // A route that is another for each message is not remembered, so that none of them takes the fast way.
     if (route !== perMessage) routes.keep(bytes, view, start, routingBytes, route);
     return route;
@@ -284,7 +289,7 @@ export class Publisher {
 
   private checkUser(userId: string | undefined): void {
     const { user } = this.line;
-    if (userId === undefined || userId === user) return;
+    if (userId === undefined || userId === user || this.line.isImpersonator) return;
     throw new AmqpError('precondition-failed', `user_id property set to '${userId}' but authenticated user was '${user}'`);
   }
 

@@ -1,4 +1,6 @@
-import type { BrokerErrorCode } from '../errors.js';
+import { type BrokerErrorCode, CodedError } from '../errors.js';
+import { MalformedError } from '../queues/field-table.js';
+import type { Arguments } from './method-codec.js';
 
 /**
  * The reply codes of AMQP 0-9-1, what each of them closes, and which of them the broker's own error codes become.
@@ -54,6 +56,11 @@ export const replyByBrokerCode = {
   'invalid-partitions': 'precondition-failed',
   'invalid-config': 'precondition-failed',
   'no-virtual-host': 'not-allowed',
+  'host-refused': 'not-allowed',
+  'access-refused': 'access-refused',
+  'no-user': 'not-found',
+  configured: 'not-allowed',
+  'limit-reached': 'precondition-failed',
   'login-refused': 'access-refused',
   'not-implemented': 'not-implemented',
   'data-folder-locked': 'internal-error',
@@ -103,4 +110,27 @@ export function erlangSnippet(payload: Buffer): string {
   const isPrintable = shown.length > 0 && shown.every((byte) => (byte >= 32 && byte < 127) || (byte >= 8 && byte <= 13) || byte === 27);
   const text = isPrintable ? JSON.stringify(shown.toString('latin1')) : [...shown].join(',');
   return `${which} octets = <<${text}>>`;
+}
+
+/** What a close names as its cause. */
+export interface FailingMethod {
+  readonly classId: number;
+  readonly methodId: number;
+}
+
+export function unknownMethod(bytes: Buffer, at: number): AmqpError {
+  return new AmqpError('command-invalid', `unknown method: class ${bytes.readUInt16BE(at)}, method ${bytes.readUInt16BE(at + 2)}`);
+}
+
+export function closeValues(reply: ReplyName, explanation: string, method: FailingMethod): Arguments<'channel.close'> {
+  const { code } = replyCodes[reply];
+  return { replyCode: code, replyText: replyText(reply, explanation), failedClass: method.classId, failedMethod: method.methodId };
+}
+
+/** The close that the protocol has for what was thrown. Anything unforeseen is thrown on, to whoever runs the process. */
+export function refusalIn(error: unknown): { readonly reply: ReplyName; readonly message: string } {
+  if (error instanceof AmqpError) return { reply: error.reply, message: error.message };
+  if (error instanceof CodedError) return { reply: replyByBrokerCode[error.code], message: error.message };
+  if (error instanceof MalformedError) return { reply: 'frame-error', message: error.message };
+  throw error;
 }

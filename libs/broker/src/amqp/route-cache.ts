@@ -3,32 +3,40 @@ import type { VirtualHost } from '../queues/virtual-host.js';
 import { copyBytes, sameBytes, viewOf } from '../small-copy.js';
 
 /**
- * Where recent publishes went, found by the bytes of exchange, key and bits as they came: no string is made and no binding looked
- * at for a message that goes where an earlier one went. One for all connections of a server.
+ * Where recent publishes went, found by the bytes of exchange, key and bits as they came: no string is made, no binding looked
+ * at and no permission asked for a message that goes where an earlier one went. One for all connections to a virtual host whose users
+ * may publish everything there, and one for each user who may not.
  *
  *   slot = hash of the bytes:   | the bytes (96 at most) | their number | route |          two neighbouring slots for each hash
  *
  * Everything in it is forgotten when the virtual host's `epoch` moves. Longer names are not kept: they are looked up each time.
  * It grows while keys that come push others out: 10,000 queues in turn need more of it than ten.
  */
-const slotsAtFirst = 2048;
 const slotsMax = 32_768;
 const slotBytes = 96;
 
 export class RouteCache {
-  private slots = slotsAtFirst;
-  private bytes = Buffer.allocUnsafeSlow(slotsAtFirst * slotBytes);
-  private view = viewOf(this.bytes);
+  private bytes: Buffer;
+  private view: DataView;
   /** 0 marks a slot without a route. */
-  private lengths = new Uint8Array(slotsAtFirst);
-  private routes = new Array<Route | undefined>(slotsAtFirst).fill(undefined);
+  private lengths: Uint8Array;
+  private routes: (Route | undefined)[];
   private epoch = 0;
   /** Routes that were pushed out by others since it grew or was emptied. */
   private pushedOut = 0;
   /** The slot that the last `find` looked for in vain. */
   private missed = 0;
 
-  constructor(private readonly host: VirtualHost) {}
+  /** It begins with so many slots, a power of two. */
+  constructor(
+    private readonly host: VirtualHost,
+    private slots = 2048,
+  ) {
+    this.bytes = Buffer.allocUnsafeSlow(slots * slotBytes);
+    this.view = viewOf(this.bytes);
+    this.lengths = new Uint8Array(slots);
+    this.routes = new Array<Route | undefined>(slots).fill(undefined);
+  }
 
   /** The route that was kept for these bytes. */
   find(bytes: Buffer, view: DataView, start: number, length: number): Route | undefined {

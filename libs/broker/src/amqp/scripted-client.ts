@@ -19,7 +19,7 @@ export class LoopbackNetwork implements Network {
       this.accept = undefined;
       return Promise.resolve();
     };
-    return Promise.resolve({ host: at.host, port: 5672, close });
+    return Promise.resolve({ host: at.host, port: 5672, close, renew: () => undefined });
   }
 
   connect(): Promise<Socket> {
@@ -42,6 +42,7 @@ const highWaterBytes = 256 * 1024;
 class LoopbackSocket implements Socket {
   readonly remoteAddress = '127.0.0.1';
   readonly remotePort = 40_000;
+  readonly peerName: string | undefined = undefined;
   unsentBytes = 0;
   receivedBytes = 0;
   isPaused = false;

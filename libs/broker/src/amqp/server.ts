@@ -1,10 +1,21 @@
-import { type Clock, type ListenAddress, type Listener, type Network, NetworkError, type Random, type Socket } from '@dovecote/ground';
+import {
+  type Clock,
+  type ListenAddress,
+  type Listener,
+  type Network,
+  NetworkError,
+  type Random,
+  type Socket,
+  type TlsIdentity,
+} from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
+import type { AccessChange } from '../engine/access-control.js';
+import type { UserAccess } from '../engine/user-access.js';
+import type { VirtualHosts } from '../engine/virtual-hosts.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
 import { Connection } from './connection.js';
 import { type AmqpLimits, amqpLimitsWith } from './limits.js';
-import type { Authenticator } from './login.js';
 import { BlockPool } from './output.js';
 import { RouteCache } from './route-cache.js';
 
@@ -12,12 +23,26 @@ export interface AmqpServerOptions {
   readonly network: Network;
   readonly clock: Clock;
   readonly random: Random;
-  readonly host: VirtualHost;
-  readonly authenticator: Authenticator;
-  readonly at: ListenAddress;
+  readonly hosts: VirtualHosts;
+  /** One or several; whoever comes over TLS may log in with a certificate. */
+  readonly at: readonly ListenAddress[];
   readonly limits: Limits | AmqpLimits;
   /** Takes a line for the operator: refused logins, broken clients. */
   readonly log: (line: string) => void;
+}
+
+/** Where clients may connect. */
+export interface AmqpAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly isTls: boolean;
+}
+
+/** What a connection gets when it opens a virtual host. */
+export interface Entrance {
+  readonly host: VirtualHost;
+  readonly access: UserAccess;
+  readonly routes: RouteCache;
 }
 
 /** One connection, for inspection. */
@@ -38,35 +63,50 @@ export interface ConnectionSnapshot {
 export class AmqpServer {
   private readonly open = new Set<Connection>();
   private readonly pool = new BlockPool();
-  private readonly routes: RouteCache;
+  /** One for each virtual host, for all who may publish everything in it. */
+  private readonly routes = new WeakMap<VirtualHost, RouteCache>();
+  /** Those of users who may not. */
+  private readonly ownRoutes = new WeakMap<UserAccess, RouteCache>();
   private readonly limits: AmqpLimits;
   private readonly stopWatchingGate: () => void;
-  private listener: Listener | undefined;
+  private readonly stopWatchingAccess: () => void;
+  private readonly listeners: Listener[] = [];
   private allGone: (() => void) | undefined;
 
   private constructor(private readonly options: AmqpServerOptions) {
     this.limits = 'heartbeatS' in options.limits ? options.limits : amqpLimitsWith(options.limits);
-    this.routes = new RouteCache(options.host);
-    this.stopWatchingGate = options.host.onGateChange(() => {
+    this.stopWatchingGate = options.hosts.first.onGateChange(() => {
       for (const connection of this.open) connection.gateChanged();
     });
+    this.stopWatchingAccess = options.hosts.access.onChange((change) => this.accessChanged(change));
   }
 
   /** Port 0 takes a free one. Rejects with a CodedError `port-unusable` whose sentence says what to do. */
   static async listen(options: AmqpServerOptions): Promise<AmqpServer> {
     const server = new AmqpServer(options);
     try {
-      server.listener = await options.network.listen(options.at, (socket) => server.accept(socket));
+      for (const at of options.at) server.listeners.push(await options.network.listen(at, (socket) => server.accept(socket)));
     } catch (error) {
-      server.stopWatchingGate();
+      server.stopWatching();
+      for (const listener of server.listeners) await listener.close();
       if (error instanceof NetworkError) throw new CodedError('port-unusable', error.message, { cause: error });
       throw error;
     }
     return server;
   }
 
+  /** Of the first listener. */
   get port(): number {
-    return this.listener?.port ?? 0;
+    return this.listeners[0]?.port ?? 0;
+  }
+
+  get addresses(): readonly AmqpAddress[] {
+    return this.listeners.map(({ host, port }, index) => ({ host, port, isTls: this.options.at[index]!.tls !== undefined }));
+  }
+
+  /** For those who come from now on. Throws a NetworkError. */
+  renewCertificates(tls: TlsIdentity): void {
+    for (const [index, listener] of this.listeners.entries()) if (this.options.at[index]!.tls !== undefined) listener.renew(tls);
   }
 
   get connections(): readonly ConnectionSnapshot[] {
@@ -84,8 +124,8 @@ export class AmqpServer {
   }
 
   private async end(reply: 'connection-forced' | 'internal-error', explanation: string, drainMs: number): Promise<void> {
-    this.stopWatchingGate();
-    await this.listener?.close();
+    this.stopWatching();
+    for (const listener of this.listeners) await listener.close();
     if (this.open.size === 0) return;
     const gone = new Promise<void>((resolve) => (this.allGone = resolve));
     for (const connection of this.open) connection.close(reply, explanation);
@@ -104,12 +144,53 @@ export class AmqpServer {
       socket.destroy();
       return;
     }
-    const { clock, random, host, authenticator, log } = this.options;
-    const { limits, pool, routes } = this;
+    const { clock, random, hosts, log } = this.options;
+    const { limits, pool } = this;
+    const enter = (user: string, virtualHost: string): Entrance => this.enter(user, virtualHost);
     const gone = (connection: Connection): void => {
       this.open.delete(connection);
       if (this.open.size === 0) this.allGone?.();
     };
-    this.open.add(new Connection(socket, { clock, random, host, authenticator, limits, pool, routes, log, gone }));
+    this.open.add(new Connection(socket, { clock, random, hosts, enter, limits, pool, log, gone }));
+  }
+
+  private stopWatching(): void {
+    this.stopWatchingGate();
+    this.stopWatchingAccess();
+  }
+
+  /** Opens a virtual host for a user, in the order in which RabbitMQ refuses. */
+  private enter(user: string, name: string): Entrance {
+    const { hosts } = this.options;
+    const host = hosts.find(name);
+    const max = hosts.settingsOf(name)?.limits?.maxConnections ?? -1;
+    const count = [...this.open].filter((connection) => connection.virtualHost === name).length;
+    if (max >= 0 && count >= max) {
+      throw new CodedError('host-refused', `access to vhost '${name}' refused for user '${user}': connection limit (${max}) is reached`);
+    }
+    const access = hosts.access.enter(user, name);
+    return { host, access, routes: this.routesOf(host, access) };
+  }
+
+  /** What was found for one user must not lead another one where that one may not go. */
+  private routesOf(host: VirtualHost, access: UserAccess): RouteCache {
+    const cached = access.publishesFreely ? this.routes.get(host) : this.ownRoutes.get(access);
+    if (cached !== undefined) return cached;
+    const routes = access.publishesFreely ? new RouteCache(host) : new RouteCache(host, 256);
+    if (access.publishesFreely) this.routes.set(host, routes);
+    else this.ownRoutes.set(access, routes);
+    return routes;
+  }
+
+  private accessChanged(change: AccessChange): void {
+    for (const connection of [...this.open]) {
+      if (change.what === 'user-deleted' && connection.user === change.user) {
+        connection.close('connection-forced', `user '${change.user}' is deleted`);
+      } else if (change.what === 'virtual-host-deleted' && connection.virtualHost === change.virtualHost) {
+        connection.close('connection-forced', `vhost '${change.virtualHost}' is deleted`);
+      } else if (change.what === 'permissions-changed' && connection.user === change.user) {
+        connection.permissionsChanged((host, access) => this.routesOf(host, access));
+      }
+    }
   }
 }

@@ -49,6 +49,8 @@ export interface FileCheck extends Omit<InspectedFile, 'path'> {
 
 export interface QueueCheck {
   readonly name: string;
+  /** Absent for `/`. */
+  readonly virtualHost?: string;
   /** Persistent messages that are there after an opening; those that were out with a consumer count too. */
   readonly messages: number;
 }

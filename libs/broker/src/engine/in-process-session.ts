@@ -79,6 +79,10 @@ export class InProcessSession implements BrokerSession, SessionSink {
     this.session.isConfirming = true;
   }
 
+  get virtualHost(): string {
+    return this.host.name;
+  }
+
   declareExchange(name: string, type: string, options: ExchangeOptions = {}): Promise<void> {
     const { durable = false, autoDelete = false, internal = false, arguments: given = {} } = options;
     const declaration = { passive: false, durable, autoDelete, internal, arguments: given };

@@ -1,16 +1,17 @@
 import type { Ground } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { defaultLimits } from '../limits.js';
-import type { Checkpoint, Definition } from '../queues/definitions.js';
+import type { Checkpoint } from '../queues/definitions.js';
 import type { ExchangeType } from '../queues/exchange-type.js';
 import { Gate } from '../queues/gate.js';
 import { MessageLog, readRecord, recordKind, type RecordVisitor } from '../queues/message-log.js';
 import { recordFault } from '../queues/record-check.js';
 import { RecordReplay } from '../queues/record-replay.js';
 import { Turn } from '../queues/turn.js';
-import { VirtualHost } from '../queues/virtual-host.js';
 import type { Arena, Chunk } from '../storage/arena.js';
+import { AccessControl } from './access-control.js';
 import { LivingMessages } from './living-messages.js';
+import { VirtualHosts, type WholeCheckpoint } from './virtual-hosts.js';
 
 /** Where a record stands. */
 export interface Place {
@@ -22,13 +23,13 @@ export interface Place {
  * Takes the records of a journal as a broker would, keeps the definitions and of each message one bit, and says what no broker of
  * ours would have written.
  *
- * Definitions go to a virtual host, the same that a broker uses: what it refuses is refused here. Only `check-folder.ts` uses it.
+ * Definitions go to virtual hosts, the same that a broker uses: what it refuses is refused here. Only `check-folder.ts` uses it.
  */
 export class JournalReader implements RecordVisitor {
   /** Why the definitions cannot be used. */
   refusal: CodedError | undefined;
   wasClosed = false;
-  private readonly host: VirtualHost;
+  private readonly hosts: VirtualHosts;
   private readonly living = new Map<number, LivingMessages>();
   private readonly recordCounts = new Map<string, number>();
   private readonly replay: RecordReplay;
@@ -50,7 +51,7 @@ export class JournalReader implements RecordVisitor {
     const { clock, random } = ground;
     this.replay = new RecordReplay(arena, (chunk, offset, length) => this.readCounting(chunk, offset, length));
     const parts = { arena, turn: new Turn(clock), gate: new Gate(), random, clock, limits: defaultLimits };
-    this.host = new VirtualHost('/', { ...parts, log: new MessageLog(arena), exchangeTypes });
+    this.hosts = new VirtualHosts({ ...parts, log: new MessageLog(arena), exchangeTypes }, new AccessControl(random));
   }
 
   /** The records that follow stand in this file. */
@@ -63,8 +64,14 @@ export class JournalReader implements RecordVisitor {
     return this.recordCounts.get(path) ?? 0;
   }
 
-  get queueCounts(): readonly { readonly name: string; readonly messages: number }[] {
-    const counts = [...this.host.queues].map(({ id, name }) => ({ name, messages: this.living.get(id)?.count ?? 0 }));
+  get queueCounts(): readonly { readonly name: string; readonly messages: number; readonly virtualHost?: string }[] {
+    const counts = this.hosts.all.flatMap(({ name: virtualHost, queues }) =>
+      [...queues].map(({ id, name }) => ({
+        name,
+        messages: this.living.get(id)?.count ?? 0,
+        ...(virtualHost === '/' ? {} : { virtualHost }),
+      })),
+    );
     return counts.sort((one, other) => (one.name < other.name ? -1 : 1));
   }
 
@@ -142,14 +149,22 @@ export class JournalReader implements RecordVisitor {
   }
 
   definition(json: string): void {
-    const definition = JSON.parse(json) as Definition;
+    const definition = JSON.parse(json) as WholeCheckpoint | { readonly do: 'close' };
     this.wasClosed = definition.do === 'close';
-    const before = definition.do === 'checkpoint' && this.hasCheckpoint ? this.host.checkpoint() : undefined;
-    this.host.definition(json);
+    const before = definition.do === 'checkpoint' && this.hasCheckpoint ? contents(this.hosts.checkpoint()) : new Map<string, Contents>();
+    this.hosts.definition(json);
     if (definition.do !== 'checkpoint') return;
     this.hasCheckpoint = true;
-    if (before !== undefined) return this.compare(before, definition);
-    for (const { id, nextSequence } of countsOf(definition)) {
+    for (const [name, said] of contents(definition)) {
+      const made = before.get(name);
+      if (made === undefined) this.begin(said);
+      else this.compare(made, said);
+    }
+  }
+
+  /** What is known of these queues is what the checkpoint says. */
+  private begin(said: Contents): void {
+    for (const { id, nextSequence } of countsOf(said)) {
       const messages = this.messagesOf(id, 'A checkpoint counts');
       if (messages !== undefined) messages.nextAtBeginning = nextSequence;
     }
@@ -167,7 +182,7 @@ export class JournalReader implements RecordVisitor {
   };
 
   /** A later checkpoint repeats what the records before it made. */
-  private compare(made: Checkpoint, said: Checkpoint): void {
+  private compare(made: Contents, said: Contents): void {
     const texts = (list: readonly unknown[]): ReadonlySet<string> => new Set(list.map((item) => JSON.stringify(item)));
     const lists: readonly (readonly [string, readonly unknown[], readonly unknown[]])[] = [
       ['exchange', made.exchanges, said.exchanges],
@@ -188,7 +203,7 @@ export class JournalReader implements RecordVisitor {
   }
 
   private messagesOf(queueId: number, what: string): LivingMessages | undefined {
-    if (this.host.whatHas(queueId) === undefined) {
+    if (this.hosts.whatHas(queueId) === undefined) {
       this.living.delete(queueId);
       this.note(`${what} queue ${queueId}, which is not declared then`);
       return undefined;
@@ -199,12 +214,23 @@ export class JournalReader implements RecordVisitor {
   }
 
   private nameOf(queueId: number): string {
-    return this.host.whatHas(queueId) ?? `queue '${queueId}'`;
+    return this.hosts.whatHas(queueId) ?? `queue '${queueId}'`;
   }
 }
 
+type Contents = Omit<Checkpoint, 'do' | 'nextQueueId'>;
+
+/** Of each virtual host. */
+function contents(checkpoint: WholeCheckpoint): ReadonlyMap<string, Contents> {
+  const others = checkpoint.virtualHosts ?? [];
+  return new Map([
+    ['/', checkpoint],
+    ...others.flatMap(({ settings, checkpoint: own }) => (own === undefined ? [] : [[settings.name, own] as const])),
+  ]);
+}
+
 /** How far a checkpoint counts messages, by the number of what has them. */
-function countsOf({ queues, held = [] }: Checkpoint): readonly { readonly id: number; readonly nextSequence: number }[] {
+function countsOf({ queues, held = [] }: Contents): readonly { readonly id: number; readonly nextSequence: number }[] {
   return [...queues.map(({ queue: { id }, nextSequence }) => ({ id, nextSequence })), ...held];
 }
 

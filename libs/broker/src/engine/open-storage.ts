@@ -1,22 +1,25 @@
 import type { DiskLock, Ground } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
-import type { ExchangeType } from '../queues/exchange-type.js';
 import { Gate } from '../queues/gate.js';
 import { MessageLog, readRecord } from '../queues/message-log.js';
 import { RecordReplay } from '../queues/record-replay.js';
 import { Turn } from '../queues/turn.js';
-import { VirtualHost } from '../queues/virtual-host.js';
+import type { VirtualHost } from '../queues/virtual-host.js';
 import { Arena } from '../storage/arena.js';
 import { Journal, type JournalDurability } from '../storage/journal.js';
 import { Pager } from '../storage/pager.js';
 import { folderError, recover } from '../storage/recovery.js';
+import { AccessControl, everything } from './access-control.js';
 import type { BrokerOptions, Durability } from './options.js';
+import { VirtualHosts } from './virtual-hosts.js';
 
 /** Everything of a broker below its protocols, ready to serve. */
 export interface OpenStorage {
   readonly durability: Durability;
   readonly arena: Arena;
+  readonly hosts: VirtualHosts;
+  /** The virtual host `/`. */
   readonly host: VirtualHost;
   readonly journal: Journal | undefined;
   readonly lock: DiskLock | undefined;
@@ -30,8 +33,7 @@ const progressEveryMs = 1000;
 export async function openStorage(options: BrokerOptions, ground: Ground, limits: Limits): Promise<OpenStorage> {
   const { data } = options;
   const durability = options.durability ?? (data === undefined ? 'memory' : 'fsync');
-  const { exchangeTypes = [] } = options;
-  if (durability === 'memory') return openVolatile(ground, limits, exchangeTypes);
+  if (durability === 'memory') return openVolatile(options, ground, limits);
   if (data === undefined) {
     throw new CodedError('data-folder-unusable', `Durability '${durability}' needs a data folder: give one, or choose 'memory'`);
   }
@@ -39,50 +41,45 @@ export async function openStorage(options: BrokerOptions, ground: Ground, limits
   try {
     await ground.disk.makeDirectory(data);
     lock = await ground.disk.lock(data);
-    return await openJournaled(data, durability, ground, limits, lock, options.log ?? (() => undefined), exchangeTypes);
+    return await openJournaled(options, data, durability, ground, limits, lock);
   } catch (error) {
     await lock?.release();
     throw folderError(data, error);
   }
 }
 
-function openVolatile(ground: Ground, limits: Limits, exchangeTypes: readonly ExchangeType[]): OpenStorage {
+function openVolatile(options: BrokerOptions, ground: Ground, limits: Limits): OpenStorage {
+  const { exchangeTypes = [] } = options;
   const arena = new Arena();
   const turn = new Turn(ground.clock);
   const gate = new Gate();
-  const host = new VirtualHost('/', {
-    arena,
-    turn,
-    gate,
-    random: ground.random,
-    clock: ground.clock,
-    limits,
-    log: undefined,
-    exchangeTypes,
-  });
+  const { random, clock } = ground;
+  const access = new AccessControl(random);
+  const hosts = new VirtualHosts({ arena, turn, gate, random, clock, limits, log: undefined, exchangeTypes }, access);
+  configure(hosts, options);
   turn.watch = () => watchMemory(arena, gate, limits);
   arena.onChange = () => turn.schedule();
-  return { durability: 'memory', arena, host, journal: undefined, lock: undefined, onFailure: () => undefined };
+  return { durability: 'memory', arena, hosts, host: hosts.first, journal: undefined, lock: undefined, onFailure: () => undefined };
 }
 
 async function openJournaled(
+  options: BrokerOptions,
   data: string,
   durability: JournalDurability,
   ground: Ground,
   limits: Limits,
   lock: DiskLock,
-  report: (line: string) => void,
-  exchangeTypes: readonly ExchangeType[],
 ): Promise<OpenStorage> {
+  const { exchangeTypes = [], log: report = () => undefined } = options;
   const { disk, clock, random } = ground;
   const arena = new Arena();
   const turn = new Turn(clock);
   const gate = new Gate();
   const log = new MessageLog(arena);
-  const host = new VirtualHost('/', { arena, turn, gate, random, clock, limits, log, exchangeTypes });
+  const hosts = new VirtualHosts({ arena, turn, gate, random, clock, limits, log, exchangeTypes }, new AccessControl(random));
   const pager = new Pager({ arena, disk, residentBytesMax: Math.min(limits.residentBytesMax, limits.memoryBytesMax / 2) });
   const directory = `${data}/journal`;
-  const replay = new RecordReplay(arena, (chunk, offset, length) => readRecord(chunk, offset, length, host));
+  const replay = new RecordReplay(arena, (chunk, offset, length) => readRecord(chunk, offset, length, hosts));
   const start = await recover({
     disk,
     random,
@@ -94,7 +91,7 @@ async function openJournaled(
     replay: (chunk, offset, length) => replay.take(chunk, offset, length),
   });
   replay.forget();
-  host.finishRecovery();
+  configure(hosts, options);
   const journal = new Journal({ disk, clock, random, arena, directory, durability, fileBytesMax: limits.journalFileBytesMax }, start);
   log.useJournal(journal);
   turn.useJournal(journal, log);
@@ -113,7 +110,7 @@ async function openJournaled(
       sealing: () => turn.sealing(),
       sealed: () => turn.sealed(),
       committed: () => turn.committed(),
-      checkpoint: () => host.appendCheckpoint(),
+      checkpoint: () => hosts.appendCheckpoint(),
       full: (reason) => {
         if (reason !== undefined && !isStarted)
           fail(new CodedError('disk-full', `The disk of ${data} is full: free some space and start again`));
@@ -133,7 +130,21 @@ async function openJournaled(
     await journal.abandon();
     throw error;
   }
-  return { durability, arena, host, journal, lock, onFailure: (listener) => (fail = listener) };
+  return { durability, arena, hosts, host: hosts.first, journal, lock, onFailure: (listener) => (fail = listener) };
+}
+
+/**
+ * Everything was read back. What the caller said of users and virtual hosts rules over what was kept. Users without permissions of their own may do everything
+ * in every virtual host that the caller named, and in `/`.
+ */
+function configure(hosts: VirtualHosts, { users = [], virtualHosts = [], permissions = [] }: BrokerOptions): void {
+  hosts.finishRecovery();
+  hosts.ensure(virtualHosts);
+  const named = ['/', ...virtualHosts.map(({ name }) => name)];
+  const withOwn = new Set(permissions.map(({ user }) => user));
+  const others = users.filter(({ name }) => !withOwn.has(name));
+  const granted = others.flatMap(({ name }) => named.map((virtualHost) => everything(name, virtualHost)));
+  hosts.access.configure(users, [...granted, ...permissions]);
 }
 
 /** A line a second while a long recovery runs. */

@@ -1,5 +1,7 @@
-import type { Ground } from '@dovecote/ground';
+import type { Ground, TlsIdentity } from '@dovecote/ground';
 import type { Limits } from '../limits.js';
+import type { ConfiguredUser } from './access-control.js';
+import type { PermissionRecord, VirtualHostSettings } from './access-records.js';
 import type { ExchangeType } from '../queues/exchange-type.js';
 
 /**
@@ -16,12 +18,25 @@ export interface BrokerOptions {
   readonly data?: string;
   /** Default: `fsync` with a data folder, `memory` without one. */
   readonly durability?: Durability;
-  /** Listens for AMQP 0-9-1 clients; port 0 takes a free one, the host is 127.0.0.1 unless another is given. Default: no socket. */
-  readonly amqp?: { readonly port: number; readonly host?: string };
+  /** Listens for AMQP 0-9-1 clients, at one address or several. Default: no socket. */
+  readonly amqp?: AmqpListener | readonly AmqpListener[];
   /** Listens for Kafka clients and opens the partitioned log, in the folder `log` of the data folder. Default: neither. See kafka/SUPPORT.md. */
   readonly kafka?: KafkaOptions;
-  /** Who may log in over a socket. Default: `guest` with password `guest`, which is accepted from this machine only. */
+  /**
+   * Answers the management API (HTTP); port 0 takes a free one, the host is 127.0.0.1 unless another is given. Default: no socket. A port
+   * that `mayBeTaken` and is, is said in the log, and the broker goes on without the API.
+   */
+  readonly management?: { readonly port: number; readonly host?: string; readonly mayBeTaken?: boolean };
+  /**
+   * Who may log in over a socket, beside the users that the data folder keeps; over those of the same name these rule, and nobody can
+   * change them from outside. A folder that knows no user, and is given none, gets `guest` with the password `guest`, which is
+   * accepted from this machine only.
+   */
   readonly users?: readonly User[];
+  /** Virtual hosts beside `/`; made where they are not there. */
+  readonly virtualHosts?: readonly VirtualHostSettings[];
+  /** What the users above may do. Those who are not named here may do everything in `/` and in the virtual hosts above. */
+  readonly permissions?: readonly PermissionRecord[];
   readonly limits?: Partial<Limits>;
   /**
    * Exchange types of one's own, beside the built-in ones; their names begin with `x-`. A data folder that holds durable exchanges
@@ -58,7 +73,12 @@ export interface KafkaOptions {
   readonly topicConfigs?: Readonly<Record<string, string>>;
 }
 
-export interface User {
-  readonly name: string;
-  readonly password: string;
+/** Port 0 takes a free one; the host is 127.0.0.1 unless another is given. */
+export interface AmqpListener {
+  readonly port: number;
+  readonly host?: string;
+  /** Speaks TLS there (amqps). With `authorities` clients may log in by the name in their certificate (EXTERNAL). */
+  readonly tls?: TlsIdentity;
 }
+
+export type User = ConfiguredUser;

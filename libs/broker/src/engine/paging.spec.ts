@@ -46,7 +46,7 @@ class Side implements SessionSink {
     if (how === 'close') {
       for (const { session } of this.readers.values()) session.close();
       await this.machine.clock.advance(200); // what came back may be too much for its queue
-      this.storage.host.appendClose();
+      this.storage.hosts.appendClose();
       await this.machine.clock.drive(this.storage.journal!.close());
     }
     this.machine.crash({ power: false });

@@ -130,7 +130,7 @@ describe('a quorum queue', () => {
     expect([first.body, countOf(first)]).toEqual(['one', 1]);
     machine.client.session.close(); // what was out comes back and counts
     await machine.settle();
-    machine.storage.host.appendClose();
+    machine.storage.hosts.appendClose();
     await machine.ground.clock.drive(machine.storage.journal!.close());
     await machine.ground.clock.drive(machine.storage.lock!.release());
     await machine.open();

@@ -232,7 +232,7 @@ describe('a durable binding', () => {
     const bytes = Buffer.from('0000001807782d6d617463685300000003616e7901614900000001', 'hex');
     bytes.writeUInt32BE(bytes.length - 4, 0);
     const binding = { exchange: 'amq.headers', queueId: id, key: '', arguments: bytes.toString('base64') };
-    place.host.definition(JSON.stringify({ do: 'bind', binding }));
+    place.host.recoverDefinition({ do: 'bind', binding });
     expect(place.route('amq.headers', [''], { a: 1 })).toEqual(['q']);
     place.host.unbindQueue(place.session, 'q', 'amq.headers', '', { a: 1, 'x-match': 'any' });
     expect(place.route('amq.headers', [''], { a: 1 })).toEqual([]);

@@ -73,7 +73,7 @@ class LoopbackNetwork implements Network {
       this.accept = undefined;
       return Promise.resolve();
     };
-    return Promise.resolve({ ...at, close });
+    return Promise.resolve({ ...at, close, renew: () => undefined });
   }
 
   connect(): Promise<Socket> {

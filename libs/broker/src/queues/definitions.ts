@@ -2,7 +2,8 @@ import type { ExchangeSettings } from './exchange.js';
 import type { QueueSettings } from './queue.js';
 
 /**
- * What is decided about exchanges, queues and bindings, as it is written to the journal: JSON, one object a decision.
+ * What is decided about exchanges, queues and bindings, as it is written to the journal: JSON, one object a decision. Those of another
+ * virtual host than `/` say its name under `host`.
  *
  * A checkpoint holds everything that is defined at the moment. It opens each journal file, so that the files before it are
  * needed only for their messages.

@@ -1,5 +1,6 @@
 import type { Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
+import type { Access } from './access.js';
 import { Binding } from './binding.js';
 import type { BindingRecord, Checkpoint, Definition } from './definitions.js';
 import { argumentsOf, argumentsText } from './encoded-arguments.js';
@@ -11,6 +12,7 @@ import type { ExchangeType } from './exchange-type.js';
 import { type FieldTable, fieldTypeName } from './field-table.js';
 import type { MessageLog } from './message-log.js';
 import type { Queue } from './queue.js';
+import type { QueueRegister } from './queue-register.js';
 import { type Route, routeTo } from './route.js';
 import type { ContentMessage, KeyedMessage } from './routed-message.js';
 
@@ -31,8 +33,8 @@ export interface ExchangesParts {
   append(definition: Definition): void;
   /** Routes that were found before may be wrong now. */
   changed(): void;
-  /** A number that no queue and no exchange has in the journal. */
-  nextId(): number;
+  /** Numbers that no queue and no exchange has in the journal. */
+  readonly register: QueueRegister;
   /** undefined where nothing is kept. */
   readonly log: MessageLog | undefined;
   readonly delays: DelayHost;
@@ -47,7 +49,6 @@ export interface ExchangesParts {
 export class Exchanges {
   private readonly byName = new Map<string, Exchange>();
   private readonly toQueues = new Map<Queue, Set<Binding>>();
-  private readonly heldById = new Map<number, DelayedMessages>();
 
   constructor(private readonly parts: ExchangesParts) {
     for (const settings of predeclared) this.add({ ...settings, durable: true, autoDelete: false });
@@ -65,16 +66,26 @@ export class Exchanges {
     return this.byName.has(name);
   }
 
+  get typeNames(): readonly string[] {
+    return [...this.parts.types.keys()];
+  }
+
   get settings(): readonly ExchangeSettings[] {
     return [...this.byName.values()].map(({ settings }) => settings);
   }
 
-  declare(name: string, type: string, declaration: ExchangeDeclaration): void {
+  /** Whether routing keys have permissions of their own there. */
+  isTopic(name: string): boolean {
+    return this.byName.get(name)?.settings.type === 'topic';
+  }
+
+  declare(name: string, type: string, declaration: ExchangeDeclaration, access?: Access): void {
     if (declaration.passive) return void this.find(name);
     if (type !== delayedTypeName && !this.parts.types.has(type)) {
       throw new CodedError('unknown-exchange-type', type === '' ? "invalid exchange type ''" : `unknown exchange type '${type}'`);
     }
     if (name === '') throw defaultExchangeError();
+    access?.check('configure', 'exchange', name);
     const { durable, autoDelete, internal, arguments: given } = declaration;
     const existing = this.byName.get(name);
     if (existing !== undefined) return this.checkSame(existing, { type, durable, auto_delete: autoDelete, internal }, given);
@@ -84,23 +95,28 @@ export class Exchanges {
       const place = `exchange '${name}' in vhost '${this.parts.hostName}'`;
       throw new CodedError('invalid-argument', `invalid type '${fieldTypeName(alternate)}' for arg 'alternate-exchange' in ${place}`);
     }
+    if (alternate !== undefined) {
+      access?.check('read', 'exchange', name);
+      access?.check('write', 'exchange', alternate);
+    }
     refusing(() => this.routingType(name, type, given).checkArguments?.(given));
     const text = argumentsText(given);
     const settings: ExchangeSettings = {
       ...{ name, type, durable, autoDelete, internal },
       ...(text === '' ? {} : { arguments: text }),
-      ...(type === delayedTypeName ? { heldId: this.parts.nextId() } : {}),
+      ...(type === delayedTypeName ? { heldId: this.parts.register.nextId++ } : {}),
     };
     this.add(settings);
     if (durable) this.parts.append({ do: 'declare-exchange', exchange: settings });
   }
 
-  delete(name: string, conditions: { readonly ifUnused: boolean }): void {
+  delete(name: string, conditions: { readonly ifUnused: boolean }, access?: Access): void {
     if (name === '') throw defaultExchangeError();
     const { hostName } = this.parts;
     if (name.startsWith('amq.')) {
       throw new CodedError('reserved-name', `deletion of system exchange '${name}' in vhost '${hostName}' not allowed`);
     }
+    access?.check('configure', 'exchange', name);
     const exchange = this.byName.get(name);
     if (exchange === undefined) return;
     if (conditions.ifUnused && exchange.bindings.size > 0) {
@@ -197,13 +213,17 @@ export class Exchanges {
     else this.detach(binding);
   }
 
-  /** What is held under this number. */
-  held(id: number): DelayedMessages | undefined {
-    return this.heldById.get(id);
+  finishRecovery(): void {
+    for (const { held } of this.byName.values()) held?.finishRecovery();
   }
 
-  finishRecovery(): void {
-    for (const held of this.heldById.values()) held.finishRecovery();
+  /** What the exchanges hold is forgotten, because the whole virtual host is. */
+  clear(): void {
+    for (const { held } of this.byName.values()) {
+      if (held === undefined) continue;
+      this.parts.register.held.delete(held.id);
+      held.clear();
+    }
   }
 
   /** Everything here that is kept. */
@@ -213,7 +233,7 @@ export class Exchanges {
       for (const binding of exchange.bindings.values()) if (binding.isKept) bindings.push(recordOf(binding));
     }
     const exchanges = this.settings.filter(({ durable, name }) => durable && !name.startsWith('amq.'));
-    const kept = [...this.heldById.values()].filter(({ log }) => log !== undefined);
+    const kept = [...this.byName.values()].flatMap(({ held: own }) => (own?.log === undefined ? [] : [own]));
     const held = kept.map(({ id, upcomingSequence: nextSequence }) => ({ id, nextSequence }));
     return { exchanges, bindings, ...(held.length === 0 ? {} : { held }) };
   }
@@ -223,7 +243,7 @@ export class Exchanges {
     const { log, delays, random } = this.parts;
     const type = this.routingType(name, settings.type, argumentsOf(settings.arguments ?? ''));
     const held = heldId === undefined ? undefined : new DelayedMessages(name, heldId, durable ? log : undefined, delays);
-    if (held !== undefined) this.heldById.set(held.id, held);
+    if (held !== undefined) this.parts.register.addHeld(held);
     this.byName.set(name, new Exchange(settings, type, random, held));
     this.parts.changed();
   }
@@ -249,7 +269,7 @@ export class Exchanges {
   private forget(exchange: Exchange): ReadonlySet<Exchange> {
     this.byName.delete(exchange.name);
     if (exchange.held !== undefined) {
-      this.heldById.delete(exchange.held.id);
+      this.parts.register.held.delete(exchange.held.id);
       exchange.held.clear();
     }
     this.parts.changed();

@@ -1,9 +1,10 @@
 import type { Clock, Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
-import type { Arena, Chunk } from '../storage/arena.js';
+import type { Arena } from '../storage/arena.js';
+import type { Access } from './access.js';
 import { ConsumerTimeouts } from './consumer-timeouts.js';
-import type { DeadLetter, DeathReason } from './dead-letter.js';
+import type { DeadLetter } from './dead-letter.js';
 import { Deadlines } from './deadlines.js';
 import type { Checkpoint, Definition } from './definitions.js';
 import type { Exchange, ExchangeSettings } from './exchange.js';
@@ -15,9 +16,10 @@ import type { Gate, GateState } from './gate.js';
 import { Graveyard } from './graveyard.js';
 import { Intake } from './intake.js';
 import { Lease } from './lease.js';
-import type { MessageLog, RecordVisitor } from './message-log.js';
+import type { MessageLog } from './message-log.js';
 import { Owner } from './owner.js';
 import { Queue, type QueueSettings } from './queue.js';
+import { QueueRegister } from './queue-register.js';
 import {
   argumentsFrom,
   argumentsText,
@@ -32,6 +34,7 @@ import { Release } from './release.js';
 import { ReplyQueues } from './reply-queues.js';
 import { nowhere, perMessage, type Route, routeTo } from './route.js';
 import { ContentMessage, KeyedMessage } from './routed-message.js';
+import { checkSameSettings } from './same-settings.js';
 import { Session, type SessionHost, type SessionSink } from './session.js';
 import type { Turn } from './turn.js';
 
@@ -46,6 +49,8 @@ export interface VirtualHostParts {
   readonly log: MessageLog | undefined;
   /** Exchange types beside the built-in ones. */
   readonly exchangeTypes?: readonly ExchangeType[];
+  /** Shared by the virtual hosts of a broker. */
+  readonly register?: QueueRegister;
 }
 
 export interface QueueDeclaration {
@@ -56,6 +61,9 @@ export interface QueueDeclaration {
   readonly arguments: FieldTable;
 }
 
+/** The one that is always there. */
+export const firstHostName = '/';
+
 /**
  * Exchanges, queues and the bindings between them, and every change to them.
  *
@@ -63,9 +71,13 @@ export interface QueueDeclaration {
  * caller must tell nobody before `turn.afterCommit`. Whatever was decided later stands behind it in the journal, so no message
  * can be in a queue that a crash forgets. Refusals are CodedErrors whose sentences are those of RabbitMQ, which clients match.
  */
-export class VirtualHost implements SessionHost, RecordVisitor {
-  /** Grows with every change that can alter a route. */
+export class VirtualHost implements SessionHost {
+  /** Grows with every change that can alter a route, or who may take it. */
   epoch = 1;
+  /** Of queues that are declared without one. */
+  defaultQueueType = 'classic';
+  /** Infinity for no limit of its own. */
+  queuesMax = Infinity;
   readonly arena: Arena;
   readonly turn: Turn;
   readonly clock: Clock;
@@ -77,11 +89,9 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   private readonly exchanges: Exchanges;
   private readonly replyQueues: ReplyQueues;
   private readonly queuesByName = new Map<string, Queue>();
-  private readonly queuesById = new Map<number, Queue>();
+  private readonly register: QueueRegister;
   private readonly routes = new RecentRoutes();
-  private nextQueueId = 1;
   private isReplayed = false;
-  private wasClosed = false;
 
   constructor(
     readonly name: string,
@@ -91,6 +101,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     this.turn = parts.turn;
     this.clock = parts.clock;
     this.log = parts.log;
+    this.register = parts.register ?? new QueueRegister();
     this.intake = new Intake(parts.arena, parts.clock, parts.log);
     this.graveyard = new Graveyard(this);
     this.deadlines = new Deadlines(parts.clock);
@@ -102,7 +113,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
       random: parts.random,
       append: (definition) => this.append(definition),
       changed: () => void this.epoch++,
-      nextId: () => this.nextQueueId++,
+      register: this.register,
       log: parts.log,
       delays: new Release(this, parts.gate, parts.log),
     });
@@ -112,8 +123,8 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return new Session(this, owner, sink);
   }
 
-  createOwner(): Owner {
-    return new Owner();
+  createOwner(access?: Access): Owner {
+    return new Owner(access);
   }
 
   /** Deletes the exclusive queues of an owner that is gone. */
@@ -192,12 +203,8 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     return this.queuesByName.values();
   }
 
-  /** What has this number in the journal, in words. */
-  whatHas(id: number): string | undefined {
-    const queue = this.queuesById.get(id);
-    if (queue !== undefined) return `queue '${queue.name}'`;
-    const held = this.exchanges.held(id);
-    return held === undefined ? undefined : `what exchange '${held.name}' holds`;
+  get exchangeTypeNames(): readonly string[] {
+    return this.exchanges.typeNames;
   }
 
   get exchangeSettings(): readonly ExchangeSettings[] {
@@ -215,6 +222,31 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     if (queue === undefined) throw new CodedError('no-queue', `no queue '${name}' in vhost '${this.name}'`);
     if (queue.owner !== undefined && queue.owner !== session.owner) throw this.locked(name);
     return queue;
+  }
+
+  /** The same for whoever takes messages out of it. */
+  findReadableQueue(session: Session, name: string): Queue {
+    session.owner.access?.check('read', 'queue', name);
+    return this.findQueue(session, name);
+  }
+
+  /** Where a message of this user goes; what the user may not do is refused, before anything is said of what is there. */
+  routeFor(access: Access | undefined, exchangeName: string, key: string): Route {
+    access?.check('write', 'exchange', exchangeName);
+    const route = this.route(exchangeName, key);
+    this.checkTopics(access, exchangeName, [key]);
+    return route;
+  }
+
+  /** Further keys of a message on its way through this exchange. */
+  checkTopics(access: Access | undefined, exchangeName: string, keys: readonly string[]): void {
+    if (access === undefined || access.publishesFreely || exchangeName === '' || !this.exchanges.isTopic(exchangeName)) return;
+    for (const key of keys) access.checkTopic('write', exchangeName, key);
+  }
+
+  /** Whoever remembered a route must ask again: who may take it has changed. */
+  forgetRoutes(): void {
+    this.epoch++;
   }
 
   /**
@@ -244,8 +276,16 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   declareQueue(session: Session, givenName: string, declaration: QueueDeclaration): Queue {
-    const name = givenName.replace(/[\r\n]/g, '');
+    const { access } = session.owner;
+    const isUnnamed = givenName.replace(/[\r\n]/g, '') === '' && !declaration.passive;
+    const name = isUnnamed ? this.generateName() : givenName.replace(/[\r\n]/g, '');
     const existing = this.queuesByName.get(name);
+    const given = this.withDefaultType(declaration);
+    if (!declaration.passive) {
+      const isReserved = name.startsWith('amq.') && !isUnnamed && existing === undefined;
+      if (isReserved) throw new CodedError('reserved-name', `queue name '${name}' contains reserved prefix 'amq.*'`);
+      access?.check('configure', 'queue', name);
+    }
     if (declaration.passive || existing !== undefined) {
       const found = this.findQueue(session, name);
       found.lease?.renew();
@@ -255,25 +295,28 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     if (existing !== undefined) {
       if (existing.settings.exclusive !== declaration.exclusive) throw this.locked(name);
       // Exclusive queues are never kept: RabbitMQ forgets that one was to be durable.
-      this.checkSame('queue', name, existing.settings, {
+      checkSameSettings(`queue '${name}' in vhost '${this.name}'`, existing.settings, {
         durable: declaration.exclusive ? existing.settings.durable : declaration.durable,
         auto_delete: declaration.autoDelete,
       });
-      checkSameQueueArguments(name, this.name, argumentsFrom(existing.settings.arguments), declaration.arguments);
+      checkSameQueueArguments(name, this.name, argumentsFrom(existing.settings.arguments), given);
       return existing;
     }
-    if (name.startsWith('amq.')) throw new CodedError('reserved-name', `queue name '${name}' contains reserved prefix 'amq.*'`);
-    if (name === '' && queueTypeOf(declaration.arguments) === 'quorum') checkQuorumProperties(name, this.name, declaration);
-    checkQueueArguments(name, this.name, declaration.arguments);
-    if (queueTypeOf(declaration.arguments) === 'quorum') checkQuorumProperties(name, this.name, declaration);
-    const { queuesMax } = this.parts.limits;
-    if (this.queuesByName.size >= queuesMax) {
-      throw new CodedError('invalid-argument', `cannot declare queue '${name}': the limit of ${queuesMax} queues is reached`);
+    this.checkQueueCount(name);
+    const asked = isUnnamed ? '' : name;
+    const isQuorum = queueTypeOf(given) === 'quorum';
+    if (asked === '' && isQuorum) checkQuorumProperties(asked, this.name, declaration);
+    checkQueueArguments(asked, this.name, given);
+    if (isQuorum) checkQuorumProperties(asked, this.name, declaration);
+    const deadLetters = given['x-dead-letter-exchange'];
+    if (typeof deadLetters === 'string') {
+      access?.check('read', 'queue', name);
+      access?.check('write', 'exchange', deadLetters);
     }
     const { durable, exclusive, autoDelete } = declaration;
-    const plain: QueueSettings = { id: this.nextQueueId++, name: name || this.generateName(), durable, exclusive, autoDelete };
-    const hasArguments = Object.keys(declaration.arguments).length > 0;
-    const settings = hasArguments ? { ...plain, arguments: argumentsText(declaration.arguments) } : plain;
+    const plain: QueueSettings = { id: this.register.nextId++, name, durable, exclusive, autoDelete };
+    const hasArguments = Object.keys(given).length > 0;
+    const settings = hasArguments ? { ...plain, arguments: argumentsText(given) } : plain;
     const queue = this.addQueue(settings, exclusive ? session.owner : undefined);
     this.startLease(queue);
     if (queue.log !== undefined) this.append({ do: 'declare-queue', queue: settings });
@@ -282,6 +325,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
 
   /** Returns how many messages were waiting in it; 0 for a queue that is not there, which is no error. */
   deleteQueue(session: Session, name: string, conditions: { readonly ifUnused: boolean; readonly ifEmpty: boolean }): number {
+    session.owner.access?.check('configure', 'queue', name);
     if (!this.queuesByName.has(name)) return 0;
     const queue = this.findQueue(session, name);
     queue.tidy();
@@ -299,26 +343,28 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   purgeQueue(session: Session, name: string): number {
-    const queue = this.findQueue(session, name);
+    const queue = this.findReadableQueue(session, name);
     queue.tidy();
     return queue.purge();
   }
 
-  declareExchange(_session: Session, givenName: string, type: string, declaration: ExchangeDeclaration): void {
-    this.exchanges.declare(givenName.replace(/[\r\n]/g, ''), type, declaration);
+  declareExchange(session: Session, givenName: string, type: string, declaration: ExchangeDeclaration): void {
+    this.exchanges.declare(givenName.replace(/[\r\n]/g, ''), type, declaration, session.owner.access);
   }
 
-  deleteExchange(_session: Session, name: string, conditions: { readonly ifUnused: boolean }): void {
-    this.exchanges.delete(name, conditions);
+  deleteExchange(session: Session, name: string, conditions: { readonly ifUnused: boolean }): void {
+    this.exchanges.delete(name, conditions, session.owner.access);
   }
 
   bindQueue(session: Session, queueName: string, exchangeName: string, key: string, given: FieldTable): void {
+    this.checkBinding(session, 'queue', queueName, exchangeName, key);
     const exchange = this.exchanges.find(exchangeName);
     this.exchanges.bind(exchange, this.findQueue(session, queueName), key, given);
   }
 
   /** Taking away a binding that is not there is no error, nor is one of a queue or an exchange that is not there. */
   unbindQueue(session: Session, queueName: string, exchangeName: string, key: string, given: FieldTable): void {
+    this.checkBinding(session, 'queue', queueName, exchangeName, key);
     if (exchangeName === '') throw defaultExchangeError();
     const queue = this.queuesByName.get(queueName);
     if (!this.exchanges.has(exchangeName) || queue === undefined) return;
@@ -329,14 +375,16 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   }
 
   /** Leads what `source` routes by the key on to the exchange `destination`. */
-  bindExchange(_session: Session, destination: string, source: string, key: string, given: FieldTable): void {
+  bindExchange(session: Session, destination: string, source: string, key: string, given: FieldTable): void {
     if (destination === '' || source === '') throw defaultExchangeError();
+    this.checkBinding(session, 'exchange', destination, source, key);
     const from = this.exchanges.find(source);
     this.exchanges.bind(from, this.exchanges.find(destination), key, given);
   }
 
-  unbindExchange(_session: Session, destination: string, source: string, key: string, given: FieldTable): void {
+  unbindExchange(session: Session, destination: string, source: string, key: string, given: FieldTable): void {
     if (destination === '' || source === '') throw defaultExchangeError();
+    this.checkBinding(session, 'exchange', destination, source, key);
     if (!this.exchanges.has(source) || !this.exchanges.has(destination)) return;
     this.exchanges.unbind(this.exchanges.find(source), this.exchanges.find(destination), key, given);
   }
@@ -357,45 +405,27 @@ export class VirtualHost implements SessionHost, RecordVisitor {
 
   // What the journal brings back after a crash, in its order.
 
-  message(queueId: number, sequence: number, chunk: Chunk, offset: number, length: number, isTimed: boolean): void {
-    this.wasClosed = false;
-    const queue = this.queuesById.get(queueId);
-    if (queue === undefined) return this.exchanges.held(queueId)?.recoverMessage(sequence, chunk.id, offset, length);
-    if (isTimed) queue.beginToExpire();
-    queue.recoverMessage(sequence, chunk.id, offset, length);
-  }
-
-  settled(queueId: number, first: number, count: number): void {
-    this.wasClosed = false;
-    (this.queuesById.get(queueId) ?? this.exchanges.held(queueId))?.recoverSettled(first, count);
-  }
-
-  returned(queueId: number, sequence: number, count: number): void {
-    this.wasClosed = false;
-    this.queuesById.get(queueId)?.recoverReturned(sequence, count);
-  }
-
-  dead(queueId: number, sequence: number, reason: DeathReason): void {
-    this.wasClosed = false;
-    this.queuesById.get(queueId)?.recoverDead(sequence, reason);
-  }
-
-  delivered(queueId: number, below: number): void {
-    this.queuesById.get(queueId)?.recoverDelivered(below);
-  }
-
-  definition(json: string): void {
-    const definition = JSON.parse(json) as Definition;
-    this.wasClosed = definition.do === 'close';
+  recoverDefinition(definition: Definition): void {
+    this.register.wasClosed = definition.do === 'close';
     if (definition.do !== 'close') this.evolve(definition);
   }
 
   finishRecovery(): void {
     for (const queue of this.queuesByName.values()) {
-      queue.finishRecovery(this.wasClosed);
+      queue.finishRecovery(this.register.wasClosed);
       this.startLease(queue);
     }
     this.exchanges.finishRecovery();
+  }
+
+  /** Everything in it is gone, now and after a crash: whoever calls this keeps that decision. Its consumers are told. */
+  clear(): void {
+    for (const queue of [...this.queuesByName.values()]) {
+      this.forgetQueue(queue);
+      queue.owner?.exclusiveQueues.delete(queue);
+      for (const consumer of [...queue.consumers]) consumer.session.queueDeleted(consumer);
+    }
+    this.exchanges.clear();
   }
 
   /** Everything that is kept, as it is defined now. */
@@ -404,45 +434,41 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     const { bindings, ...exchanges } = this.exchanges.checkpoint();
     return {
       do: 'checkpoint',
-      nextQueueId: this.nextQueueId,
+      nextQueueId: this.register.nextId,
       ...exchanges,
       queues: queues.map((queue) => ({ queue: queue.settings, nextSequence: queue.upcomingSequence })),
       bindings,
     };
   }
 
-  appendCheckpoint(): void {
-    this.append(this.checkpoint());
-  }
-
   /** The last words: which messages were ever delivered, for the flags after the next opening. */
-  appendClose(): void {
+  appendDelivered(): void {
     const { log } = this;
     if (log === undefined) return;
     log.recordQueues();
     for (const queue of this.queuesByName.values()) if (queue.log !== undefined) queue.recordDelivered(log);
-    this.append({ do: 'close' });
   }
 
+  /** Records of the first virtual host say no name: there was only one once. */
   private append(definition: Definition): void {
     if (this.log === undefined) return;
-    this.log.appendDefinition(JSON.stringify(definition));
+    this.log.appendDefinition(JSON.stringify(this.name === firstHostName ? definition : { ...definition, host: this.name }));
     this.turn.definitionWasAppended();
   }
 
   private evolve(definition: Exclude<Definition, { readonly do: 'close' }>): void {
     switch (definition.do) {
       case 'declare-exchange':
-        return this.recoverExchange(definition.exchange);
+        return this.exchanges.recoverDeclared(definition.exchange);
       case 'delete-exchange':
         return this.exchanges.recoverDeleted(definition.name);
       case 'declare-queue':
         return void this.addQueue(definition.queue, undefined);
       case 'delete-queue':
-        return void this.forgetQueue(this.queuesById.get(definition.id));
+        return void this.forgetQueue(this.register.byId.get(definition.id));
       case 'bind':
       case 'unbind':
-        return this.exchanges.recoverBinding(definition.do, definition.binding, (id) => this.queuesById.get(id));
+        return this.exchanges.recoverBinding(definition.do, definition.binding, (id) => this.register.byId.get(id));
       case 'checkpoint':
         return this.evolveCheckpoint(definition);
     }
@@ -452,19 +478,14 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   private evolveCheckpoint(checkpoint: Checkpoint): void {
     if (this.isReplayed) return;
     this.isReplayed = true;
-    this.nextQueueId = checkpoint.nextQueueId;
-    for (const settings of checkpoint.exchanges) this.recoverExchange(settings);
-    for (const { id, nextSequence } of checkpoint.held ?? []) this.exchanges.held(id)?.recoverSequence(nextSequence);
+    this.register.nextId = checkpoint.nextQueueId;
+    for (const settings of checkpoint.exchanges) this.exchanges.recoverDeclared(settings);
+    for (const { id, nextSequence } of checkpoint.held ?? []) this.register.held.get(id)?.recoverSequence(nextSequence);
     for (const { queue: settings, nextSequence } of checkpoint.queues) {
       const queue = this.addQueue(settings, undefined);
       queue.recoverSequence(nextSequence);
     }
-    for (const binding of checkpoint.bindings) this.exchanges.recoverBinding('bind', binding, (id) => this.queuesById.get(id));
-  }
-
-  private recoverExchange(settings: ExchangeSettings): void {
-    if (settings.heldId !== undefined && settings.heldId >= this.nextQueueId) this.nextQueueId = settings.heldId + 1;
-    this.exchanges.recoverDeclared(settings);
+    for (const binding of checkpoint.bindings) this.exchanges.recoverBinding('bind', binding, (id) => this.register.byId.get(id));
   }
 
   private addQueue(settings: QueueSettings, owner: Owner | undefined): Queue {
@@ -472,11 +493,36 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     const policy = settings.arguments === undefined ? undefined : parseQueuePolicy(argumentsFrom(settings.arguments));
     const queue = new Queue(settings, owner, this.arena, this.turn, log, this, policy);
     this.queuesByName.set(settings.name, queue);
-    this.queuesById.set(settings.id, queue);
-    if (settings.id >= this.nextQueueId) this.nextQueueId = settings.id + 1;
+    this.register.add(queue);
     owner?.exclusiveQueues.add(queue);
     this.epoch++;
     return queue;
+  }
+
+  /** RabbitMQ asks in this order. */
+  private checkBinding({ owner }: Session, kind: 'exchange' | 'queue', to: string, from: string, key: string): void {
+    const { access } = owner;
+    if (access === undefined) return;
+    access.check('write', kind, to);
+    if (from === '') throw defaultExchangeError();
+    access.check('read', 'exchange', from);
+    if (this.exchanges.isTopic(from)) access.checkTopic('read', from, key);
+  }
+
+  private checkQueueCount(name: string): void {
+    const { queuesMax } = this.parts.limits;
+    if (this.queuesByName.size >= this.queuesMax) {
+      const reason = `queue limit in vhost '${this.name}' (${this.queuesMax}) is reached`;
+      throw new CodedError('limit-reached', `cannot declare queue '${name}': ${reason}`);
+    }
+    if (this.register.byId.size < queuesMax) return;
+    throw new CodedError('invalid-argument', `cannot declare queue '${name}': the limit of ${queuesMax} queues is reached`);
+  }
+
+  /** A queue gets the type of its virtual host where it says none and could be of that type. */
+  private withDefaultType({ durable, exclusive, autoDelete, arguments: given }: QueueDeclaration): FieldTable {
+    if (this.defaultQueueType === 'classic' || 'x-queue-type' in given || !durable || exclusive || autoDelete) return given;
+    return { ...given, 'x-queue-type': this.defaultQueueType };
   }
 
   private startLease(queue: Queue): void {
@@ -497,7 +543,7 @@ export class VirtualHost implements SessionHost, RecordVisitor {
   private forgetQueue(queue: Queue | undefined): readonly Exchange[] {
     if (queue === undefined) return [];
     this.queuesByName.delete(queue.name);
-    this.queuesById.delete(queue.id);
+    this.register.byId.delete(queue.id);
     this.epoch++;
     const touched = this.exchanges.forgetQueue(queue);
     queue.clear();
@@ -527,17 +573,6 @@ export class VirtualHost implements SessionHost, RecordVisitor {
     const exchange = this.exchanges.find(name);
     if (!exchange.settings.internal) return exchange;
     throw new CodedError('internal-exchange', `cannot publish to internal exchange '${name}' in vhost '${this.name}'`);
-  }
-
-  private checkSame(what: string, name: string, current: object, received: Readonly<Record<string, boolean | string>>): void {
-    for (const [field, value] of Object.entries(received)) {
-      const now = (current as Record<string, unknown>)[field === 'auto_delete' ? 'autoDelete' : field];
-      if (now === value) continue;
-      throw new CodedError(
-        'inequivalent-arguments',
-        `inequivalent arg '${field}' for ${what} '${name}' in vhost '${this.name}': received '${String(value)}' but current is '${String(now)}'`,
-      );
-    }
   }
 
   private locked(name: string): CodedError {

@@ -1,0 +1,90 @@
+/**
+ * `dovecote`: what it understands, and how it ends.
+ *
+ *   0   done
+ *   1   the broker refused, or something is wrong with a folder
+ *   2   the command line is wrong: nothing was asked of anybody
+ *   3   no broker answered there, or it did not let us in
+ */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { addDefinitions, addPermissions, addUsers, addVirtualHosts, addWhoami, type CommandContext } from './access-commands.js';
+import { addCompletion } from './completion.js';
+import { ManagementClient, RefusedError, UnreachableError } from './management-client.js';
+import { ownPassword, UsageError } from './passwords.js';
+import type { Terminal } from './terminal.js';
+
+export interface Surroundings {
+  readonly argv: readonly string[];
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly terminal: Terminal;
+}
+
+const defaultUrl = 'http://127.0.0.1:15672';
+
+/** Resolves with the exit code. */
+export async function run({ argv, environment, terminal }: Surroundings): Promise<number> {
+  const program = new Command('dovecote');
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+  program
+    .description('Users, virtual hosts and permissions of a running broker: a Dovecote, or a RabbitMQ with its management plugin.')
+    .version(version)
+    .option('--url <url>', `management API of the broker (DOVECOTE_URL; default: ${defaultUrl})`)
+    .option('--user <name>', 'who gives the command (DOVECOTE_USER; default: guest). The password is DOVECOTE_PASSWORD, or asked for')
+    .option('--ca <file>', 'PEM file with the authorities to believe, for https')
+    .option('--json', 'print JSON instead of tables')
+    .addHelpText('after', '\nExit codes: 0 done, 1 refused by the broker, 2 wrong command line, 3 no broker there or no way in.')
+    .configureOutput({ writeOut: terminal.say, writeErr: () => undefined })
+    .exitOverride();
+  const context: CommandContext = {
+    terminal,
+    isJson: () => program.opts<{ json?: boolean }>().json === true,
+    connect: () => connect(program.opts(), environment, terminal),
+  };
+  addUsers(program, context);
+  addVirtualHosts(program, context);
+  addPermissions(program, context);
+  addDefinitions(program, context);
+  addWhoami(program, context);
+  addCompletion(program, terminal);
+  for (const command of everyCommand(program))
+    command.exitOverride().configureOutput({ writeOut: terminal.say, writeErr: () => undefined });
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return 0;
+  } catch (error) {
+    return explain(error, terminal);
+  }
+}
+
+async function connect(
+  given: { url?: string; user?: string; ca?: string },
+  environment: Surroundings['environment'],
+  terminal: Terminal,
+): Promise<ManagementClient> {
+  const text = given.url ?? (environment['DOVECOTE_URL'] || defaultUrl);
+  if (!/^https?:\/\//.test(text) || !URL.canParse(text)) throw new UsageError(`--url must be such as ${defaultUrl}; "${text}" was given`);
+  const url = new URL(text);
+  const user = given.user ?? (decodeURIComponent(url.username) || environment['DOVECOTE_USER'] || 'guest');
+  const inUrl = url.password === '' ? undefined : decodeURIComponent(url.password);
+  const password = await ownPassword(user, inUrl ?? (environment['DOVECOTE_PASSWORD'] || undefined), terminal);
+  return new ManagementClient({ url, user, password, authorities: given.ca });
+}
+
+function everyCommand(command: Command): readonly Command[] {
+  return command.commands.flatMap((inner) => [inner, ...everyCommand(inner)]);
+}
+
+function explain(error: unknown, { warn, say }: Terminal): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0;
+    if (error.code === 'commander.help') say('');
+    warn(`${error.message.replace(/^error: /, '').replace(/\n/g, ' ')}. --help lists what there is`);
+    return 2;
+  }
+  if (error instanceof UsageError) warn(error.message);
+  else if (error instanceof RefusedError) warn(`The broker refused: ${error.message}`);
+  else if (error instanceof UnreachableError) warn(error.message);
+  else throw error;
+  return error instanceof UsageError ? 2 : error instanceof RefusedError ? 1 : 3;
+}

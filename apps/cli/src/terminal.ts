@@ -1,0 +1,74 @@
+/**
+ * What the commands need of the terminal: lines, tables, and a password that nobody sees. A password is read from standard input where that is no
+ * terminal, so that scripts need not put it where the list of processes shows it.
+ */
+export interface Terminal {
+  /** The result. */
+  readonly say: (text: string) => void;
+  /** What went wrong. */
+  readonly warn: (line: string) => void;
+  /** Whether somebody can be asked. */
+  readonly isInteractive: boolean;
+  /** Everything on standard input. */
+  readonly readAll: () => Promise<string>;
+  /** One line that is not shown; undefined where it was broken off. */
+  readonly readHidden: (question: string) => Promise<string | undefined>;
+}
+
+/** A row for each item, a column for each name; nothing but the head for no items. */
+export function table(columns: readonly string[], items: readonly Readonly<Record<string, unknown>>[]): string {
+  const rows = [columns, ...items.map((item) => columns.map((column) => shown(item[column])))];
+  const widths = columns.map((_, index) => Math.max(...rows.map((row) => row[index]!.length)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, index) => cell.padEnd(widths[index]!))
+        .join('  ')
+        .trimEnd(),
+    )
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+function shown(value: unknown): string {
+  if (value === undefined || value === null) return '';
+  if (Array.isArray(value)) return value.join(' ');
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** The terminal of this process. */
+export function processTerminal({ stdin, stdout, stderr }: NodeJS.Process): Terminal {
+  return {
+    say: (text) => void stdout.write(text),
+    warn: (line) => void stderr.write(`dovecote: ${line}\n`),
+    isInteractive: stdin.isTTY,
+    readAll: async () => {
+      const pieces: Buffer[] = [];
+      for await (const piece of stdin as AsyncIterable<Buffer>) pieces.push(Buffer.from(piece));
+      return Buffer.concat(pieces).toString('utf8');
+    },
+    readHidden: (question) => readHidden(question, stdin, stderr),
+  };
+}
+
+function readHidden(question: string, stdin: NodeJS.ReadStream, stderr: NodeJS.WriteStream): Promise<string | undefined> {
+  stderr.write(question);
+  stdin.setRawMode(true).resume().setEncoding('utf8');
+  return new Promise((resolve) => {
+    let typed = '';
+    const finish = (answer: string | undefined): void => {
+      stdin.setRawMode(false).pause().off('data', take);
+      stderr.write('\n');
+      resolve(answer);
+    };
+    const take = (text: string): void => {
+      for (const character of text) {
+        if (character === '\r' || character === '\n') return finish(typed);
+        if (character === '\u0003' || character === '\u0004') return finish(undefined);
+        if (character === '\u007f' || character === '\b') typed = typed.slice(0, -1);
+        else typed += character;
+      }
+    };
+    stdin.on('data', take);
+  });
+}
