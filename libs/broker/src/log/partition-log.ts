@@ -22,13 +22,14 @@ import type {
   Topic,
   TransactionMarker,
 } from './log.js';
-import { type OpenFile, removeIfThere, replaceFile, write, writeNew } from './open-files.js';
+import { removeIfThere, replaceFile, writeNew } from './open-files.js';
 import { type ProducerStates, refusal } from './producer-state.js';
 import { encodeSnapshot, encodeWindow } from './producer-snapshot.js';
 import { BatchHead, controlBit, transactionalBit, writeInt64 } from './record-batch.js';
 import { encodeBatch } from './records.js';
 import { Segment, segmentStem, type SegmentWorld } from './segment.js';
 import { findTimestamp, isGone, readSegments } from './segment-reader.js';
+import { SegmentWriter } from './segment-writer.js';
 import { type PendingWrite, Tail, type TailBudget } from './tail.js';
 
 /**
@@ -116,11 +117,7 @@ export class PartitionLog implements Partition, CommitMember {
   private isDirty = false;
   private pendingBytes = 0;
   private sealed: Sealed = { from: 0, offset: 0, appendedBytes: 0, bytes: 0, writes: [] };
-  /** Committed together with others, and not in the segments yet. */
-  private unflushed: PendingWrite[] = [];
-  private unflushedBytes = 0;
-  private flushing: Promise<void> | undefined;
-  private hasUnsynced = false;
+  private readonly writer: SegmentWriter;
   /** Segments whose indexes are not in their files yet, the active one not counted. */
   private unsaved: Segment[] = [];
   private bytesSinceCheckpoint = 0;
@@ -148,6 +145,7 @@ export class PartitionLog implements Partition, CommitMember {
     this.savedRecoveryPoint = parts.recoveryPoint;
     this.lastStableOffset = Math.min(this.highWatermark, this.producerStates.firstUndecided(this.highWatermark));
     this.tail = new Tail(world.budget);
+    this.writer = new SegmentWriter(this, world);
     this.rollAfterMs = this.drawRollTime();
   }
 
@@ -209,7 +207,7 @@ export class PartitionLog implements Partition, CommitMember {
   }
 
   async offsetForTimestamp(timestamp: number, isolation: Isolation): Promise<TimestampedOffset | undefined> {
-    if (this.unflushed.length > 0) await this.flush();
+    await this.writer.flush();
     const limit = this.endOf(isolation);
     const { indexIntervalBytes } = this.topic.config;
     for (const segment of [...this.segments]) {
@@ -224,7 +222,7 @@ export class PartitionLog implements Partition, CommitMember {
   }
 
   async maxTimestamp(): Promise<TimestampedOffset | undefined> {
-    if (this.unflushed.length > 0) await this.flush();
+    await this.writer.flush();
     let best: Segment | undefined;
     for (const segment of this.segments)
       if (segment.maxTimestamp >= 0 && (best === undefined || segment.maxTimestamp > best.maxTimestamp)) best = segment;
@@ -286,8 +284,7 @@ export class PartitionLog implements Partition, CommitMember {
   entry(): CommitEntry {
     const { from, writes, bytes } = this.sealed;
     // Until these are in the segments they are read from memory, and after a crash from the file of the commit.
-    this.unflushed.push(...writes);
-    this.unflushedBytes += bytes;
+    this.writer.keepForLater(writes, bytes);
     const { idBytes } = this.topic;
     return {
       topicId: idBytes,
@@ -295,24 +292,12 @@ export class PartitionLog implements Partition, CommitMember {
       firstOffset: from,
       parts: writes.flatMap(({ parts }) => parts),
       bytes,
-      settle: () => this.settle(),
+      settle: () => this.writer.settle(),
     };
   }
 
   writeSealed(done: (error: DiskError | undefined) => void): void {
-    const { writes } = this.sealed;
-    let at = 0;
-    const next = (error: DiskError | undefined): void => {
-      // Of a topic that is deleted nothing has to be kept.
-      if (this.isRemoved) return done(undefined);
-      if (error !== undefined) return done(error);
-      const write = writes[at++];
-      if (write === undefined) return done(undefined);
-      this.writeOne(write, next);
-    };
-    if (writes.length === 0 || this.isRemoved) this.world.clock.defer(() => done(undefined));
-    else if (this.unflushed.length === 0 && this.flushing === undefined && !this.hasUnsynced) next(undefined);
-    else void this.settleThen(next);
+    this.writer.write(this.sealed.writes, done);
   }
 
   commit(): void {
@@ -321,7 +306,7 @@ export class PartitionLog implements Partition, CommitMember {
     this.highWatermark = sealed.offset;
     this.committedBytes = sealed.appendedBytes;
     this.sealed = { ...sealed, bytes: 0, writes: [] };
-    if (this.unflushedBytes > flushBytes) this.scheduleFlush();
+    if (this.writer.bytesForLater > flushBytes) this.scheduleFlush();
     this.producerStates.becameVisible(this.highWatermark);
     this.lastStableOffset = Math.min(this.highWatermark, this.producerStates.firstUndecided(this.highWatermark));
     if (this.lastStableOffset === this.highWatermark) {
@@ -355,7 +340,7 @@ export class PartitionLog implements Partition, CommitMember {
       encodeWindow(this.producerStates.entries.values(), this.segmentsWithAborted()),
     ];
     await this.committed();
-    await this.flush();
+    await this.writer.flush();
     const upTo = this.segments.filter(
       (segment) => segment.nextOffset > this.recoveryPoint || this.unsaved.includes(segment) || segment === this.active,
     );
@@ -430,7 +415,7 @@ export class PartitionLog implements Partition, CommitMember {
   /** Its topic is deleted: watchers are told, and nothing is written any more. */
   remove(): void {
     this.isRemoved = true;
-    this.unflushed = [];
+    this.writer.clear();
     this.tail.clear();
     for (const watcher of this.watchers) watcher.removed(this);
     this.watchers.clear();
@@ -520,100 +505,9 @@ export class PartitionLog implements Partition, CommitMember {
     return segmentJitterMs === 0 ? segmentMs : segmentMs - this.world.random.below(Math.min(segmentJitterMs, segmentMs, 2 ** 32 - 1));
   }
 
-  private writeOne(write: PendingWrite, done: (error: DiskError | undefined) => void): void {
-    const { segment } = write;
-    const file = segment.pinNow();
-    if (file !== undefined) return this.put(write, file, done);
-    void this.openAndPut(write, done);
-  }
-
-  /** Brings what was committed together with others to the segments; synced by a checkpoint, or when the file of those commits is to go. */
-  flush(): Promise<void> {
-    this.flushing ??= this.flushAll().finally(() => (this.flushing = undefined));
-    return this.flushing;
-  }
-
-  private async flushAll(): Promise<void> {
-    while (this.unflushed.length > 0 && !this.isRemoved) {
-      const [{ segment, position, parts, bytes }] = this.unflushed as [PendingWrite];
-      const file = await segment.pin();
-      try {
-        await write(file.handle, parts, position);
-        segment.isUnsynced = true;
-        this.hasUnsynced = true;
-        if (segment.isNew && this.world.isSynced) await this.world.disk.syncDirectory(this.folder);
-        segment.isNew = false;
-      } finally {
-        segment.unpin(file);
-      }
-      if (this.isRemoved) return;
-      segment.writtenBytes = position + bytes;
-      this.unflushed.shift();
-      this.unflushedBytes -= bytes;
-    }
-  }
-
-  /** What it had in commits together with others is on the disk in its own files. */
-  private async settle(): Promise<void> {
-    if (this.isRemoved) return;
-    await this.flush();
-    for (const segment of this.segments) if (!this.isRemoved) await segment.syncIfNeeded();
-  }
-
-  /** What comes now is synced by itself and stands in no commit of many: so must everything before it be, or a crash would leave a gap. */
-  private async settleThen(next: (error: DiskError | undefined) => void): Promise<void> {
-    try {
-      await this.flush();
-      const { active } = this;
-      this.hasUnsynced = false;
-      // The sync of what is written now covers the rest of the active segment.
-      const coversActive = this.sealed.writes.some(({ segment }) => segment === active);
-      for (const segment of this.segments) if (!coversActive || segment !== active) await segment.syncIfNeeded();
-    } catch (error) {
-      this.hasUnsynced = true;
-      return next(error as DiskError);
-    }
-    next(undefined);
-  }
-
   private scheduleFlush(): void {
-    if (this.flushing !== undefined) return;
-    void this.world.housekeeping.run(`Writing to ${this.folder}`, () => this.flush());
-  }
-
-  private async openAndPut(write: PendingWrite, done: (error: DiskError | undefined) => void): Promise<void> {
-    let file: OpenFile;
-    try {
-      file = await write.segment.pin();
-    } catch (error) {
-      return done(error as DiskError);
-    }
-    this.put(write, file, done);
-  }
-
-  private put(write: PendingWrite, file: OpenFile, done: (error: DiskError | undefined) => void): void {
-    const { segment, position, parts, bytes } = write;
-    const { isSynced, disk } = this.world;
-    const end = (error: DiskError | undefined): void => {
-      segment.unpin(file);
-      if (error === undefined) segment.writtenBytes = position + bytes;
-      done(error);
-    };
-    file.handle.write(parts, position, (error) => {
-      if (error !== undefined) return end(error);
-      if (!isSynced) {
-        segment.isUnsynced = true;
-        segment.isNew = false;
-        return end(undefined);
-      }
-      file.handle.sync((syncError) => {
-        if (syncError !== undefined || !segment.isNew) return end(syncError);
-        disk.syncDirectory(this.folder).then(() => {
-          segment.isNew = false;
-          end(undefined);
-        }, end);
-      });
-    });
+    if (this.writer.isFlushing) return;
+    void this.world.housekeeping.run(`Writing to ${this.folder}`, () => this.writer.flush());
   }
 
   private async readFiles(offset: number, limit: number, options: ReadOptions): Promise<ReadOutcome> {
