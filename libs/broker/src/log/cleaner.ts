@@ -41,7 +41,9 @@ export function cleanableOf(partition: PartitionLog, cleanUpTo: number, nowMs: n
   let end = active.baseOffset;
   for (const segment of segments) {
     const isTooYoung = config.minCompactionLagMs > 0 && nowMs - segment.maxTimestamp < config.minCompactionLagMs;
-    if (segment !== active && !isTooYoung && segment.nextOffset <= partition.lastStableOffset) continue;
+    const isUsable = segment !== active && segment.nextOffset <= Math.min(partition.lastStableOffset, partition.savedRecoveryPoint);
+    // What the next opening may have to put together again from a commit is left as it is.
+    if (isUsable && !isTooYoung) continue;
     end = segment.baseOffset;
     break;
   }

@@ -1,5 +1,6 @@
 import type { Clock, DiskError } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
+import type { CommitEntry, CommitFiles } from './commit-file.js';
 
 /**
  * The commits of the log: everything that was appended while the last commit was under way goes into the next, for all partitions together.
@@ -14,6 +15,9 @@ export interface CommitMember {
   writeSealed(done: (error: DiskError | undefined) => void): void;
   /** What is appended from now on belongs to the next commit. Answers the bytes sealed. */
   seal(): number;
+  readonly sealedBytes: number;
+  /** The same as part of a commit of many: what goes into their file, instead of `writeSealed`. */
+  entry(): CommitEntry;
   /** What was sealed is durable: makes it visible. */
   commit(): void;
   /** Tells who watches. */
@@ -29,6 +33,8 @@ export interface CommitEvents {
 const fullDiskRetryMs = 1000;
 /** Files that one commit has under way at the same time: the system works on a few of them at once in any case. */
 const writesAtOnce = 64;
+/** Whoever has so much goes straight to its own file: writing it twice would cost more than a sync. */
+const aloneBytesMin = 256 * 1024;
 
 export class Commits {
   uncommittedBytes = 0;
@@ -42,6 +48,8 @@ export class Commits {
   constructor(
     private readonly clock: Clock,
     private readonly events: CommitEvents,
+    /** Where small ones of many are written together; undefined where nothing is synced. */
+    private readonly together?: CommitFiles,
   ) {}
 
   /** `member` has something to commit, for the first time since its last `seal`. */
@@ -96,26 +104,47 @@ export class Commits {
     this.waiting = [];
     this.round = round;
     for (const member of round.members) round.bytes += member.seal();
+    if (this.together?.isReady === true) this.takeTogether(round);
     if (round.left === 0) return this.finish(round);
-    while (round.next < Math.min(round.members.length, writesAtOnce)) this.write(round, round.members[round.next++]!);
+    if (round.entries.length > 0) this.writeTogether(round);
+    while (round.next < Math.min(round.alone.length, writesAtOnce)) this.write(round, round.alone[round.next++]!);
   }
 
   private write(round: Round, member: CommitMember): void {
     member.writeSealed((error) => {
       if (this.round !== round) return;
       if (error === undefined) {
-        if (round.next < round.members.length) this.write(round, round.members[round.next++]!);
+        if (round.next < round.alone.length) this.write(round, round.alone[round.next++]!);
         if (--round.left === 0) this.finish(round);
-      } else if (error.code === 'full') this.waitForSpace(round, member, error);
+      } else if (error.code === 'full') this.waitForSpace(round, error, () => this.write(round, member));
       else this.fail('Writing to the log failed', error);
     });
   }
 
-  private waitForSpace(round: Round, member: CommitMember, error: DiskError): void {
+  /** Two or more with little to write cost one sync together. */
+  private takeTogether(round: Round): void {
+    const small = round.members.filter(({ sealedBytes }) => sealedBytes < aloneBytesMin);
+    if (small.length < 2) return;
+    round.entries = small.map((member) => member.entry());
+    round.alone = round.members.filter(({ sealedBytes }) => sealedBytes >= aloneBytesMin);
+    round.left = round.alone.length + 1;
+  }
+
+  private writeTogether(round: Round): void {
+    this.together!.write(round.entries, (error) => {
+      if (this.round !== round) return;
+      if (error === undefined) {
+        if (--round.left === 0) this.finish(round);
+      } else if (error.code === 'full') this.waitForSpace(round, error, () => this.writeTogether(round));
+      else this.fail('Writing to the log failed', error);
+    });
+  }
+
+  private waitForSpace(round: Round, error: DiskError, again: () => void): void {
     if (this.fullReason === undefined) this.events.full(error.message);
     this.fullReason = error.message;
     this.clock.after(fullDiskRetryMs, () => {
-      if (this.round === round) this.write(round, member);
+      if (this.round === round) again();
     });
   }
 
@@ -139,10 +168,14 @@ class Round {
   /** The first member that is not being written. */
   next = 0;
   bytes = 0;
+  /** Who writes to its own file, and what the others write together. */
+  alone: readonly CommitMember[];
+  entries: readonly CommitEntry[] = [];
   constructor(
     readonly members: readonly CommitMember[],
     readonly waiting: ((error: CodedError | undefined) => void)[],
   ) {
     this.left = members.length;
+    this.alone = members;
   }
 }

@@ -1,6 +1,7 @@
 import { type Disk, DiskError, type Ground } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { partitionKey, readCheckpoint } from './checkpoint-file.js';
+import { entryKey, readCommitFiles } from './commit-file.js';
 import type { Log } from './log.js';
 import { MemoryDisk } from './memory-disk.js';
 import { readWhole, removeIfThere, replaceFile } from './open-files.js';
@@ -16,6 +17,8 @@ export interface LogOptions {
   readonly durability: 'memory' | 'os' | 'fsync';
   /** Broker-wide defaults of topic configs, under the topic's names. */
   readonly configs?: Readonly<Record<string, string>>;
+  /** What is committed together for many partitions fills a file of so many bytes before it is brought to the segments; 64 MiB if not said. */
+  readonly commitFileBytesMax?: number;
   /** Takes a line for the operator now and then. */
   readonly log?: (line: string) => void;
   /** Called once when the disk failed for good: everything waiting was failed before. */
@@ -54,7 +57,19 @@ export async function openLog(options: LogOptions): Promise<OpenLog> {
     await disk.makeDirectory(`${directory}/topics`);
     const clusterId = await readOrMakeMeta(disk, directory, isSynced, ground);
     const { clock, random } = ground;
-    const opened = new PartitionedLog({ disk, clock, random, directory, isKept, isSynced, clusterId, configs, report: log, failed });
+    const opened = new PartitionedLog({
+      disk,
+      clock,
+      random,
+      directory,
+      isKept,
+      isSynced,
+      clusterId,
+      configs,
+      commitFileBytesMax: options.commitFileBytesMax,
+      report: log,
+      failed,
+    });
     try {
       await new LogOpening(opened, durability === 'os').open();
     } catch (error) {
@@ -88,6 +103,7 @@ class LogOpening {
     await this.sweep(definitions);
     const recoveryPoints = await readCheckpoint(disk, directory, 'recovery-point-offset-checkpoint');
     const logStarts = await readCheckpoint(disk, directory, 'log-start-offset-checkpoint');
+    const committed = await readCommitFiles(disk, `${directory}/commits`);
     for (const [key, offset] of await readCheckpoint(disk, directory, 'cleaner-offset-checkpoint')) log.cleanUpTo.set(key, offset);
     const work: (() => Promise<void>)[] = [];
     for (const definition of definitions) {
@@ -100,7 +116,13 @@ class LogOpening {
           const key = partitionKey(topic.name, number);
           const recoveryPoint = recoveryPoints.get(key) ?? 0;
           await this.mustHaveFolder(topic, number, recoveryPoint);
-          const hints = { isClean, recoveryPoint, logStartOffset: logStarts.get(key) ?? 0, bumpEpoch: this.mayHaveLost };
+          const hints = {
+            isClean,
+            recoveryPoint,
+            logStartOffset: logStarts.get(key) ?? 0,
+            bumpEpoch: this.mayHaveLost,
+            committed: committed.get(entryKey(topic.idBytes, number)) ?? [],
+          };
           const partition = await log.openPartition(topic, number, hints);
           partitions[number] = partition;
           for (const producerId of partition.producerStates.entries.keys()) log.producerIds.skip(producerId);
@@ -108,6 +130,10 @@ class LogOpening {
       }
     }
     await runAll(work, openedAtOnce);
+    // All of it is in the segments by now, and on the disk.
+    if (log.commitFiles !== undefined) await log.commitFiles.start();
+    else if (committed.size > 0)
+      for (const name of await disk.list(`${directory}/commits`)) await removeIfThere(disk, `${directory}/commits/${name}`);
     // From here on the folder is in use: the next opening must not believe that it was closed in order.
     await removeIfThere(disk, `${directory}/${cleanMarker}`);
     if (log.parts.isSynced) await disk.syncDirectory(directory);

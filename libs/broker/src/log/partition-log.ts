@@ -1,6 +1,7 @@
 import type { Clock, DiskError, Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { checkBatch } from './batch-check.js';
+import type { CommitEntry } from './commit-file.js';
 import type { CommitMember, Commits } from './commits.js';
 import type { Housekeeping } from './housekeeping.js';
 import type { LeaderEpochs } from './leader-epochs.js';
@@ -21,13 +22,14 @@ import type {
   Topic,
   TransactionMarker,
 } from './log.js';
-import { type OpenFile, removeIfThere, replaceFile, writeNew } from './open-files.js';
+import { removeIfThere, replaceFile, writeNew } from './open-files.js';
 import { type ProducerStates, refusal } from './producer-state.js';
 import { encodeSnapshot, encodeWindow } from './producer-snapshot.js';
 import { BatchHead, controlBit, transactionalBit, writeInt64 } from './record-batch.js';
 import { encodeBatch } from './records.js';
 import { Segment, segmentStem, type SegmentWorld } from './segment.js';
 import { findTimestamp, isGone, readSegments } from './segment-reader.js';
+import { SegmentWriter } from './segment-writer.js';
 import { type PendingWrite, Tail, type TailBudget } from './tail.js';
 
 /**
@@ -66,11 +68,24 @@ export interface PartitionWorld extends SegmentWorld {
   readonly isSynced: boolean;
   /** Makes a new log start offset durable. */
   saveLogStarts(): Promise<void>;
+  /** Writes the recovery points of all partitions down. */
+  saveRecoveryPoints(): Promise<void>;
 }
 
 /** So many bytes after the last checkpoint comes the next: it bounds what an opening after a crash has to read. */
 const checkpointBytes = 256 * 1024 * 1024;
+/** So many bytes that were committed together with others go to the segments in one piece. */
+const flushBytes = 64 * 1024;
 const relativeOffsetMax = 0x7fffffff;
+
+/** What the commit under way takes of a partition: from one offset to another. */
+interface Sealed {
+  readonly from: number;
+  readonly offset: number;
+  readonly appendedBytes: number;
+  readonly bytes: number;
+  readonly writes: PendingWrite[];
+}
 
 export class PartitionLog implements Partition, CommitMember {
   readonly topic: Topic;
@@ -87,6 +102,8 @@ export class PartitionLog implements Partition, CommitMember {
   committedBytes = 0;
   stableBytes = 0;
   recoveryPoint: number;
+  /** The recovery point that is written down: what the next opening goes by. */
+  savedRecoveryPoint: number;
   /** What the log start is going to be once that is written down: nobody sees it before. */
   plannedStart: number;
   isRemoved = false;
@@ -99,11 +116,8 @@ export class PartitionLog implements Partition, CommitMember {
   private readonly bytesBefore = new Map<number, number>();
   private isDirty = false;
   private pendingBytes = 0;
-  private sealed: { readonly offset: number; readonly appendedBytes: number; writes: PendingWrite[] } = {
-    offset: 0,
-    appendedBytes: 0,
-    writes: [],
-  };
+  private sealed: Sealed = { from: 0, offset: 0, appendedBytes: 0, bytes: 0, writes: [] };
+  private readonly writer: SegmentWriter;
   /** Segments whose indexes are not in their files yet, the active one not counted. */
   private unsaved: Segment[] = [];
   private bytesSinceCheckpoint = 0;
@@ -126,9 +140,12 @@ export class PartitionLog implements Partition, CommitMember {
     this.plannedStart = parts.logStartOffset;
     this.logEndOffset = this.active.nextOffset;
     this.highWatermark = this.logEndOffset;
+    this.sealed = { from: this.logEndOffset, offset: this.logEndOffset, appendedBytes: 0, bytes: 0, writes: [] };
     this.recoveryPoint = parts.recoveryPoint;
+    this.savedRecoveryPoint = parts.recoveryPoint;
     this.lastStableOffset = Math.min(this.highWatermark, this.producerStates.firstUndecided(this.highWatermark));
     this.tail = new Tail(world.budget);
+    this.writer = new SegmentWriter(this, world);
     this.rollAfterMs = this.drawRollTime();
   }
 
@@ -190,6 +207,7 @@ export class PartitionLog implements Partition, CommitMember {
   }
 
   async offsetForTimestamp(timestamp: number, isolation: Isolation): Promise<TimestampedOffset | undefined> {
+    await this.writer.flush();
     const limit = this.endOf(isolation);
     const { indexIntervalBytes } = this.topic.config;
     for (const segment of [...this.segments]) {
@@ -204,6 +222,7 @@ export class PartitionLog implements Partition, CommitMember {
   }
 
   async maxTimestamp(): Promise<TimestampedOffset | undefined> {
+    await this.writer.flush();
     let best: Segment | undefined;
     for (const segment of this.segments)
       if (segment.maxTimestamp >= 0 && (best === undefined || segment.maxTimestamp > best.maxTimestamp)) best = segment;
@@ -246,25 +265,39 @@ export class PartitionLog implements Partition, CommitMember {
 
   seal(): number {
     this.isDirty = false;
-    this.sealed = { offset: this.logEndOffset, appendedBytes: this.appendedBytes, writes: this.tail.takePending() };
     const bytes = this.pendingBytes;
+    this.sealed = {
+      from: this.sealed.offset,
+      offset: this.logEndOffset,
+      appendedBytes: this.appendedBytes,
+      bytes,
+      writes: this.tail.takePending(),
+    };
     this.pendingBytes = 0;
     return bytes;
   }
 
-  writeSealed(done: (error: DiskError | undefined) => void): void {
-    const { writes } = this.sealed;
-    let at = 0;
-    const next = (error: DiskError | undefined): void => {
-      // Of a topic that is deleted nothing has to be kept.
-      if (this.isRemoved) return done(undefined);
-      if (error !== undefined) return done(error);
-      const write = writes[at++];
-      if (write === undefined) return done(undefined);
-      this.writeOne(write, next);
+  get sealedBytes(): number {
+    return this.sealed.bytes;
+  }
+
+  entry(): CommitEntry {
+    const { from, writes, bytes } = this.sealed;
+    // Until these are in the segments they are read from memory, and after a crash from the file of the commit.
+    this.writer.keepForLater(writes, bytes);
+    const { idBytes } = this.topic;
+    return {
+      topicId: idBytes,
+      partition: this.number,
+      firstOffset: from,
+      parts: writes.flatMap(({ parts }) => parts),
+      bytes,
+      settle: () => this.writer.settle(),
     };
-    if (writes.length === 0 || this.isRemoved) this.world.clock.defer(() => done(undefined));
-    else next(undefined);
+  }
+
+  writeSealed(done: (error: DiskError | undefined) => void): void {
+    this.writer.write(this.sealed.writes, done);
   }
 
   commit(): void {
@@ -272,7 +305,8 @@ export class PartitionLog implements Partition, CommitMember {
     if (this.isRemoved) return;
     this.highWatermark = sealed.offset;
     this.committedBytes = sealed.appendedBytes;
-    this.sealed = { ...sealed, writes: [] };
+    this.sealed = { ...sealed, bytes: 0, writes: [] };
+    if (this.writer.bytesForLater > flushBytes) this.scheduleFlush();
     this.producerStates.becameVisible(this.highWatermark);
     this.lastStableOffset = Math.min(this.highWatermark, this.producerStates.firstUndecided(this.highWatermark));
     if (this.lastStableOffset === this.highWatermark) {
@@ -290,7 +324,7 @@ export class PartitionLog implements Partition, CommitMember {
 
   /** Whether a checkpoint would say something new. */
   get hasNews(): boolean {
-    return this.recoveryPoint !== this.highWatermark || this.unsaved.length > 0;
+    return this.recoveryPoint !== this.highWatermark || this.unsaved.length > 0 || (this.snapshots.length === 0 && this.highWatermark > 0);
   }
 
   /**
@@ -306,11 +340,12 @@ export class PartitionLog implements Partition, CommitMember {
       encodeWindow(this.producerStates.entries.values(), this.segmentsWithAborted()),
     ];
     await this.committed();
+    await this.writer.flush();
     const upTo = this.segments.filter(
       (segment) => segment.nextOffset > this.recoveryPoint || this.unsaved.includes(segment) || segment === this.active,
     );
     for (const segment of upTo) {
-      if (!isSynced) await segment.sync();
+      await segment.syncIfNeeded();
       if (segment !== this.active) segment.sealTimes();
       await segment.saveIndexes();
       if (this.isRemoved) return;
@@ -380,6 +415,7 @@ export class PartitionLog implements Partition, CommitMember {
   /** Its topic is deleted: watchers are told, and nothing is written any more. */
   remove(): void {
     this.isRemoved = true;
+    this.writer.clear();
     this.tail.clear();
     for (const watcher of this.watchers) watcher.removed(this);
     this.watchers.clear();
@@ -469,45 +505,9 @@ export class PartitionLog implements Partition, CommitMember {
     return segmentJitterMs === 0 ? segmentMs : segmentMs - this.world.random.below(Math.min(segmentJitterMs, segmentMs, 2 ** 32 - 1));
   }
 
-  private writeOne(write: PendingWrite, done: (error: DiskError | undefined) => void): void {
-    const { segment } = write;
-    const file = segment.pinNow();
-    if (file !== undefined) return this.put(write, file, done);
-    void this.openAndPut(write, done);
-  }
-
-  private async openAndPut(write: PendingWrite, done: (error: DiskError | undefined) => void): Promise<void> {
-    let file: OpenFile;
-    try {
-      file = await write.segment.pin();
-    } catch (error) {
-      return done(error as DiskError);
-    }
-    this.put(write, file, done);
-  }
-
-  private put(write: PendingWrite, file: OpenFile, done: (error: DiskError | undefined) => void): void {
-    const { segment, position, parts, bytes } = write;
-    const { isSynced, disk } = this.world;
-    const end = (error: DiskError | undefined): void => {
-      segment.unpin(file);
-      if (error === undefined) segment.writtenBytes = position + bytes;
-      done(error);
-    };
-    file.handle.write(parts, position, (error) => {
-      if (error !== undefined) return end(error);
-      if (!isSynced) {
-        segment.isNew = false;
-        return end(undefined);
-      }
-      file.handle.sync((syncError) => {
-        if (syncError !== undefined || !segment.isNew) return end(syncError);
-        disk.syncDirectory(this.folder).then(() => {
-          segment.isNew = false;
-          end(undefined);
-        }, end);
-      });
-    });
+  private scheduleFlush(): void {
+    if (this.writer.isFlushing) return;
+    void this.world.housekeeping.run(`Writing to ${this.folder}`, () => this.writer.flush());
   }
 
   private async readFiles(offset: number, limit: number, options: ReadOptions): Promise<ReadOutcome> {
@@ -553,6 +553,7 @@ export class PartitionLog implements Partition, CommitMember {
     void this.world.housekeeping.run('Writing a checkpoint', async () => {
       this.isCheckpointDue = false;
       await this.checkpoint();
+      await this.world.saveRecoveryPoints();
     });
   }
 

@@ -8,7 +8,7 @@ import { readWhole, removeIfThere, sync, write } from './open-files.js';
 import { PartitionLog, type PartitionWorld } from './partition-log.js';
 import { ProducerStates } from './producer-state.js';
 import { decodeSnapshot, decodeWindow, restoreWindow } from './producer-snapshot.js';
-import { batchHeadBytes } from './record-batch.js';
+import { baseOffsetAt, BatchHead, batchHeadBytes } from './record-batch.js';
 import { RecordCursor } from './records.js';
 import { finishSwap } from './segment-swap.js';
 import { offsetInName, Segment, segmentStem } from './segment.js';
@@ -28,6 +28,8 @@ export interface RecoveryHints {
   /** 0 where nothing is known. */
   readonly recoveryPoint: number;
   readonly logStartOffset: number;
+  /** Batches that were committed together with those of others and may be missing in the segments, in order. */
+  readonly committed?: readonly Buffer[];
   /** Tells readers after a crash that records may have been taken back. */
   readonly bumpEpoch: boolean;
 }
@@ -148,6 +150,10 @@ class PartitionOpening {
     for (const [index, segment] of this.segments.entries()) segment.nextOffset = this.segments[index + 1]?.baseOffset ?? segment.baseOffset;
   }
 
+  private hasNoAborted(baseOffset: number): boolean {
+    return this.segments.some((segment) => segment.baseOffset === baseOffset && segment.aborted.entries.length === 0);
+  }
+
   /** What is known of the aborted transactions does not fit: the whole log is read again for it. */
   private async forgetSnapshots(offsets: readonly number[]): Promise<void> {
     for (const offset of offsets) {
@@ -177,11 +183,10 @@ class PartitionOpening {
       const entries = bytes === undefined ? undefined : decodeSnapshot(bytes);
       if (entries !== undefined && offset > logStartOffset) {
         const window = decodeWindow((await readWhole(disk, `${stem}.window`)) ?? Buffer.alloc(0));
-        if (window !== undefined) restoreWindow(entries, window);
-        const isMissing = window?.segmentsWithAborted.some((base) =>
-          this.segments.some((segment) => segment.baseOffset === base && segment.aborted.entries.length === 0),
-        );
-        if (isMissing === true || this.abortedAreLost) return this.forgetSnapshots(offsets);
+        const isMissing = window?.segmentsWithAborted.some((base) => this.hasNoAborted(base)) ?? true;
+        // Without its list nobody knows which aborted transactions there were.
+        if (window === undefined || isMissing || this.abortedAreLost) return this.forgetSnapshots(offsets);
+        restoreWindow(entries, window);
         this.producers.restore(entries);
         this.producersUpTo = offset;
         this.snapshots.push(offset);
@@ -204,12 +209,57 @@ class PartitionOpening {
       const isLast = index === lastIndex;
       if (!isLast && segment.nextOffset <= from && (await this.takeAsItIs(segment))) continue;
       const isWhole = await this.scanSegment(segment, from, isLast);
-      if (isWhole) continue;
+      const isGap = !isLast && this.hasGapBehind(segment, this.segments[index + 1]!);
+      if (isWhole && !isGap) continue;
       await this.dropAfter(index);
       break;
     }
     const last = this.segments.at(-1)!;
-    return last.nextOffset;
+    // It was not the last one before the cut.
+    if (last.indexes === undefined) await last.rebuildIndexes(this.topic.config.indexIntervalBytes);
+    await this.putBack();
+    return this.segments.at(-1)!.nextOffset;
+  }
+
+  /**
+   * Whether the end of a segment was lost though the next one is there: nobody was told of that one, or a commit of many has what is missing. Compaction leaves gaps
+   * too, but only below the recovery point.
+   */
+  private hasGapBehind(segment: Segment, next: Segment): boolean {
+    const { recoveryPoint, committed = [] } = this.hints;
+    if (segment.nextOffset >= next.baseOffset || segment.nextOffset < recoveryPoint) return false;
+    if (recoveryPoint > 0 || !this.topic.config.isCompacted) return true;
+    return committed.some((bytes) => baseOffsetAt(bytes, 0) <= segment.nextOffset && baseOffsetAt(bytes, 0) >= segment.baseOffset);
+  }
+
+  /** Appends what was committed and is not in the segments. */
+  private async putBack(): Promise<void> {
+    const head = new BatchHead();
+    for (const bytes of this.hints.committed ?? []) {
+      for (let at = 0; at < bytes.length; at += head.bytes) {
+        head.read(bytes, at);
+        let segment = this.segments.at(-1)!;
+        if (head.nextOffset <= segment.nextOffset) continue;
+        if (segment.isNew && this.segments.length === 1 && head.baseOffset < segment.baseOffset) {
+          // Nothing was in the segments yet, and the log start lies in the middle of this batch.
+          segment = Segment.fresh(this.folder, head.baseOffset, this.world);
+          this.segments = [segment];
+        }
+        if (head.baseOffset !== segment.nextOffset) this.damaged(segment.nextOffset, segment, segment.sizeBytes);
+        const file = await segment.pin();
+        try {
+          await write(file.handle, [bytes.subarray(at, at + head.bytes)], segment.sizeBytes);
+        } finally {
+          segment.unpin(file);
+        }
+        segment.isNew = false;
+        segment.isUnsynced = true;
+        this.countIn(segment, { bytes, at, position: segment.sizeBytes, head });
+        segment.appended(head, this.topic.config.indexIntervalBytes);
+        segment.writtenBytes = segment.sizeBytes;
+      }
+    }
+    for (const segment of this.segments) await segment.syncIfNeeded();
   }
 
   /** A segment from before the recovery point, with its indexes in place: only the largest timestamp is asked of it. */

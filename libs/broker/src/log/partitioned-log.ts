@@ -2,6 +2,7 @@ import { type Clock, type Disk, DiskError, type Random, type Timer } from '@dove
 import { CodedError } from '../errors.js';
 import { type PartitionOffsets, partitionKey, writeCheckpoint } from './checkpoint-file.js';
 import { type Cleanable, cleanableOf, Cleaning } from './cleaner.js';
+import { CommitFiles } from './commit-file.js';
 import { Commits } from './commits.js';
 import { Housekeeping } from './housekeeping.js';
 import type { Log, Topic, TopicSettings } from './log.js';
@@ -38,6 +39,7 @@ export interface LogParts {
   readonly isSynced: boolean;
   readonly clusterId: string;
   readonly configs: ConfigValues;
+  readonly commitFileBytesMax?: number | undefined;
   readonly report: (line: string) => void;
   readonly failed: (error: CodedError) => void;
 }
@@ -58,6 +60,8 @@ export class PartitionedLog implements Log {
   readonly producerIds: ProducerIds;
   readonly #topics = new Map<string, TopicState>();
   readonly #byId = new Map<string, TopicState>();
+  /** Undefined where nothing is synced. */
+  readonly commitFiles: CommitFiles | undefined;
   private readonly files: OpenFiles;
   private readonly housekeeping: Housekeeping;
   /** Definitions change one after the other. */
@@ -73,22 +77,39 @@ export class PartitionedLog implements Log {
   constructor(readonly parts: LogParts) {
     const { clock, disk, random, isSynced, report } = parts;
     const budget = new TailBudget(tailBytesMax);
-    this.commits = new Commits(clock, {
+    const inBackground = (what: string, work: () => Promise<void>): Promise<void> => this.housekeeping.run(what, work);
+    this.commitFiles = isSynced
+      ? new CommitFiles(disk, `${parts.directory}/commits`, random, inBackground, parts.commitFileBytesMax)
+      : undefined;
+    const events = {
       committed: () => budget.trim(),
-      full: (reason) =>
+      full: (reason: string | undefined) =>
         report(
           reason === undefined
             ? 'The disk of the log has space again'
             : `The disk of the log is full: records are refused until there is space. ${reason}`,
         ),
-      failed: (error) => parts.failed(error),
-    });
+      failed: (error: CodedError) => parts.failed(error),
+    };
+    this.commits = new Commits(clock, events, this.commitFiles);
     this.files = new OpenFiles(disk, openFilesMax);
     this.housekeeping = new Housekeeping(this.commits, report);
     this.producerIds = new ProducerIds(disk, parts.directory, isSynced);
     const { commits, housekeeping, files } = this;
     const loaded = new LoadedIndexes(loadedIndexesMax);
-    this.world = { disk, clock, random, files, loaded, commits, housekeeping, budget, isSynced, saveLogStarts: () => this.saveLogStarts() };
+    this.world = {
+      disk,
+      clock,
+      random,
+      files,
+      loaded,
+      commits,
+      housekeeping,
+      budget,
+      isSynced,
+      saveLogStarts: () => this.saveLogStarts(),
+      saveRecoveryPoints: () => this.saveRecoveryPoints(),
+    };
   }
 
   get directory(): string | undefined {
@@ -271,6 +292,8 @@ export class PartitionedLog implements Log {
   }
 
   private async compactAll(): Promise<void> {
+    // Only what a checkpoint covers is compacted: one may be on its way.
+    await this.housekeeping.settled();
     const now = this.parts.clock.now();
     const cleanable: Cleanable[] = [];
     for (const partition of this.partitions()) {
@@ -327,6 +350,7 @@ export class PartitionedLog implements Log {
   async abandon(): Promise<void> {
     this.commits.end(new CodedError('closed', 'The log is closed: open it again'));
     await this.stop();
+    await this.commitFiles?.close();
     await this.files.closeAll();
   }
 
@@ -393,8 +417,10 @@ export class PartitionedLog implements Log {
     return startsAreSaved;
   }
 
-  private saveRecoveryPoints(): Promise<void> {
-    return this.saveOffsets('recovery-point-offset-checkpoint', (partition) => partition.recoveryPoint);
+  private async saveRecoveryPoints(): Promise<void> {
+    const saved = [...this.partitions()].map((partition) => ({ partition, offset: partition.recoveryPoint }));
+    await this.saveOffsets('recovery-point-offset-checkpoint', (partition) => partition.recoveryPoint);
+    for (const { partition, offset } of saved) partition.savedRecoveryPoint = offset;
   }
 
   private async saveOffsets(name: string, offsetOf: (partition: PartitionLog) => number): Promise<void> {

@@ -224,6 +224,26 @@ describe('what an opening costs', () => {
   });
 });
 
+describe('what many partitions commit at once', () => {
+  it('is on the disk with one sync, and in the segments after a crash', async () => {
+    const log = await open();
+    const { partitions } = await drive(log.createTopic('many', { partitionCount: 20 }));
+    for (let round = 0; round < 3; round++) {
+      for (const partition of partitions)
+        partition.append(encodeBatch([{ key: null, value: Buffer.alloc(100, round), timestamp: machine.clock.now() }]));
+      await drive(new Promise<void>((resolve) => log.afterCommit(() => resolve())));
+    }
+    expect(await readBases(partitions[7]!)).toEqual([0, 1, 2]);
+    expect(await drive(machine.disk.exists(`${folder}/many-7/00000000000000000000.log`))).toBe(false);
+    machine.crash({ power: true });
+    const again = await open();
+    for (const partition of again.topic('many')!.partitions) expect(await readBases(partition)).toEqual([0, 1, 2]);
+    // And from the segments alone: the file of the commits was begun anew.
+    machine.crash({ power: true });
+    expect(await readBases((await open()).topic('many')!.partitions[19]!)).toEqual([0, 1, 2]);
+  });
+});
+
 describe('more files than may be open', () => {
   it('opens each when it is needed, and none is closed under who uses it', async () => {
     const { disk } = machine.startProcess().ground;

@@ -27,6 +27,8 @@ export class Segment {
   aborted = new AbortedTransactions();
   /** The file is not there yet. */
   isNew = false;
+  /** Something was written that no sync has covered. */
+  isUnsynced = false;
   /** Entries of the last segment stand here until the next checkpoint; others come and go. */
   indexes: Indexes | undefined;
   private readonly hints: { readonly offset: number; readonly position: number }[] = [];
@@ -301,11 +303,15 @@ export class Segment {
     }
   }
 
-  async sync(): Promise<void> {
-    if (this.isNew) return;
+  async syncIfNeeded(): Promise<void> {
+    if (this.isNew || !this.isUnsynced) return;
+    this.isUnsynced = false;
     const file = await this.pin();
     try {
       await sync(file.handle);
+    } catch (error) {
+      this.isUnsynced = true;
+      throw error;
     } finally {
       this.unpin(file);
     }

@@ -173,7 +173,7 @@ export class LogWorld {
     }
     const producer = model.producers[action.producer]!;
     // As a client does: five requests under way, and nothing new while an old one must be sent again.
-    if (producer.unanswered.length >= 5 || producer.ending !== undefined) return;
+    if (producer.unanswered.length >= 5 || producer.ending !== undefined || producer.hasTimer) return;
     const isOpen = model.isOpen(producer.producerId) || producer.unanswered.some((sent) => sent.isTransactional);
     const isTransactional = action.transactional || isOpen;
     const sent: Sent = { id, sequence: producer.nextSequence, count, bytes, isTransactional };
@@ -341,7 +341,7 @@ export class LogWorld {
     const ground = watchedGround(process.ground, this.sabotage, () => (this.hasFailedDisk = true));
     const failed = (error: CodedError): void => this.ended(life, error);
     try {
-      const log = await openLog({ ground, directory: folder, durability: this.durability, failed });
+      const log = await openLog({ ground, directory: folder, durability: this.durability, commitFileBytesMax: 8_000, failed });
       if (this.life !== life) return;
       this.log = log;
     } catch (error) {

@@ -1,0 +1,154 @@
+import type { Disk, DiskError } from '@dovecote/ground';
+import { type OpenFile, write } from './open-files.js';
+import type { Segment } from './segment.js';
+import type { PendingWrite } from './tail.js';
+
+/**
+ * How the batches of one partition come into its segments: at once and synced, as a commit of its own; or later, in large pieces, where a commit of many partitions
+ * holds them already. In order in any case: what is written at once goes behind everything kept for later, and a sync of it covers that too.
+ *
+ * Single owner, its partition.
+ */
+export interface WrittenPartition {
+  readonly folder: string;
+  readonly segments: readonly Segment[];
+  readonly active: Segment;
+  readonly isRemoved: boolean;
+}
+
+type Done = (error: DiskError | undefined) => void;
+
+export class SegmentWriter {
+  bytesForLater = 0;
+  private later: PendingWrite[] = [];
+  private flushing: Promise<void> | undefined;
+  /** Something was flushed and no sync has covered it. */
+  private hasUnsynced = false;
+
+  constructor(
+    private readonly partition: WrittenPartition,
+    private readonly world: { readonly disk: Disk; readonly clock: { defer(run: () => void): void }; readonly isSynced: boolean },
+  ) {}
+
+  get isFlushing(): boolean {
+    return this.flushing !== undefined;
+  }
+
+  /** A commit of many has these: they may come into the segments when there is time. */
+  keepForLater(writes: readonly PendingWrite[], bytes: number): void {
+    this.later.push(...writes);
+    this.bytesForLater += bytes;
+  }
+
+  /** Writes, and syncs where commits are synced; calls back in a later turn. */
+  write(writes: readonly PendingWrite[], done: Done): void {
+    let at = 0;
+    const next: Done = (error) => {
+      // Of a topic that is deleted nothing has to be kept.
+      if (this.partition.isRemoved) return done(undefined);
+      if (error !== undefined) return done(error);
+      const pending = writes[at++];
+      if (pending === undefined) return done(undefined);
+      this.writeOne(pending, next);
+    };
+    if (writes.length === 0 || this.partition.isRemoved) this.world.clock.defer(() => done(undefined));
+    else if (this.later.length === 0 && this.flushing === undefined && !this.hasUnsynced) next(undefined);
+    else void this.settleThen(writes, next);
+  }
+
+  /** Writes what was kept for later. */
+  flush(): Promise<void> {
+    if (this.later.length === 0 && this.flushing === undefined) return Promise.resolve();
+    this.flushing ??= this.flushAll().finally(() => (this.flushing = undefined));
+    return this.flushing;
+  }
+
+  /** Everything written is on the disk: no commit of many is needed for it any more. */
+  async settle(): Promise<void> {
+    if (this.partition.isRemoved) return;
+    await this.flush();
+    for (const segment of this.partition.segments) if (!this.partition.isRemoved) await segment.syncIfNeeded();
+  }
+
+  /** The topic was deleted. */
+  clear(): void {
+    this.later = [];
+    this.bytesForLater = 0;
+  }
+
+  private async flushAll(): Promise<void> {
+    while (this.later.length > 0 && !this.partition.isRemoved) {
+      const [{ segment, position, parts, bytes }] = this.later as [PendingWrite];
+      const file = await segment.pin();
+      try {
+        await write(file.handle, parts, position);
+        segment.isUnsynced = true;
+        this.hasUnsynced = true;
+        if (segment.isNew && this.world.isSynced) await this.world.disk.syncDirectory(this.partition.folder);
+        segment.isNew = false;
+      } finally {
+        segment.unpin(file);
+      }
+      if (this.partition.isRemoved) return;
+      segment.writtenBytes = position + bytes;
+      this.later.shift();
+      this.bytesForLater -= bytes;
+    }
+  }
+
+  /** What comes now is synced by itself and stands in no commit of many: so must everything before it be, or a crash would leave a gap. */
+  private async settleThen(writes: readonly PendingWrite[], next: Done): Promise<void> {
+    const { partition } = this;
+    try {
+      await this.flush();
+      this.hasUnsynced = false;
+      // The sync of what is written now covers the rest of the active segment.
+      const coversActive = writes.some(({ segment }) => segment === partition.active);
+      for (const segment of partition.segments) if (!coversActive || segment !== partition.active) await segment.syncIfNeeded();
+    } catch (error) {
+      this.hasUnsynced = true;
+      return next(error as DiskError);
+    }
+    next(undefined);
+  }
+
+  private writeOne(pending: PendingWrite, done: Done): void {
+    const file = pending.segment.pinNow();
+    if (file === undefined) void this.openAndPut(pending, done);
+    else this.put(pending, file, done);
+  }
+
+  private async openAndPut(pending: PendingWrite, done: Done): Promise<void> {
+    let file: OpenFile;
+    try {
+      file = await pending.segment.pin();
+    } catch (error) {
+      return done(error as DiskError);
+    }
+    this.put(pending, file, done);
+  }
+
+  private put({ segment, position, parts, bytes }: PendingWrite, file: OpenFile, done: Done): void {
+    const { isSynced, disk } = this.world;
+    const end: Done = (error) => {
+      segment.unpin(file);
+      if (error === undefined) segment.writtenBytes = position + bytes;
+      done(error);
+    };
+    file.handle.write(parts, position, (error) => {
+      if (error !== undefined) return end(error);
+      if (!isSynced) {
+        segment.isUnsynced = true;
+        segment.isNew = false;
+        return end(undefined);
+      }
+      file.handle.sync((syncError) => {
+        if (syncError !== undefined || !segment.isNew) return end(syncError);
+        disk.syncDirectory(this.partition.folder).then(() => {
+          segment.isNew = false;
+          end(undefined);
+        }, end);
+      });
+    });
+  }
+}
