@@ -17,9 +17,9 @@ export class Spill {
     private readonly directory: string,
   ) {}
 
-  /** Makes the folder, empty. */
+  /** Empties the folder where there is one; it is made when something is written. */
   static async open(disk: Disk, directory: string): Promise<Spill> {
-    await disk.makeDirectory(directory);
+    if (!(await disk.exists(directory))) return new Spill(disk, directory);
     for (const name of await disk.list(directory)) if (name.endsWith(chunkSuffix)) await disk.remove(`${directory}/${name}`);
     return new Spill(disk, directory);
   }
@@ -27,9 +27,10 @@ export class Spill {
   /** Writes the bytes of a chunk, which must not change any more. Rejects with a DiskError, and leaves nothing behind then. */
   async write(chunk: Chunk): Promise<ChunkHome> {
     const { disk } = this;
-    const { bytes } = chunk;
+    const { bytes } = chunk; // now: it may be let go meanwhile
     const path = `${this.directory}/${++this.count}${chunkSuffix}`;
     const home = new SpillFile(disk, path, crc32(bytes));
+    await disk.makeDirectory(this.directory);
     const file = await disk.open(path, 'create');
     try {
       await new Promise<void>((resolve, reject) => file.write([bytes], 0, (error) => (error ? reject(error) : resolve())));
