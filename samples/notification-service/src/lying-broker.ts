@@ -52,7 +52,13 @@ class LyingDisk extends RealDisk {
 }
 
 const { values } = parseArgs({
-  options: { data: { type: 'string' }, 'amqp-port': { type: 'string' }, durability: { type: 'string' }, user: { type: 'string' } },
+  options: {
+    data: { type: 'string' },
+    'amqp-port': { type: 'string' },
+    durability: { type: 'string' },
+    user: { type: 'string' },
+    'management-port': { type: 'string' },
+  },
 });
 const broker = await Broker.open({
   data: values.data ?? '',

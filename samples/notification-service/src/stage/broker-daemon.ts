@@ -17,7 +17,8 @@ export class BrokerDaemon extends Child {
   constructor(folder: string, program: string | undefined, watcher: Watcher) {
     const daemon = (): Program => ({
       file: program ?? DAEMON,
-      args: ['--data', folder, '--amqp-port', this.port, '--durability', 'fsync', '--user', 'guest:guest'],
+      // Nobody asks for the management API here, and a RabbitMQ on this machine may have its port.
+      args: ['--data', folder, '--amqp-port', this.port, '--durability', 'fsync', '--user', 'guest:guest', '--management-port', 'off'],
       readyLine: LISTENING,
     });
     super('broker', daemon, watcher);
