@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 /**
- * The daemon: `node apps/broker/dist/main.js --data DIR --amqp-port 5672`. README.md says what else it takes. `main.js check DIR` checks a
- * folder instead (check.ts says with which exit codes).
+ * The daemon: `node apps/broker/dist/main.js --data DIR --amqp-port 5672`. README.md says what else it takes.
  *
  * Exits with 0 after SIGTERM or SIGINT, with 1 after a sentence on stderr when it cannot start or go on.
  */
@@ -15,11 +14,7 @@ const warn = (line: string): void => void process.stderr.write(`dovecote: ${line
 const say = (line: string): void => void process.stdout.write(`dovecote: ${line}\n`);
 
 try {
-  const [first, ...rest] = process.argv.slice(2);
-  if (first === 'check') {
-    const { runCheck } = await import('./check.js');
-    process.exitCode = await runCheck(rest, { say: (text) => void process.stdout.write(text), warn });
-  } else await runBroker();
+  await runBroker();
 } catch (error) {
   if (!(error instanceof SettingsError)) throw error;
   warn(error.message);

@@ -3,12 +3,13 @@
  *
  *   0   done
  *   1   the broker refused, or something is wrong with a folder
- *   2   the command line is wrong: nothing was asked of anybody
+ *   2   the command line is wrong, or a folder could not be checked: nothing was asked of anybody
  *   3   no broker answered there, or it did not let us in
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { addDefinitions, addPermissions, addUsers, addVirtualHosts, addWhoami, type CommandContext } from './access-commands.js';
+import { addCheck, UncheckedError, WrongFolderError } from './check-command.js';
 import { addCompletion } from './completion.js';
 import { ManagementClient, RefusedError, UnreachableError } from './management-client.js';
 import { ownPassword, UsageError } from './passwords.js';
@@ -27,7 +28,9 @@ export async function run({ argv, environment, terminal }: Surroundings): Promis
   const program = new Command('dovecote');
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
   program
-    .description('Users, virtual hosts and permissions of a running broker: a Dovecote, or a RabbitMQ with its management plugin.')
+    .description(
+      'Users, virtual hosts and permissions of a running broker: a Dovecote, or a RabbitMQ with its management plugin. And what is in the folder of one that is not running.',
+    )
     .version(version)
     .option('--url <url>', `management API of the broker (DOVECOTE_URL; default: ${defaultUrl})`)
     .option('--user <name>', 'who gives the command (DOVECOTE_USER; default: guest). The password is DOVECOTE_PASSWORD, or asked for')
@@ -46,6 +49,7 @@ export async function run({ argv, environment, terminal }: Surroundings): Promis
   addPermissions(program, context);
   addDefinitions(program, context);
   addWhoami(program, context);
+  addCheck(program, context);
   addCompletion(program, terminal);
   for (const command of everyCommand(program))
     command.exitOverride().configureOutput({ writeOut: terminal.say, writeErr: () => undefined });
@@ -82,9 +86,10 @@ function explain(error: unknown, { warn, say }: Terminal): number {
     warn(`${error.message.replace(/^error: /, '').replace(/\n/g, ' ')}. --help lists what there is`);
     return 2;
   }
-  if (error instanceof UsageError) warn(error.message);
+  if (error instanceof WrongFolderError) return 1;
+  if (error instanceof UsageError || error instanceof UncheckedError) warn(error.message);
   else if (error instanceof RefusedError) warn(`The broker refused: ${error.message}`);
   else if (error instanceof UnreachableError) warn(error.message);
   else throw error;
-  return error instanceof UsageError ? 2 : error instanceof RefusedError ? 1 : 3;
+  return error instanceof UsageError || error instanceof UncheckedError ? 2 : error instanceof RefusedError ? 1 : 3;
 }

@@ -1,49 +1,45 @@
 /**
- * `check FOLDER [--json]`: what a data folder holds and what is wrong with it, while no broker has it open.
- *
- * It keeps nothing and changes nothing. Exit codes: 0 the folder is whole; 1 something is wrong with it, and it was said what; 2 it could not be
- * checked (not there, in use, wrong command line). Called by main.ts.
+ * `dovecote check FOLDER`: what a data folder holds and what is wrong with it, while no broker has it open. It keeps nothing and changes nothing.
  */
-import { Command, CommanderError } from 'commander';
+import type { Command } from 'commander';
 import { checkFolder, CodedError, type FolderCheck } from '@dovecote/broker';
+import type { CommandContext } from './access-commands.js';
 
-export interface CheckOutput {
-  /** The result, for people or programs. */
-  readonly say: (text: string) => void;
-  /** Progress, and why there is no result. */
-  readonly warn: (line: string) => void;
+/** Something is wrong with the folder, and it was said what. */
+export class WrongFolderError extends Error {
+  override readonly name = 'WrongFolderError';
 }
 
-const couldNotCheck = 2;
+/** The folder could not be checked: it is not there, or a broker has it. */
+export class UncheckedError extends Error {
+  override readonly name = 'UncheckedError';
+}
+
 const queuesShown = 20;
 
-/** `argv` is what stands behind `check`. Resolves with the exit code. */
-export async function runCheck(argv: readonly string[], { say, warn }: CheckOutput): Promise<number> {
-  const command = new Command('check')
-    .description(
-      'Reads a data folder without changing it, and says what is in it and what is wrong. Exits with 0, 1 (wrong) or 2 (not checked).',
-    )
-    .argument('<folder>', 'the data folder of a broker that is not running')
-    .option('--json', 'print the result as JSON')
-    .exitOverride()
-    .configureOutput({ writeOut: say, writeErr: (text) => warn(text.trim()) });
+export function addCheck(program: Command, { terminal, isJson }: CommandContext): void {
+  program
+    .command('check <folder>')
+    .description('what is in the data folder of a broker that is not running, and what is wrong with it; changes nothing')
+    .addHelpText('after', '\nExit codes: 0 nothing is wrong, 1 something is, 2 it could not be checked.')
+    .action(async (folder: string) => {
+      const check = await checkOrRefuse(folder, terminal.warn);
+      terminal.say(isJson() ? `${JSON.stringify(check, null, 2)}\n` : describeCheck(check));
+      if (check.problemCount > 0) throw new WrongFolderError(folder);
+    });
+}
+
+async function checkOrRefuse(folder: string, progress: (line: string) => void): Promise<FolderCheck> {
   try {
-    command.parse(argv, { from: 'user' });
-    const folder = command.args[0]!;
-    const { json = false } = command.opts<{ json?: boolean }>();
-    const check = await checkFolder(folder, { progress: warn });
-    say(json ? `${JSON.stringify(check, null, 2)}\n` : describeCheck(check));
-    return check.problemCount === 0 ? 0 : 1;
+    return await checkFolder(folder, { progress });
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : couldNotCheck;
-    if (!(error instanceof CodedError)) throw error;
-    warn(error.message);
-    return couldNotCheck;
+    if (error instanceof CodedError) throw new UncheckedError(error.message, { cause: error });
+    throw error;
   }
 }
 
 /** The result as lines for people; problems last, where they are seen. */
-export function describeCheck(check: FolderCheck): string {
+function describeCheck(check: FolderCheck): string {
   const { files, queues, notes, problems, problemCount, bytes } = check;
   const messages = queues.reduce((total, queue) => total + queue.messages, 0);
   const lines = [

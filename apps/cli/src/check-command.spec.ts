@@ -1,5 +1,5 @@
 /**
- * `check FOLDER` as a program: what it prints and exits with, on a real disk. What it judges is held in libs/broker (check-folder.spec.ts).
+ * `dovecote check FOLDER` as a program: what it prints and exits with, on a real disk. What it judges is held in libs/broker (check-folder.spec.ts).
  */
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Broker, type FolderCheck } from '@dovecote/broker';
-import { runCheck } from './check.js';
+import { run } from './command-line.js';
 
 let folder: string;
 beforeEach(() => {
@@ -28,7 +28,14 @@ async function fill(messages: number): Promise<void> {
 async function check(...argv: string[]): Promise<{ code: number; text: string; warnings: string }> {
   const texts: string[] = [];
   const warnings: string[] = [];
-  const code = await runCheck(argv, { say: (text) => void texts.push(text), warn: (line) => void warnings.push(line) });
+  const terminal = {
+    say: (text: string) => void texts.push(text),
+    warn: (line: string) => void warnings.push(line),
+    isInteractive: false,
+    readAll: () => Promise.resolve(''),
+    readHidden: () => Promise.resolve(undefined),
+  };
+  const code = await run({ argv: ['check', ...argv], environment: {}, terminal });
   return { code, text: texts.join(''), warnings: warnings.join('\n') };
 }
 
