@@ -47,6 +47,20 @@ describe('a queue with priorities', () => {
   });
 });
 
+describe('a queue that is too long', () => {
+  it('drops what comes back for want of room, though its time is over too: as RabbitMQ', async () => {
+    const { client, settle } = await inMemory();
+    client.declare('dead');
+    client.declare('q', { 'x-max-length': 0, 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' });
+    client.consume('q', 'c');
+    client.publish('q', 'x', { expiration: '0' });
+    await settle();
+    client.session.reject(client.delivered[0]!.tag, false, true);
+    await settle();
+    expect(client.get('dead')?.properties.headers).toMatchObject({ 'x-first-death-reason': 'maxlen' });
+  });
+});
+
 describe('consumers', () => {
   it('of a single-active queue take turns only when one leaves, the highest priority first', async () => {
     const { client, settle } = await inMemory();
@@ -208,6 +222,7 @@ class Model {
   putBack(queue: string, message: ModelMessage): void {
     message.wasOut = true;
     this.insert(queue, message);
+    this.dropExcess(queue); // before anybody looks at the time
     this.settle();
   }
 
@@ -264,12 +279,16 @@ class Model {
         this.die(queue, victim, 'expired');
         return this.settle();
       }
-      if (policy.overflow !== undefined) continue;
-      if (ready.length > (policy.length ?? Infinity) || bytesOf(ready) > (policy.bytes ?? Infinity)) {
-        this.die(queue, ready.shift()!, 'maxlen');
-        return this.settle();
-      }
+      if (this.dropExcess(queue)) return this.settle();
     }
+  }
+
+  private dropExcess(queue: string): boolean {
+    const { overflow, length = Infinity, bytes = Infinity } = modelPolicies[queue]!;
+    const ready = this.ready.get(queue)!;
+    if (overflow !== undefined || (ready.length <= length && bytesOf(ready) <= bytes)) return false;
+    this.die(queue, ready.shift()!, 'maxlen');
+    return true;
   }
 }
 

@@ -343,8 +343,8 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     else this.returned.push(message);
     if (this.bounds !== undefined) {
       this.bounds.bytes += this.bodyBytes(chunk, offset);
-      // Before a consumer has its chance, as RabbitMQ does with what comes back.
-      if (quorum === undefined) this.dropExcess(this.bounds);
+      // Before a consumer has its chance, and before anybody looks at its time, as RabbitMQ does with what comes back.
+      if (quorum === undefined) this.dropExcess(this.bounds, true);
     }
     this.wake();
   }
@@ -560,10 +560,10 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     return this.visible === ready.tail ? this.nextSequence : ready.sequenceAt(this.visible);
   }
 
-  private dropExcess(bounds: Bounds): void {
+  private dropExcess(bounds: Bounds, isReturn = false): void {
     while (bounds.dropsHead && this.messageCount > 0 && bounds.isExceededBy(this.messageCount) && this.isFirstHere()) {
       // What is over behind the one that had to go was over before it had to go.
-      const reason = this.expiry !== undefined && this.isFirstOver(this.expiry) ? 'expired' : 'maxlen';
+      const reason = !isReturn && this.expiry !== undefined && this.isFirstOver(this.expiry) ? 'expired' : 'maxlen';
       this.take();
       this.bury(reason, this.takenSequence, this.takenChunk, this.takenOffset, this.takenLength);
     }
