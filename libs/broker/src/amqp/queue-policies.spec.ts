@@ -7,6 +7,8 @@ import { handshake, method, openChannel, publish, type ScriptedClient } from './
 /**
  * What queues do with messages that nobody takes, as a RabbitMQ 4.0.5 does it: each of these was said to a real one, and what is
  * expected here is what it answered (times aside).
+ *
+ * Long, because every conversation is written out beside its answer.
  */
 let world: AmqpWorld;
 let client: ScriptedClient;

@@ -7,6 +7,8 @@ import { handshake, method, openChannel, publish, type ScriptedClient } from './
 
 /**
  * What is said to a quorum queue, and what a RabbitMQ 4.0.5 answered to the very same frames, each sent when the one before was answered.
+ *
+ * Long, because what was said and what was answered to it are written out, and split they would hide what belongs to one kind of queue.
  */
 const quorum = (queue: string, more: FieldTable = {}): Buffer =>
   method('queue.declare', { queue, durable: true, arguments: { 'x-queue-type': 'quorum', ...more } });

@@ -17,6 +17,9 @@ import type { ReadBatches } from '../../log/log.js';
 import { recordsOf } from '../record-batch.js';
 import { decodeOffsetsRecord, offsetsTopicName, partitionOf } from './offsets-topic.js';
 
+/**
+ * The groups of the classic protocol, seen by their members, by a clock that the test moves. Long, because one cast of members plays every state of a group.
+ */
 let world: KafkaWorld;
 
 async function open(options: Parameters<typeof KafkaWorld.open>[0] = {}): Promise<void> {
