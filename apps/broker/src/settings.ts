@@ -9,8 +9,9 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
-import type { Durability, PermissionRecord, User, VirtualHostSettings } from '@dovecote/broker';
+import type { Durability, KafkaOptions, PermissionRecord, User, VirtualHostSettings } from '@dovecote/broker';
 import { type Accounts, isObject, type ListenerSetting, readListeners, readUsers, readVirtualHosts } from './access-settings.js';
+import { type KafkaConfigs, readKafkaConfigs } from './kafka-settings.js';
 
 export interface Settings {
   /** The folder that keeps everything, as an absolute path. Nothing is kept in it under `memory`. */
@@ -26,8 +27,8 @@ export interface Settings {
   readonly tls: TlsFiles | undefined;
   /** Where the management API answers; undefined for nowhere. `isDefault`: nobody asked for it, so a port that is taken is no fault. */
   readonly management: { readonly host: string; readonly port: number; readonly isDefault: boolean } | undefined;
-  /** Where it listens for Kafka clients, and where they are told to come if that is elsewhere; undefined for nowhere. */
-  readonly kafka: { readonly host: string; readonly port: number; readonly advertised?: HostAndPort } | undefined;
+  /** Where and how it meets Kafka clients; undefined for nowhere. */
+  readonly kafka: (KafkaOptions & { readonly host: string }) | undefined;
 }
 
 export interface HostAndPort {
@@ -131,7 +132,7 @@ const tlsRequiresClient: Setting<boolean> = {
   environment: 'DOVECOTE_TLS_REQUIRES_CLIENT',
   key: 'tlsRequiresClient',
   says: 'yes refuses clients without such a certificate (default: no)',
-  read: (given) => (given === true || given === 'yes' ? true : given === false || given === 'no' ? false : undefined),
+  read: readYesOrNo,
   allowed: 'yes or no (in the file: true or false)',
 };
 const users: Setting<Accounts> = {
@@ -175,6 +176,29 @@ const kafkaAdvertised: Setting<HostAndPort> = {
   read: readHostAndPort,
   allowed: 'HOST:PORT',
 };
+const kafkaLogin: Setting<boolean> = {
+  ...tlsRequiresClient,
+  flag: '--kafka-login <answer>',
+  environment: 'DOVECOTE_KAFKA_LOGIN',
+  key: 'kafkaLogin',
+  says: 'yes makes all Kafka clients log in (SASL PLAIN), no none (default: those of other machines)',
+};
+const kafkaReplication: Setting<'refuse' | 'one-for-all'> = {
+  flag: '--kafka-replication <answer>',
+  environment: 'DOVECOTE_KAFKA_REPLICATION',
+  key: 'kafkaReplication',
+  says: 'who asks for more than one replica of a topic is refused, or given one (default: refuse)',
+  read: (given) => (['refuse', 'one-for-all'] as const).find((name) => name === given),
+  allowed: 'refuse or one-for-all',
+};
+const kafkaConfigs: Setting<KafkaConfigs> = {
+  flag: '--kafka-config <name=value>',
+  environment: 'DOVECOTE_KAFKA_CONFIGS',
+  key: 'kafkaConfigs',
+  says: "a setting under Kafka's name, such as num.partitions=3 or the default of a topic config, repeatable",
+  read: readKafkaConfigs,
+  allowed: "NAME=VALUE, Kafka's own names and each once (in the environment several are parted by commas; in the file they are an object)",
+};
 const managementPort: Setting<number | 'off'> = {
   flag: '--management-port <port>',
   environment: 'DOVECOTE_MANAGEMENT_PORT',
@@ -202,9 +226,9 @@ const config: Setting<string> = {
 const inFile = [
   ...[data, amqpPort, amqpHost, amqpListeners, durability, users, virtualHosts],
   ...[tlsCertificate, tlsKey, tlsAuthorities, tlsRequiresClient, managementPort, managementHost],
-  ...[kafkaPort, kafkaHost, kafkaAdvertised],
+  ...[kafkaPort, kafkaHost, kafkaAdvertised, kafkaLogin, kafkaReplication, kafkaConfigs],
 ];
-const repeatable: readonly unknown[] = [users, virtualHosts, amqpListeners];
+const repeatable: readonly unknown[] = [users, virtualHosts, amqpListeners, kafkaConfigs];
 
 /** Throws a SettingsError. Relative paths begin where the daemon was started; one in the file too. */
 export function readSettings(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): Settings | Answer {
@@ -232,7 +256,16 @@ export function readSettings(argv: readonly string[], environment: Readonly<Reco
 
 function kafkaListener(given: <T>(setting: Setting<T>) => T | undefined): Settings['kafka'] {
   const [port, host = '127.0.0.1', advertised] = [given(kafkaPort), given(kafkaHost), given(kafkaAdvertised)];
-  return port === undefined ? undefined : { host, port, ...(advertised === undefined ? {} : { advertised }) };
+  const [login, replication] = [given(kafkaLogin), given(kafkaReplication)];
+  if (port === undefined) return undefined;
+  return {
+    host,
+    port,
+    ...(advertised === undefined ? {} : { advertised }),
+    ...(login === undefined ? {} : { login }),
+    ...(replication === undefined ? {} : { replication }),
+    ...given(kafkaConfigs),
+  };
 }
 
 /** TLS takes a certificate and its key, and a certificate without a listener for it would be a mistake. */
@@ -344,6 +377,10 @@ function placeOf({ message }: Error, path: string): string {
 
 function readText(given: unknown): string | undefined {
   return typeof given === 'string' && given.trim() !== '' && !given.includes('\0') ? given : undefined;
+}
+
+function readYesOrNo(given: unknown): boolean | undefined {
+  return given === true || given === 'yes' ? true : given === false || given === 'no' ? false : undefined;
 }
 
 /** The address may be one of IPv6, in brackets. */

@@ -81,6 +81,33 @@ describe('the settings', () => {
     expect(fromFlags).toMatchObject({ virtualHosts: [{ name: 'a' }, { name: 'b' }], amqp: [{ port: 1 }, { port: 2 }] });
   });
 
+  it("take settings for Kafka clients under Kafka's names", () => {
+    const kafka = (argv: string[], environment = {}) => (readSettings(['--kafka-port', '1', ...argv], environment) as Settings).kafka;
+    expect(
+      kafka([
+        ...['--kafka-config', 'num.partitions=3', '--kafka-config', 'cleanup.policy=delete,compact'],
+        ...['--kafka-login', 'yes', '--kafka-replication', 'one-for-all'],
+      ]),
+    ).toEqual({
+      host: '127.0.0.1',
+      port: 1,
+      login: true,
+      replication: 'one-for-all',
+      partitionCount: 3,
+      topicConfigs: { 'cleanup.policy': 'delete,compact' },
+    });
+    const names = 'auto.create.topics.enable=false,cleanup.policy=delete,compact,group.initial.rebalance.delay.ms=0';
+    expect(kafka([], { DOVECOTE_KAFKA_CONFIGS: `${names},offsets.topic.num.partitions=2` })).toMatchObject({
+      createsTopics: false,
+      initialRebalanceDelayMs: 0,
+      offsetsPartitionCount: 2,
+      topicConfigs: { 'cleanup.policy': 'delete,compact' },
+    });
+    const file = join(temporaryFolder(), 'dovecote.json');
+    writeFileSync(file, JSON.stringify({ kafkaConfigs: { 'node.id': 0, 'num.partitions': 4, 'retention.ms': '5' } }));
+    expect(kafka(['--config', file])).toMatchObject({ nodeId: 0, partitionCount: 4, topicConfigs: { 'retention.ms': '5' } });
+  });
+
   it('take users from each source, their name up to the first colon', () => {
     const users = (argv: string[], environment = {}) => (readSettings(argv, environment) as Settings).users;
     expect(users(['--user', 'ann:x', '--user', 'bob:y:z'])).toEqual([user('ann', 'x'), user('bob', 'y:z')]);
@@ -92,6 +119,10 @@ describe('the settings', () => {
     [['--amqp-port', '65536'], {}, '--amqp-port must be a whole number from 0 to 65535; "65536" was given'],
     [['--amqp-port', '-1'], {}, '--amqp-port must be a whole number from 0 to 65535; "-1" was given'],
     [[], { DOVECOTE_KAFKA_PORT: 'many' }, 'DOVECOTE_KAFKA_PORT must be a whole number from 0 to 65535; "many" was given'],
+    [['--kafka-port', '1', '--kafka-config', 'num.partitions=0'], {}, "--kafka-config must be NAME=VALUE, Kafka's own names and each once"],
+    [['--kafka-port', '1', '--kafka-config', 'a=1', '--kafka-config', 'a=2'], {}, '--kafka-config must be NAME=VALUE'],
+    [['--kafka-port', '1'], { DOVECOTE_KAFKA_CONFIGS: 'retention.ms' }, 'DOVECOTE_KAFKA_CONFIGS must be NAME=VALUE'],
+    [['--kafka-port', '1', '--kafka-replication', '3'], {}, '--kafka-replication must be refuse or one-for-all; "3" was given'],
     [['--management-port', 'on'], {}, '--management-port must be a whole number from 0 to 65535, or off; "on" was given'],
     [['--amqp-listener', 'localhost:1'], {}, '--amqp-listener must be amqp://ADDRESS:PORT or amqps://ADDRESS:PORT'],
     [[], { DOVECOTE_AMQP_LISTENERS: 'amqp://h:1,amqp://h:65536' }, 'DOVECOTE_AMQP_LISTENERS must be amqp://ADDRESS:PORT'],

@@ -59,6 +59,8 @@ export interface KafkaOptions {
   readonly advertised?: { readonly host: string; readonly port: number };
   /** Clients must log in (SASL PLAIN, with the broker's users). Default: those from other machines must, so that only a listener on this machine's own address is open. */
   readonly login?: boolean;
+  /** What the broker calls itself among its clients. Default: 1. */
+  readonly nodeId?: number;
   /** Asking for a topic makes it. Default: true. */
   readonly createsTopics?: boolean;
   /** Of topics that are made without saying how many. Default: 1. */
