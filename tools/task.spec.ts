@@ -27,7 +27,9 @@ beforeAll(() => {
   for (const file of ['task.mjs', 'leash.mjs']) put(`tools/${file}`, undefined);
   put('node_modules/.package-lock.json', '{}');
   put('node_modules/typescript7/bin/tsc', '');
-  put('apps/broker/dist/main.js', program);
+  put('tools/bundle.mjs', '');
+  put('apps/broker/dist/main.js', '');
+  put('apps/broker/bundle/main.js', program);
   put('apps/broker/src/main.ts', '');
 });
 
@@ -38,7 +40,7 @@ afterAll(() => {
 describe('task.mjs', () => {
   it('says in a line each what it does, and passes arguments and the exit code through', () => {
     const { stdout, status } = runToEnd('broker', 'exit', '3');
-    expect(stdout).toMatch(/^> building .*\n> starting the broker daemon \(apps\/broker\/dist\/main\.js\)\n$/);
+    expect(stdout).toMatch(/^> building .*\n> starting the broker daemon \(apps\/broker\/bundle\/main\.js\)\n$/);
     expect(status).toBe(3);
   });
 

@@ -47,7 +47,7 @@ async function main(): Promise<number> {
       python: values.python,
       durability: values.durability,
       keep: values.keep,
-      daemon: join(root, 'apps/broker/dist/main.js'),
+      daemon: join(root, 'apps/broker/bundle/main.js'),
       environment: process.env,
       say,
     });

@@ -91,7 +91,7 @@ function tell(report: Report, json: string | undefined): void {
 
 /** Not the ones that take minutes and gigabytes. */
 const usualCases = CASE_NAMES.filter((name) => name !== 'ten-million');
-const daemonFile = fileURLToPath(new URL('../../broker/dist/main.js', import.meta.url));
+const daemonFile = fileURLToPath(new URL('../../broker/bundle/main.js', import.meta.url));
 const program = new Command('bench').description('Measures Dovecote, side by side with the brokers it stands in for.');
 program
   .command('amqp')

@@ -13,7 +13,7 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
-const program = fileURLToPath(new URL('main.js', import.meta.url));
+const program = fileURLToPath(new URL('../bundle/main.js', import.meta.url));
 const running = new Set<DaemonProcess>();
 const folders = new Set<string>();
 

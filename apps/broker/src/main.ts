@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * The daemon: `node apps/broker/dist/main.js --data DIR --amqp-port 5672`. README.md says what else it takes.
+ * The daemon: `node apps/broker/bundle/main.js --data DIR --amqp-port 5672`. README.md says what else it takes.
  *
  * Exits with 0 after SIGTERM or SIGINT, with 1 after a sentence on stderr when it cannot start or go on.
  */

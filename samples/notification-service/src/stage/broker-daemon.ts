@@ -7,7 +7,7 @@
 import { fileURLToPath } from 'node:url';
 import { Child, type Program, type Watcher } from './child.js';
 
-const DAEMON = fileURLToPath(new URL('../../../../apps/broker/dist/main.js', import.meta.url));
+const DAEMON = fileURLToPath(new URL('../../../../apps/broker/bundle/main.js', import.meta.url));
 const LISTENING = /AMQP listening on \S*:(\d+)/;
 
 export class BrokerDaemon extends Child {
