@@ -64,6 +64,13 @@ export class ListeningProgram {
     this.removeFolder();
   }
 
+  /** Ends it as a crash does, and leaves its folder. */
+  async kill(): Promise<void> {
+    this.child.kill('SIGKILL');
+    await this.exited;
+    running.delete(this);
+  }
+
   /** The synchronous end, for when this process ends itself. */
   abandon(): void {
     this.child.kill('SIGKILL');

@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- amqp`, `npm run bench -- in-process`: the benchmarks, ours side by side with the peers. See the README beside this folder.
+ * `npm run bench -- amqp`, `npm run bench -- kafka`, `npm run bench -- in-process`: the benchmarks, ours side by side with the peers. See the README beside this folder.
  *
  * A program: it exits with 1 when a case went wrong, because then its figures are void.
  */
@@ -12,6 +12,8 @@ import { CASE_NAMES, runAmqpBenchmark, type CaseName } from './amqp/benchmark.js
 import { BODY_BYTES_MIN } from './amqp/publisher.js';
 import type { Durability } from './amqp/server.js';
 import { IN_PROCESS_CASES, type InProcessCase, runInProcessBenchmark } from './in-process/benchmark.js';
+import { KAFKA_CASES, type KafkaCase, runKafkaBenchmark } from './kafka/benchmark.js';
+import type { LogDurability } from './kafka/server.js';
 import { formatReport, type Report, reportAsJson } from './report.js';
 
 interface AmqpArguments {
@@ -32,6 +34,7 @@ interface AmqpArguments {
 }
 
 const DURABILITIES = ['memory', 'os', 'fsync'] as const;
+const LOG_DURABILITIES = ['os', 'fsync'] as const;
 
 function number(least: number): (text: string) => number {
   return (text) => {
@@ -59,6 +62,33 @@ async function runAmqp(given: AmqpArguments): Promise<void> {
     stretch: { warmupMs: given.warmup * 1000, measureMs: given.seconds * 1000 },
     backlogMessages: given.backlog,
     bodyBytes: given.bodyBytes,
+    daemon: given.ours ? { file: resolve(given.daemon), dataRoot: resolve(given.dataRoot) } : undefined,
+    peer,
+    progress: (line) => console.error(`> ${line}`),
+  });
+  tell(report, given.json);
+}
+
+interface KafkaArguments extends Omit<AmqpArguments, 'cases' | 'durability' | 'backlog' | 'bodyBytes'> {
+  readonly cases: readonly KafkaCase[];
+  readonly durability: readonly LogDurability[];
+  readonly logMegabytes: number;
+  readonly recoveryMegabytes: number;
+}
+
+async function runKafka(given: KafkaArguments): Promise<void> {
+  const peer = given.peerScript
+    ? { script: resolve(given.peerScript) }
+    : given.peer
+      ? { address: given.peer, pid: given.peerPid }
+      : undefined;
+  const report = await runKafkaBenchmark({
+    cases: given.cases,
+    durabilities: given.durability,
+    rounds: given.rounds,
+    stretch: { warmupMs: given.warmup * 1000, measureMs: given.seconds * 1000 },
+    logBytes: given.logMegabytes * 1_000_000,
+    recoveryBytes: given.recoveryMegabytes * 1_000_000,
     daemon: given.ours ? { file: resolve(given.daemon), dataRoot: resolve(given.dataRoot) } : undefined,
     peer,
     progress: (line) => console.error(`> ${line}`),
@@ -111,6 +141,25 @@ program
   .option('--peer-script <file>', 'starts and stops the peer: apps/bench/peers/rabbitmq.sh')
   .option('--json <file>', 'writes every figure of every round there')
   .action(runAmqp);
+
+program
+  .command('kafka')
+  .description('record batches over the Kafka protocol; beside Apache Kafka where one is given')
+  .option('--rounds <n>', 'rounds per case; the report tells medians', number(1), 3)
+  .option('--seconds <s>', 'measured time per case, side and round', number(0.1), 5)
+  .option('--warmup <s>', 'time before it that is not counted', number(0), 2)
+  .option('--log-megabytes <n>', 'what is fetched over and over', number(1), 512)
+  .option('--recovery-megabytes <n>', 'what is in the log when the server is killed', number(1), 1000)
+  .option('--cases <names>', `of ${KAFKA_CASES.join(',')}`, listOf(KAFKA_CASES), [...KAFKA_CASES])
+  .option('--durability <names>', `of ${LOG_DURABILITIES.join(',')}`, listOf(LOG_DURABILITIES), [...LOG_DURABILITIES])
+  .option('--daemon <file>', "the daemon's main file", daemonFile)
+  .option('--data-root <folder>', 'where the daemon keeps its data meanwhile', tmpdir())
+  .option('--no-ours', 'measure only the peer')
+  .option('--peer <address>', 'a peer that is running, such as 127.0.0.1:9192')
+  .option('--peer-pid <pid>', 'its process, for its processor time and memory', number(1))
+  .option('--peer-script <file>', 'starts and stops the peer: apps/bench/peers/kafka.sh')
+  .option('--json <file>', 'writes every figure of every round there')
+  .action(runKafka);
 
 program
   .command('in-process')

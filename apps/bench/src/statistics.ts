@@ -31,6 +31,10 @@ export class Samples {
     this.isSorted = false;
   }
 
+  each(visit: (value: number) => void): void {
+    for (let n = 0; n < this.length; n++) visit(this.values[n]!);
+  }
+
   clear(): void {
     this.length = 0;
   }

@@ -1,11 +1,8 @@
 /**
  * The order of the AMQP benchmark: which cases, under which promises, ours and the peer in turn, round after round.
- *
- * A case that goes wrong is told as void and the rest goes on; nothing measured is thrown away silently.
  */
 import { setTimeout as pass } from 'node:timers/promises';
 import { measureCeiling } from './ceiling.js';
-import { TAKEN_BY_OTHERS } from './costs.js';
 import { measureConnections } from './connections-load.js';
 import { measureBacklog, measureMillions, measureOpenLoop, measureSteady, type LoadShape, type Stretch } from './load.js';
 import { measureRouted } from './routed-load.js';
@@ -21,7 +18,8 @@ import {
   type Peer,
 } from './server.js';
 import { idleFigure, measureBareStart, measureDaemonStart, startFigure } from './start.js';
-import type { Figure, Measurement, SideName } from '../figure.js';
+import { Comparison } from '../comparison.js';
+import type { Figure } from '../figure.js';
 import type { Report } from '../report.js';
 import { median } from '../statistics.js';
 
@@ -72,7 +70,6 @@ const PROMISES: Readonly<Record<Durability, string>> = {
 };
 /** Idle memory is read when what the peer's own start left has been collected. */
 const PEER_SETTLE_MS = 3000;
-const DISTURBED_PERCENT = 10;
 const tenMillion = 10_000_000;
 /** The stand-in servers need no warming up beyond this, and their figures hardly vary. */
 const CEILING_STRETCH: Stretch = { warmupMs: 500, measureMs: 1500 };
@@ -83,113 +80,84 @@ export async function runAmqpBenchmark(options: AmqpBenchmarkOptions): Promise<R
 }
 
 class AmqpBenchmark {
-  private readonly measurements: Measurement[] = [];
-  private readonly notes: string[] = [];
-  private readonly failures: string[] = [];
+  private readonly gathered: Comparison;
   private peer: Peer | undefined;
   private readonly peerRates = new Map<Durability, number>();
 
-  constructor(private readonly options: AmqpBenchmarkOptions) {}
+  constructor(private readonly options: AmqpBenchmarkOptions) {
+    this.gathered = new Comparison(options.progress);
+  }
 
   async report(): Promise<Report> {
     const { cases, rounds, daemon } = this.options;
     if (daemon) requireDaemon(daemon);
     await this.findPeer();
     try {
-      await this.take('bare', 'generator ceiling', '', 1, async () => measureCeiling(this.options.bodyBytes, CEILING_STRETCH));
+      const ceiling = { caseTitle: 'generator ceiling', promise: '', round: 1 };
+      await this.gathered.take('bare', ceiling, async () => measureCeiling(this.options.bodyBytes, CEILING_STRETCH));
       if (cases.includes('start')) await this.measureStarts();
       for (const task of this.tasks()) for (let round = 1; round <= rounds; round++) await this.measureRound(task, round);
     } finally {
       await this.peer?.server.stop();
     }
-    this.noteDisturbance();
+    this.gathered.noteDisturbance();
+    const { notes, failures, measurements } = this.gathered;
     const { stretch, bodyBytes, backlogMessages } = this.options;
     return {
       benchmark: 'AMQP 0-9-1',
       ours: daemon ? 'the daemon of this repository' : 'not measured',
       peer: this.peer?.name,
       options: { rounds, ...stretch, bodyBytes, backlogMessages },
-      notes: this.notes,
-      failures: this.failures,
-      measurements: this.measurements,
+      notes,
+      failures,
+      measurements,
     };
   }
 
   private async findPeer(): Promise<void> {
     const { peer } = this.options;
     if (!peer) {
-      this.notes.push('no peer: give one with --peer URL or --peer-script FILE');
+      this.gathered.notes.push('no peer: give one with --peer URL or --peer-script FILE');
       return;
     }
     this.peer = 'script' in peer ? await startPeer(peer.script) : await attachPeer(peer.url, peer.pid);
     if (this.peer.server.pid === undefined)
-      this.notes.push('the process of the peer is not known, so its processor time and memory are left out');
+      this.gathered.notes.push('the process of the peer is not known, so its processor time and memory are left out');
     if (this.peer.startMs === undefined)
-      this.notes.push('the peer was running before: its start was not measured, its idle memory is what earlier work left');
-  }
-
-  private noteDisturbance(): void {
-    const taken = this.measurements.filter((measurement) => measurement.name.endsWith(TAKEN_BY_OTHERS));
-    const disturbed = taken.filter((measurement) => (measurement.value ?? 0) > DISTURBED_PERCENT);
-    if (disturbed.length === 0) return;
-    const share = `${disturbed.length} of ${taken.length} measurements`;
-    this.notes.push(
-      `other processes took more than ${DISTURBED_PERCENT} % of the machine during ${share}: rates and latencies are worse than they could be`,
-    );
+      this.gathered.notes.push('the peer was running before: its start was not measured, its idle memory is what earlier work left');
   }
 
   private async measureStarts(): Promise<void> {
     const { daemon, rounds } = this.options;
-    const title = 'start and rest';
+    const title = { caseTitle: 'start and rest', promise: '' };
     for (let round = 1; round <= rounds; round++) {
-      await this.take('bare', title, '', round, measureBareStart);
-      if (daemon) await this.take('ours', title, '', round, async () => measureDaemonStart(daemon, 'fsync'));
+      await this.gathered.take('bare', { ...title, round }, measureBareStart);
+      if (daemon) await this.gathered.take('ours', { ...title, round }, async () => measureDaemonStart(daemon, 'fsync'));
     }
     const { peer } = this;
     if (!peer) return;
-    await this.take('peer', title, '', 1, async () => {
+    await this.gathered.take('peer', { ...title, round: 1 }, async () => {
       await pass(PEER_SETTLE_MS);
       return [startFigure(peer.startMs), idleFigure(peer.server.pid)];
     });
   }
 
-  /** Who goes first changes from round to round, so that what one leaves behind does not always meet the other. */
   private async measureRound(task: Task, round: number): Promise<void> {
-    const promise = PROMISES[task.durability];
-    const measureOurs = async (): Promise<void> => {
-      const { daemon } = this.options;
-      if (!daemon) return;
-      await this.take('ours', task.caseTitle, promise, round, async () => {
-        const server = await startDaemon(daemon, task.durability);
-        try {
-          return await task.measure(server);
-        } finally {
-          await server.stop();
-        }
-      });
+    const { daemon } = this.options;
+    const { peer } = this;
+    const measureOurs = async (): Promise<Figure[]> => {
+      const server = await startDaemon(daemon!, task.durability);
+      try {
+        return await task.measure(server);
+      } finally {
+        await server.stop();
+      }
     };
-    const measurePeer = async (): Promise<void> => {
-      const { peer } = this;
-      if (peer) await this.take('peer', task.caseTitle, promise, round, async () => task.measure(peer.server));
-    };
-    const inTurn = round % 2 === 1 ? [measureOurs, measurePeer] : [measurePeer, measureOurs];
-    for (const measure of inTurn) await measure();
-  }
-
-  private async take(side: SideName, caseTitle: string, promise: string, round: number, measure: () => Promise<Figure[]>): Promise<void> {
-    const what = [caseTitle, promise && `[${promise}]`, `round ${round}`, side].filter(Boolean).join(' ');
-    try {
-      const figures = await measure();
-      for (const figure of figures) this.measurements.push({ ...figure, side, caseTitle, promise, round });
-      const told = figures
-        .filter((figure) => figure.value !== undefined)
-        .map((figure) => `${figure.name} ${figure.value?.toPrecision(3)} ${figure.unit}`);
-      this.options.progress(`${what}: ${told.join(', ')}`);
-    } catch (error) {
-      const failure = `${what}: ${error instanceof Error ? error.message : String(error)}`;
-      this.failures.push(failure);
-      this.options.progress(`VOID ${failure}`);
-    }
+    await this.gathered.takeBoth(
+      { caseTitle: task.caseTitle, promise: PROMISES[task.durability], round },
+      daemon && measureOurs,
+      peer && (async () => task.measure(peer.server)),
+    );
   }
 
   private tasks(): Task[] {
@@ -242,7 +210,7 @@ class AmqpBenchmark {
     const known = this.peerRates.get(shape.durability);
     if (known !== undefined) return known;
     const promise = PROMISES[shape.durability];
-    const measured = this.measurements.filter(
+    const measured = this.gathered.measurements.filter(
       ({ side, caseTitle, name, promise: under }) =>
         side === 'peer' && caseTitle === CONFIRMED_TITLE && name === 'messages' && under === promise,
     );

@@ -5,7 +5,7 @@
  * An open loop: every message has a moment at which it is due, and its time counts from then on.
  */
 import { AmqpConnection, CHANNEL } from './connection.js';
-import { costs, latencies, snapshot } from './costs.js';
+import { costs, latencies, snapshot } from '../costs.js';
 import type { Stretch } from './load.js';
 import { UNSTAMPED } from './publisher.js';
 import type { AmqpServer } from './server.js';

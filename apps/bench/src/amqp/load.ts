@@ -6,7 +6,7 @@
 import { AmqpConnection, CHANNEL } from './connection.js';
 import { Consumer } from './consumer.js';
 import { Publisher } from './publisher.js';
-import { costs, latencies, snapshot } from './costs.js';
+import { costs, latencies, snapshot } from '../costs.js';
 import type { AmqpServer, Durability } from './server.js';
 import type { Figure } from '../figure.js';
 import { readProcessTree } from '../process-tree.js';

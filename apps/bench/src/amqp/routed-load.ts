@@ -4,7 +4,7 @@
  * Every run ends by counting: each message must have reached as many consumers as its case says, in order, or the figures are void.
  */
 import { AmqpConnection, CHANNEL } from './connection.js';
-import { costs, latencies, snapshot } from './costs.js';
+import { costs, latencies, snapshot } from '../costs.js';
 import { declareArguments, durableBitOf, type LoadShape, type Stretch } from './load.js';
 import { Publisher, STAMP_EVERY, UNSTAMPED } from './publisher.js';
 import type { AmqpServer } from './server.js';

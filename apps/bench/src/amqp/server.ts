@@ -2,12 +2,11 @@
  * The two sides that are measured in turn: our daemon, started afresh for each measurement, and a peer that is there already or is
  * started once by a script. Nobody here knows what is measured.
  */
-import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { AmqpConnection, parseAmqpUrl, type AmqpUrl } from './connection.js';
 import { ListeningProgram } from '../listening-program.js';
+import { startScriptedPeer } from '../peer-script.js';
 
 /** The three promises a publisher can be given; only figures under the same one are put side by side. */
 export type Durability = 'memory' | 'os' | 'fsync';
@@ -59,19 +58,13 @@ export async function attachPeer(urlText: string, pid: number | undefined): Prom
   return { server: { side: 'peer', url, pid, stop: async () => undefined }, name, startMs: undefined };
 }
 
-/** The peer of a script that knows `status`, `start` and `stop`; one that was running before is left running. */
+/** The peer of a script; one that was running before is left running. */
 export async function startPeer(script: string): Promise<Peer> {
-  if (!existsSync(script)) throw new Error(`there is no script at ${script} to start a peer with`);
-  const running = await runScript(script, 'status').catch(() => undefined);
-  if (running) return attachPeer(running.url, running.pid);
-  const started = await runScript(script, 'start');
+  const scripted = await startScriptedPeer(script);
   const before = performance.now();
-  const peer = await attachPeer(started.url, started.pid);
-  const stop = async (): Promise<void> => {
-    await promisify(execFile)(script, ['stop']);
-  };
-  const startMs = started.startMs === undefined ? undefined : started.startMs + performance.now() - before;
-  return { ...peer, server: { ...peer.server, stop }, startMs };
+  const peer = await attachPeer(scripted.url, scripted.pid);
+  const startMs = scripted.startMs === undefined ? undefined : scripted.startMs + performance.now() - before;
+  return { ...peer, server: { ...peer.server, stop: () => scripted.stop() }, startMs };
 }
 
 export async function productOf(url: AmqpUrl): Promise<string> {
@@ -79,13 +72,4 @@ export async function productOf(url: AmqpUrl): Promise<string> {
   const { product } = connection;
   await connection.close();
   return product;
-}
-
-async function runScript(script: string, verb: string): Promise<{ url: string; pid: number | undefined; startMs: number | undefined }> {
-  const { stdout } = await promisify(execFile)(script, [verb]);
-  const url = /\burl=(\S+)/.exec(stdout)?.[1];
-  if (url === undefined) throw new Error(`${script} ${verb} printed no "url=amqp://…"`);
-  const pid = /\bpid=(\d+)/.exec(stdout)?.[1];
-  const startMs = /\bstarted_ms=(\d+)/.exec(stdout)?.[1];
-  return { url, pid: pid === undefined ? undefined : Number(pid), startMs: startMs === undefined ? undefined : Number(startMs) };
 }

@@ -2,13 +2,17 @@
  * What a stretch of work cost the server and the load generator, from what can be read before and after it.
  */
 import { availableParallelism } from 'node:os';
-import type { AmqpServer } from './server.js';
-import type { Figure } from '../figure.js';
-import { readBusyUs, readProcessTree, type ProcessUsage } from '../process-tree.js';
-import type { Samples } from '../statistics.js';
+import type { Figure } from './figure.js';
+import { readBusyUs, readProcessTree, type ProcessUsage } from './process-tree.js';
+import type { Samples } from './statistics.js';
 
 /** The figure that tells whether the machine was idle but for the benchmark. */
 export const TAKEN_BY_OTHERS = 'taken by other processes';
+
+/** A server whose cost is to be told; without a process of this machine it cannot be. */
+export interface MeasuredServer {
+  readonly pid: number | undefined;
+}
 
 export interface Snapshot {
   readonly at: number;
@@ -18,7 +22,7 @@ export interface Snapshot {
   readonly busyUs: number | undefined;
 }
 
-export function snapshot(server: AmqpServer, messages: number): Snapshot {
+export function snapshot(server: MeasuredServer, messages: number): Snapshot {
   const own = process.cpuUsage();
   const usage = server.pid === undefined ? undefined : readProcessTree(server.pid);
   return { at: performance.now(), messages, server: usage, ownCpuUs: own.user + own.system, busyUs: readBusyUs() };
