@@ -2,7 +2,7 @@
  * Transports that break one promise each, over one that keeps them all: the contract suite must name what is broken. For tests only.
  */
 import type { Envelope } from './envelope.js';
-import type { Incoming, SubscriptionRequest, Transport, TransportSubscription } from './transport.js';
+import type { Box, Incoming, SubscriptionRequest, Transport, TransportConsumer, TransportSubscription } from './transport.js';
 import type { TransportSubject } from './transport-contract.js';
 import { turn } from './turn.js';
 
@@ -31,8 +31,12 @@ function withDefect(sound: Transport, defect: Partial<Transport>): Transport {
   return {
     capabilities: sound.capabilities,
     open: () => sound.open(),
-    publish: (envelope, deadlineMs) => sound.publish(envelope, deadlineMs),
-    subscribe: (request, onMessage) => sound.subscribe(request, onMessage),
+    publish: (envelope, deadlineMs, route) => sound.publish(envelope, deadlineMs, route),
+    plan: (request) => sound.plan(request),
+    subscribe: (request, consumer) => sound.subscribe(request, consumer),
+    openReplies: (onReply) => sound.openReplies(onReply),
+    openBox: (box) => sound.openBox(box),
+    parkingStore: (group) => sound.parkingStore(group),
     close: () => sound.close(),
     ...defect,
   };
@@ -40,13 +44,24 @@ function withDefect(sound: Transport, defect: Partial<Transport>): Transport {
 
 /** Changes what the subscriber sees of each delivery. */
 function seeing(change: (incoming: Incoming) => Incoming): Defect {
-  return (sound) => ({ subscribe: (request, onMessage) => sound.subscribe(request, (incoming) => onMessage(change(incoming))) });
+  return (sound) => ({ subscribe: (request, consumer) => sound.subscribe(request, hearing(consumer, change)) });
+}
+
+function hearing(consumer: TransportConsumer, change: (incoming: Incoming) => Incoming): TransportConsumer {
+  return {
+    onMessage: (incoming) => consumer.onMessage(change(incoming)),
+    assigned: (lane) => consumer.assigned(lane),
+    revoked: (lane, isLost) => consumer.revoked(lane, isLost),
+  };
 }
 
 function changed(incoming: Incoming, change: Partial<Incoming>): Incoming {
   return {
     envelope: incoming.envelope,
     isRedelivered: incoming.isRedelivered,
+    deliveries: incoming.deliveries,
+    isQuarantined: incoming.isQuarantined,
+    lane: incoming.lane,
     isTakenBack: incoming.isTakenBack,
     acknowledge: () => incoming.acknowledge(),
     release: () => incoming.release(),
@@ -55,7 +70,15 @@ function changed(incoming: Incoming, change: Partial<Incoming>): Incoming {
 }
 
 function asking(change: (request: SubscriptionRequest) => SubscriptionRequest): Defect {
-  return (sound) => ({ subscribe: (request, onMessage) => sound.subscribe(change(request), onMessage) });
+  return (sound) => ({ subscribe: (request, consumer) => sound.subscribe(change(request), consumer) });
+}
+
+/** Puts everything for a group into this box. */
+function boxing(box: Box['box']): Defect {
+  return (sound) => ({
+    publish: (envelope, deadlineMs, route) =>
+      sound.publish(envelope, deadlineMs, route?.to === undefined ? route : { ...route, to: { ...route.to, box } }),
+  });
 }
 
 let instances = 0;
@@ -95,7 +118,7 @@ export const defects: Readonly<Record<string, { readonly defect: Defect; readonl
   },
   'delivers every type': {
     failing: 'delivers to whoever subscribed to the type, and nothing else',
-    defect: asking((request) => ({ ...request, types: ['#'] })),
+    defect: asking((request) => ({ ...request, sources: [{ kind: 'event', pattern: '#', topic: undefined, order: 'none' }] })),
   },
   'resolves publish before the confirm': {
     failing: 'resolves publish only when the broker has confirmed',
@@ -114,6 +137,36 @@ export const defects: Readonly<Record<string, { readonly defect: Defect; readonl
     failing: 'carries every attribute, the headers and the bytes of the body',
     defect: (sound) => ({ publish: (envelope: Envelope, deadlineMs) => sound.publish({ ...envelope, headers: {} }, deadlineMs) }),
   },
+  'loses the trail': {
+    failing: 'carries what a message came of, when it expires, and what became of it so far',
+    defect: (sound) => ({ publish: (envelope: Envelope, deadlineMs) => sound.publish({ ...envelope, trail: undefined }, deadlineMs) }),
+  },
+  'knows no wildcards': {
+    failing: 'matches patterns of types: a star is one word, a hash any number',
+    defect: asking((request) => ({ ...request, sources: request.sources.filter(({ pattern }) => !/[*#]/.test(pattern)) })),
+  },
+  'takes every message for an event': {
+    failing: 'keeps commands and queries apart from events of the same type',
+    defect: (sound) => ({
+      publish: (envelope: Envelope, deadlineMs, route) => sound.publish({ ...envelope, kind: 'event' }, deadlineMs, route),
+    }),
+  },
+  'counts no deliveries': {
+    failing: 'counts how often it handed a message out, where it says that it counts',
+    defect: seeing((incoming) => changed(incoming, { deliveries: 1 })),
+  },
+  'publishes to everybody what is for one group': {
+    failing: 'puts what is for the inbox of a group there, and nowhere else',
+    defect: (sound) => ({ publish: (envelope, deadlineMs) => sound.publish(envelope, deadlineMs) }),
+  },
+  'knows no quarantine': {
+    failing: 'hands out what is in quarantine one message at a time',
+    defect: boxing('inbox'),
+  },
+  'hands out dead letters': {
+    failing: 'hands out no dead letter',
+    defect: boxing('inbox'),
+  },
   'confirms first and sends later': {
     failing: 'keeps what it confirmed although it dies right after',
     defect: sendingLater,
@@ -125,8 +178,8 @@ export const defects: Readonly<Record<string, { readonly defect: Defect; readonl
   'goes on delivering after stop': {
     failing: 'delivers nothing after stop, and still takes acknowledgements',
     defect: (sound) => ({
-      async subscribe(request, onMessage): Promise<TransportSubscription> {
-        await sound.subscribe(request, onMessage);
+      async subscribe(request, consumer): Promise<TransportSubscription> {
+        await sound.subscribe(request, consumer);
         return { stop: () => Promise.resolve() };
       },
     }),
@@ -134,8 +187,8 @@ export const defects: Readonly<Record<string, { readonly defect: Defect; readonl
   'subscribes after it said so': {
     failing: 'has the queue and its bindings in place when subscribe resolves',
     defect: (sound) => ({
-      subscribe(request, onMessage): Promise<TransportSubscription> {
-        const subscribed = turn().then(() => sound.subscribe(request, onMessage));
+      subscribe(request, consumer): Promise<TransportSubscription> {
+        const subscribed = turn().then(() => sound.subscribe(request, consumer));
         return Promise.resolve({ stop: async () => (await subscribed).stop() });
       },
     }),
@@ -165,11 +218,14 @@ function sendingLater(sound: Transport): Partial<Transport> {
 function losingOnClose(sound: Transport): Partial<Transport> {
   const open = new Set<Incoming>();
   return {
-    subscribe: (request, onMessage) =>
-      sound.subscribe(request, (incoming) => {
-        open.add(incoming);
-        onMessage(incoming);
-      }),
+    subscribe: (request, consumer) =>
+      sound.subscribe(
+        request,
+        hearing(consumer, (incoming) => {
+          open.add(incoming);
+          return incoming;
+        }),
+      ),
     async close() {
       for (const incoming of open) incoming.acknowledge();
       await sound.close();

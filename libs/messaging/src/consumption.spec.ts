@@ -2,7 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import { SeededRandom, SimulatedClock } from '@dovecote/ground/testing';
 import { Backoff } from './backoff.js';
 import { Consumption } from './consumption.js';
-import { noHeaders } from './envelope.js';
+import { contractOf } from './delivery-contract.js';
+import { plainEvent } from './envelope.js';
 import { EventMessage } from './event-message.decorator.js';
 import { eventDefinitionOf } from './event-definition.js';
 import type { Log } from './log.js';
@@ -18,6 +19,9 @@ class OrderPlaced {
 class Delivery implements Incoming {
   isTakenBack = false;
   readonly isRedelivered = false;
+  readonly deliveries = 1;
+  readonly isQuarantined = false;
+  readonly lane = undefined;
   readonly envelope: Incoming['envelope'];
 
   constructor(
@@ -32,7 +36,7 @@ class Delivery implements Incoming {
       version: 1,
       contentType: 'application/json',
     };
-    this.envelope = { ...fixed, id, headers: noHeaders, body: Buffer.from(JSON.stringify({ orderId: id })) };
+    this.envelope = { ...plainEvent, ...fixed, id, body: Buffer.from(JSON.stringify({ orderId: id })) };
   }
 
   acknowledge(): void {
@@ -62,7 +66,7 @@ function bench(concurrency: number): {
   const subscription: Subscription = {
     eventClass: OrderPlaced,
     definition: eventDefinitionOf(OrderPlaced)!,
-    concurrency,
+    contract: contractOf({ concurrency }, 'Notifications.notify'),
     place: 'Notifications.notify',
     handle,
   };

@@ -43,9 +43,9 @@ export class Consumption {
     private readonly log: Log,
   ) {
     for (const subscription of subscriptions) {
-      const { eventClass, definition, concurrency, place } = subscription;
+      const { eventClass, definition, contract, place } = subscription;
       const handle = subscription.handle.bind(subscription);
-      this.#handlers.set(definition.type, { eventClass, definition, concurrency, place, handle, running: 0, waiting: new Fifo() });
+      this.#handlers.set(definition.type, { eventClass, definition, contract, place, handle, running: 0, waiting: new Fifo() });
     }
   }
 
@@ -56,7 +56,7 @@ export class Consumption {
       return;
     }
     const { envelope } = incoming;
-    if (!('headers' in envelope)) {
+    if ('problem' in envelope) {
       this.#hold(incoming, `A message of type ${envelope.type} (id ${envelope.id ?? 'none'}) cannot be read: ${envelope.problem}`);
       return;
     }
@@ -66,7 +66,7 @@ export class Consumption {
         incoming,
         `Nobody in this service handles ${envelope.type} (${envelope.id}), though the queue of '${this.group}' receives it: subscribe to it, or remove its binding from the queue`,
       );
-    } else if (handler.running < handler.concurrency) {
+    } else if (handler.running < handler.contract.concurrency) {
       this.#start(handler, incoming, envelope);
     } else {
       handler.waiting.push(incoming);
@@ -127,7 +127,7 @@ export class Consumption {
   #finish(handler: Handler, message: Message): void {
     handler.running -= 1;
     this.#running.delete(message);
-    while (handler.waiting.length > 0 && handler.running < handler.concurrency) {
+    while (handler.waiting.length > 0 && handler.running < handler.contract.concurrency) {
       const next = handler.waiting.shift() as Incoming;
       // Only readable messages wait.
       if (!next.isTakenBack) this.#start(handler, next, next.envelope as Envelope);

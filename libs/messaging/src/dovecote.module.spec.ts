@@ -723,6 +723,8 @@ describe('the start is refused, with a sentence that says what to do,', () => {
       @Subscribe(OrderPlaced, { concurrency: 0 })
       handle(): void {}
     }
-    expect(await refusal({ providers: [Zero] })).toMatch(/^invalid-options: Zero\.handle: the concurrency/);
+    expect(await refusal({ providers: [Zero] })).toMatch(
+      /^invalid-options: Zero\.handle: concurrency must be a whole number from 1, not 0/,
+    );
   });
 });

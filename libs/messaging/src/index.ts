@@ -1,18 +1,27 @@
 export { DovecoteModule } from './dovecote.module.js';
 export { EventMessage, type EventMessageOptions } from './event-message.decorator.js';
-export { Subscribe } from './subscribe.decorator.js';
+export { Subscribe, type SubscribeOptions } from './subscribe.decorator.js';
 export { Publisher, type PublishOptions } from './publisher.js';
 export { Message } from './message.js';
 export { MessagingError, type MessagingErrorCode } from './errors.js';
 export type { BrokerOptions, GivenBrokerOptions, MessagingOptions, UrlBrokerOptions } from './options.js';
-export type { SubscribeOptions } from './subscription.js';
 export type { EventClass } from './event-definition.js';
-export type { Envelope, MessageHeaders } from './envelope.js';
+export type { Death, DeathCause, Envelope, Failure, MessageHeaders, MessageKind, Trail } from './envelope.js';
+export type { Parked, ParkingStore } from './parking-store.js';
 export type {
+  Box,
+  Capability,
   Incoming,
+  Lack,
+  Lane,
+  OpenBox,
+  PlannedThing,
+  Route,
+  Source,
   SubscriptionRequest,
   Transport,
   TransportCapabilities,
+  TransportConsumer,
   TransportSubscription,
   UnreadableEnvelope,
 } from './transport.js';

@@ -22,3 +22,12 @@ export const PUBLISH_BYTES_WAITING_MAX = 256 * 1024 * 1024;
 export const PREFETCH_MAX = 65_535;
 /** Messages whose failures are counted for the backoff. The oldest is forgotten first, and its next backoff is short again. */
 export const FAILURES_REMEMBERED_MAX = 10_000;
+
+/** Of the failures of a message the last so many are told, each in so many characters: with the rest they must fit into its headers. */
+export const HISTORY_MAX = 10;
+export const REASON_CHARACTERS_MAX = 300;
+/** Attempts at one message, and the longest time anything of it may be told to wait: what broker's timers and ours can both keep, 24 days. */
+export const ATTEMPTS_MAX = 1_000;
+export const LONGEST_WAIT_MS = 2_147_483_647;
+/** Messages in one batch. */
+export const BATCH_MAX = 10_000;

@@ -12,7 +12,8 @@ import type { Settings } from './options.js';
 import { PublishWindow } from './publish-window.js';
 import { Publisher } from './publisher.js';
 import type { Subscription } from './subscription.js';
-import type { Transport, TransportSubscription } from './transport.js';
+import { checkNeeds, needsOf } from './delivery-contract.js';
+import type { Source, Transport, TransportConsumer, TransportSubscription } from './transport.js';
 
 export class Messaging {
   readonly publisher: Publisher;
@@ -78,21 +79,20 @@ export class Messaging {
     const backoff = new Backoff(random, backoffFirstMs, backoffMaxMs);
     const consumption = new Consumption(service, subscriptions, clock, backoff, this.log);
     this.#consumption = consumption;
-    const types = subscriptions.map(({ definition }) => definition.type);
-    this.#subscription = await this.transport.subscribe({ group: service, types, prefetch }, (incoming) => consumption.receive(incoming));
+    const consumer: TransportConsumer = {
+      onMessage: (incoming) => consumption.receive(incoming),
+      assigned: nothing,
+      revoked: nothing,
+    };
+    this.#subscription = await this.transport.subscribe({ group: service, sources: subscriptions.map(sourceOf), prefetch }, consumer);
     // Shut down while it was still starting.
     if (this.#isClosed) await this.#subscription.stop();
   }
 
   #refuseWhatCannotWork(subscriptions: readonly Subscription[]): void {
-    const { isAtLeastOnce, sharesWork, isDurable } = this.transport.capabilities;
-    if (!isAtLeastOnce || !sharesWork) {
-      throw new MessagingError(
-        'unsupported',
-        'This transport cannot promise that every event is handled at least once, by one member of the service: choose another broker.',
-      );
-    }
-    if (!isDurable)
+    const { capabilities } = this.transport;
+    for (const { place, contract } of subscriptions) checkNeeds(place, needsOf(contract), capabilities);
+    if (capabilities.can.durable !== true)
       this.log.warn('The broker keeps messages in memory only: they are gone with its process. Use embedded:./data to keep them.');
     const seen = new Map<string, Subscription>();
     for (const subscription of subscriptions) {
@@ -102,6 +102,14 @@ export class Messaging {
       seen.set(type, subscription);
     }
   }
+}
+
+function sourceOf({ definition, contract }: Subscription): Source {
+  return { kind: 'event', pattern: definition.type, topic: undefined, order: contract.order === 'none' ? 'none' : 'key' };
+}
+
+function nothing(): Promise<void> {
+  return Promise.resolve();
 }
 
 function subscribedTwice(service: string, type: string, first: Subscription, second: Subscription): MessagingError {

@@ -38,7 +38,10 @@ export interface UrlBrokerOptions {
   readonly url: string;
   /** When an embedded broker confirms: when the message would survive loss of power (`fsync`, the default with a folder), the end of the process (`os`), or at once. */
   readonly durability?: 'fsync' | 'os' | 'memory';
-  /** The `x-queue-type` of the service's queue on an AMQP broker; that broker's default when not given. */
+  /**
+   * The `x-queue-type` of the service's queues on an AMQP broker; `quorum` when not given. Classic queues do not count deliveries, so that what comes again
+   * after a crash is handled one at a time.
+   */
   readonly queueType?: 'classic' | 'quorum';
 }
 
@@ -63,7 +66,8 @@ export interface Settings {
   readonly random: Random;
 }
 
-const SERVICE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
+/** The last words are those of queues beside a service's own: a service called so would read another's. */
+const SERVICE = /^(?!.*\.(?:commands|quarantine|dead|parked|by-key|\d+)$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 
 /** Throws a `MessagingError` of code `invalid-options` whose sentence names the option. */
 export function checkOptions(options: MessagingOptions): Settings {
@@ -72,7 +76,7 @@ export function checkOptions(options: MessagingOptions): Settings {
   }
   if (typeof options.service !== 'string' || !SERVICE.test(options.service)) {
     throw refused(
-      `service must be the name of this service, 1 to 100 letters, digits, '.', '_' or '-', such as 'notifications'; it is ${JSON.stringify(options.service)}`,
+      `service must be the name of this service, 1 to 100 letters, digits, '.', '_' or '-', such as 'notifications', and may not end in .commands, .quarantine, .dead, .parked, .by-key or a number; it is ${JSON.stringify(options.service)}`,
     );
   }
   const ground = options.ground ?? realGround();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { SeededRandom, SimulatedClock } from '@dovecote/ground/testing';
 import { Backoff } from './backoff.js';
-import { type Envelope, noHeaders } from './envelope.js';
+import { type Envelope, plainEvent } from './envelope.js';
 import { MessagingError } from './errors.js';
 import { FailureCounts } from './failure-counts.js';
 import { Fifo } from './fifo.js';
@@ -21,9 +21,8 @@ function envelope(id: string, bytes = 1): Envelope {
     key: undefined,
     version: 1,
     contentType: 'application/json',
-    headers: noHeaders,
   };
-  return { ...fixed, id, body: Buffer.alloc(bytes) };
+  return { ...plainEvent, ...fixed, id, body: Buffer.alloc(bytes) };
 }
 
 /** A broker that answers when the test says so. */
@@ -168,6 +167,7 @@ describe('the publish window', () => {
 
 describe('envelopes on AMQP', () => {
   const full: Envelope = {
+    ...plainEvent,
     id: '019b76da-a800-7028-b456-b75cd7b55708',
     type: 'orders.order-placed',
     source: 'shop',
@@ -214,6 +214,7 @@ describe('envelopes on AMQP', () => {
       none: null,
     };
     expect(fromProperties({ headers }, 'key', full.body)).toEqual({
+      ...plainEvent,
       id: 'e-1',
       type: 'paid',
       source: 'unknown',

@@ -60,14 +60,21 @@ export class Publisher {
       );
     }
     return {
+      kind: 'event',
       id: options.id === undefined ? this.identifiers.next() : checkedText('id', options.id, ID_BYTES_MAX, definition),
       type: definition.type,
       source: this.service,
       time: this.#now(),
       key: keyOf(event, options, definition),
       version: definition.version,
+      dataSchema: undefined,
+      correlationId: undefined,
+      causationId: undefined,
+      replyTo: undefined,
+      expiresAtMs: undefined,
       contentType: JSON_CONTENT_TYPE,
       headers: options.headers === undefined ? noHeaders : checkedHeaders(options.headers, definition),
+      trail: undefined,
       body,
     };
   }

@@ -1,6 +1,10 @@
+import type { DeliveryOptions } from './delivery-contract.js';
 import type { EventClass } from './event-definition.js';
 import type { Message } from './message.js';
-import { type SubscribeOptions, recordSubscription } from './subscription.js';
+import { recordSubscription } from './subscription.js';
+
+/** What a subscription may ask for today. */
+export type SubscribeOptions = Pick<DeliveryOptions, 'concurrency' | 'order'>;
 
 /**
  * Calls the method for every event of this class that reaches the service, wherever it was published. The method belongs to a provider or a

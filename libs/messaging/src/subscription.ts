@@ -1,27 +1,20 @@
 /**
  * What `@Subscribe` said about a method, written on the method itself (see event-definition.ts for why), and what the explorer makes of it.
  */
+import type { DeliveryContract, DeliveryOptions } from './delivery-contract.js';
 import type { EventClass, EventDefinition } from './event-definition.js';
 import type { Message } from './message.js';
 
-export interface SubscribeOptions {
-  /**
-   * The most events this handler works on at once in one process. Not given: as many as the service may hold (`prefetch`). 1 handles them one
-   * after the other, in the order in which they come.
-   */
-  readonly concurrency?: number;
-}
-
 export interface SubscriptionRecord {
   readonly eventClass: EventClass;
-  readonly options: SubscribeOptions;
+  readonly options: DeliveryOptions;
 }
 
 /** A subscription with a method behind it that can be called: guards, pipes, interceptors and filters included. */
 export interface Subscription {
   readonly eventClass: EventClass;
   readonly definition: EventDefinition;
-  readonly concurrency: number;
+  readonly contract: DeliveryContract;
   /** Where the handler stands, for logs: `Notifications.notify`. */
   readonly place: string;
   handle(event: object, message: Message): Promise<unknown>;

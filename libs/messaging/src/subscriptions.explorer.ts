@@ -15,6 +15,7 @@ import {
 } from '@nestjs/core';
 import type { NestContainer } from '@nestjs/core';
 import { isObservable, lastValueFrom } from 'rxjs';
+import { contractOf } from './delivery-contract.js';
 import { MessagingError } from './errors.js';
 import { eventDefinitionOf } from './event-definition.js';
 import { type ContextSource, HandlerInterceptors } from './interceptors.explorer.js';
@@ -89,13 +90,7 @@ export class SubscriptionsExplorer {
         `${place} subscribes to ${subject}, which is no event: put @EventMessage('some.type') on the class itself (a parent's does not count).`,
       );
     }
-    const concurrency = options.concurrency ?? Number.POSITIVE_INFINITY;
-    if (options.concurrency !== undefined && (!Number.isInteger(concurrency) || concurrency < 1)) {
-      throw new MessagingError(
-        'invalid-options',
-        `${place}: the concurrency of @Subscribe must be a whole number from 1, not ${concurrency}.`,
-      );
-    }
+    const contract = contractOf(options, place);
     const method: HandlerMethod = { name, hasParameters: this.inheritAppConfig || usesParameters(prototype, name) };
     if (method.hasParameters) recordParameters(prototype, name);
     const creator = this.#creatorFor(wrapper);
@@ -103,7 +98,7 @@ export class SubscriptionsExplorer {
       ? create(creator, wrapper.instance as object, method)
       : perMessage(creator, wrapper, method, definition.type);
     const handle: Callable = (event, message) => call(event, message).then(settled);
-    return { eventClass, definition, concurrency, place, handle };
+    return { eventClass, definition, contract, place, handle };
   }
 
   /**

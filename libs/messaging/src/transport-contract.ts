@@ -1,8 +1,8 @@
 /** What every `Transport` must do. Each case has a subject of its own; nothing waits for time to pass. */
 import assert from 'node:assert/strict';
-import { type Envelope, noHeaders } from './envelope.js';
+import { type Envelope, noTrail, plainEvent } from './envelope.js';
 import { MessagingError } from './errors.js';
-import type { Incoming, Transport, TransportSubscription } from './transport.js';
+import type { Box, Incoming, Route, Source, Transport, TransportSubscription } from './transport.js';
 import { turn } from './turn.js';
 
 export interface ContractCase {
@@ -30,7 +30,7 @@ export interface TransportSubject {
 type Body = (bench: Bench) => Promise<void>;
 
 export function transportContract(open: () => Promise<TransportSubject>): readonly ContractCase[] {
-  return Object.entries({ ...publishing, ...consuming, ...groups, ...endings }).map(([name, body]) => ({
+  return Object.entries({ ...publishing, ...consuming, ...groups, ...boxes, ...endings }).map(([name, body]) => ({
     name,
     run: async () => {
       const subject = await open();
@@ -55,17 +55,53 @@ const publishing: Readonly<Record<string, Body>> = {
       headers: { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', 'x-note': 'ünïcode' },
     };
     await (await bench.open()).publish(sent, Number.POSITIVE_INFINITY);
-    const got = envelopeOf(await inbox.next());
-    assert.deepEqual(
-      { ...got, headers: { ...got.headers }, body: Buffer.from(got.body).toString() },
-      { ...sent, body: Buffer.from(sent.body).toString() },
-    );
+    assertSame(envelopeOf(await inbox.next()), sent);
+  },
+  'carries what a message came of, when it expires, and what became of it so far': async (bench) => {
+    const inbox = await bench.member('readers', ['placed']);
+    const sent: Envelope = {
+      ...bench.envelope('placed', '{}'),
+      dataSchema: 'https://example.com/schemas/placed/1',
+      correlationId: 'first-1',
+      causationId: 'cause-1',
+      replyTo: 'somewhere',
+      expiresAtMs: 4_102_444_800_123,
+      trail: {
+        failures: 2,
+        starts: 1,
+        history: [
+          { atMs: 1, reason: 'ünïcode' },
+          { atMs: 2, reason: 'again' },
+        ],
+        death: { cause: 'attempts', atMs: 3, reason: 'again', group: 'readers', handler: 'Readers.read' },
+      },
+    };
+    await (await bench.open()).publish(sent, Number.POSITIVE_INFINITY);
+    assertSame(envelopeOf(await inbox.next()), sent);
   },
   'delivers to whoever subscribed to the type, and nothing else': async (bench) => {
     const inbox = await bench.member('readers', ['placed', 'paid']);
     const sender = await bench.open();
     for (const type of ['placed', 'shipped', 'paid']) await bench.publish(sender, type, type);
     assert.deepEqual([textOf(await inbox.next()), textOf(await inbox.next())], ['placed', 'paid']);
+  },
+  'matches patterns of types: a star is one word, a hash any number': async (bench) => {
+    const [stars, hashes] = [await bench.member('stars', ['orders.*.placed']), await bench.member('hashes', ['orders.#'])];
+    const sender = await bench.open();
+    const types = ['orders', 'orders.eu.placed', 'orders.placed', 'orders.eu.west.placed', 'orders.us.placed', 'payments.eu.placed'];
+    for (const type of types) await bench.publish(sender, type, type);
+    assert.deepEqual(await stars.texts(2), ['orders.eu.placed', 'orders.us.placed']);
+    assert.deepEqual((await hashes.texts(5)).toSorted(), types.slice(0, 5).toSorted());
+  },
+  'keeps commands and queries apart from events of the same type': async (bench) => {
+    const [events, commands] = [await bench.member('readers', ['place']), await bench.member('doers', [], 10, ['place'])];
+    const sender = await bench.open();
+    for (const kind of ['event', 'command', 'query'] as const) await bench.send(sender, { ...bench.envelope('place', kind), kind });
+    assert.equal(textOf(await events.next()), 'event');
+    const got = [await commands.next(), await commands.next()].map((incoming) => `${envelopeOf(incoming).kind} ${textOf(incoming)}`);
+    assert.deepEqual(got.toSorted(), ['command command', 'query query']);
+    await turns();
+    assert.deepEqual([events.waiting, commands.waiting], [0, 0]);
   },
   'takes an event that nobody subscribed to': async (bench) => {
     await bench.publish(await bench.open(), 'unheard', 'x');
@@ -125,6 +161,19 @@ const consuming: Readonly<Record<string, Body>> = {
     assert.equal(textOf(again), 'later');
     assert.equal(again.isRedelivered, true, 'the second delivery is not marked as redelivered');
     again.acknowledge();
+  },
+  'counts how often it handed a message out, where it says that it counts': async (bench) => {
+    const first = await bench.member('readers', ['placed']);
+    await bench.publish(await bench.open(), 'placed', 'deadly');
+    assert.equal((await first.next()).deliveries, 1);
+    const second = await bench.member('readers', ['placed']);
+    await bench.subject.crash(first.transport);
+    const again = await second.next();
+    assert.equal(again.deliveries, 2);
+    if (second.transport.capabilities.can['delivery-counts'] !== true) return;
+    const third = await bench.member('readers', ['placed']);
+    await bench.subject.crash(second.transport);
+    assert.equal((await third.next()).deliveries, 3);
   },
   'settles a delivery once': async (bench) => {
     const inbox = await bench.member('readers', ['placed']);
@@ -195,6 +244,38 @@ const groups: Readonly<Record<string, Body>> = {
   },
 };
 
+const boxes: Readonly<Record<string, Body>> = {
+  'puts what is for the inbox of a group there, and nowhere else': async (bench) => {
+    const [one, two] = [await bench.member('readers', ['placed']), await bench.member('auditors', ['placed'])];
+    const sender = await bench.open();
+    await bench.publish(sender, 'placed', 'again', { to: bench.box('readers', 'inbox') });
+    await bench.publish(sender, 'placed', 'marker');
+    assert.deepEqual(await one.texts(2), ['again', 'marker']);
+    assert.deepEqual(await two.texts(1), ['marker']);
+  },
+  'hands out what is in quarantine one message at a time': async (bench) => {
+    const inbox = await bench.member('readers', ['placed'], 10);
+    const sender = await bench.open();
+    for (const text of ['a', 'b', 'c']) await bench.publish(sender, 'placed', text, { to: bench.box('readers', 'quarantine') });
+    await bench.publish(sender, 'placed', 'marker');
+    const got = [await inbox.next(), await inbox.next()];
+    assert.deepEqual(got.map((incoming) => `${textOf(incoming)} ${incoming.isQuarantined}`).toSorted(), ['a true', 'marker false']);
+    await turns();
+    assert.equal(inbox.waiting, 0, 'two messages were out of the quarantine at once');
+    for (const incoming of got) incoming.acknowledge();
+    assert.deepEqual(await inbox.texts(2), ['b', 'c']);
+  },
+  'hands out no dead letter': async (bench) => {
+    const inbox = await bench.member('readers', ['placed'], 10);
+    const sender = await bench.open();
+    await bench.publish(sender, 'placed', 'dead', { to: bench.box('readers', 'dead-letters') });
+    await bench.publish(sender, 'placed', 'marker');
+    assert.deepEqual(await inbox.texts(1), ['marker']);
+    await turns();
+    assert.equal(inbox.waiting, 0, 'a dead letter was handed out');
+  },
+};
+
 const endings: Readonly<Record<string, Body>> = {
   'delivers nothing after stop, and still takes acknowledgements': async (bench) => {
     const first = await bench.member('readers', ['placed'], 10);
@@ -251,16 +332,27 @@ class Bench {
     return transport;
   }
 
-  async member(group: string, types: readonly string[], prefetch = 10): Promise<Inbox> {
+  async member(group: string, events: readonly string[], prefetch = 10, commands: readonly string[] = []): Promise<Inbox> {
     const inbox = new Inbox(await this.open());
-    const request = { group: this.subject.unique(group), types: types.map((type) => this.subject.unique(type)), prefetch };
-    inbox.subscription = await inbox.transport.subscribe(request, (incoming) => inbox.take(incoming));
+    const sources = [...events.map((type) => this.source('event', type)), ...commands.map((type) => this.source('command', type))];
+    const request = { group: this.subject.unique(group), sources, prefetch };
+    const consumer = { onMessage: (incoming: Incoming): void => inbox.take(incoming), assigned: nothing, revoked: nothing };
+    inbox.subscription = await inbox.transport.subscribe(request, consumer);
     return inbox;
+  }
+
+  source(kind: Source['kind'], type: string): Source {
+    return { kind, pattern: this.subject.unique(type), topic: undefined, order: 'none' };
+  }
+
+  box(group: string, box: Box['box']): Box {
+    return { group: this.subject.unique(group), box };
   }
 
   envelope(type: string, body: string): Envelope {
     this.#count += 1;
     return {
+      ...plainEvent,
       id: `${this.subject.unique('id')}-${this.#count}`,
       type: this.subject.unique(type),
       source: 'contract',
@@ -268,13 +360,16 @@ class Bench {
       key: undefined,
       version: 1,
       contentType: 'application/json',
-      headers: noHeaders,
       body: Buffer.from(body),
     };
   }
 
-  publish(transport: Transport, type: string, text: string): Promise<void> {
-    return transport.publish(this.envelope(type, text), Number.POSITIVE_INFINITY);
+  publish(transport: Transport, type: string, text: string, route?: Route): Promise<void> {
+    return this.send(transport, this.envelope(type, text), route);
+  }
+
+  send(transport: Transport, envelope: Envelope, route?: Route): Promise<void> {
+    return transport.publish(envelope, Number.POSITIVE_INFINITY, route);
   }
 
   async close(): Promise<void> {
@@ -327,9 +422,23 @@ class Inbox {
   }
 }
 
-function envelopeOf(incoming: Incoming): Envelope {
-  assert.ok('headers' in incoming.envelope, `unreadable: ${'problem' in incoming.envelope ? incoming.envelope.problem : ''}`);
-  return incoming.envelope;
+function envelopeOf({ envelope }: Incoming): Envelope {
+  if ('problem' in envelope) assert.fail(`unreadable: ${envelope.problem}`);
+  return envelope;
+}
+
+function assertSame(got: Envelope, sent: Envelope): void {
+  const plain = (envelope: Envelope): object => ({
+    ...envelope,
+    headers: { ...envelope.headers },
+    trail: { ...(envelope.trail ?? noTrail) },
+    body: Buffer.from(envelope.body).toString(),
+  });
+  assert.deepEqual(plain(got), plain(sent));
+}
+
+function nothing(): Promise<void> {
+  return Promise.resolve();
 }
 
 function textOf(incoming: Incoming): string {

@@ -1,13 +1,15 @@
-import type { Envelope } from './envelope.js';
+import type { Envelope, MessageHeaders, MessageKind } from './envelope.js';
+import type { ParkingStore } from './parking-store.js';
 
 /**
  * What messaging needs of a broker, and all it sees of one. Every implementation passes the contract suite in testing.ts.
  *
- * Groups: everything that subscribes under one group name shares one durable queue, which lives on while nobody is there. Each message goes to every
- * group that subscribed to its type, and within a group to one member at a time, until that member acknowledges it.
+ * Groups: everything that subscribes under one group name shares what was published for it, which is kept while nobody is there. Each event goes to
+ * every group that subscribed to its type, each command and query to the one group that handles it, and within a group to one member at a time, until
+ * that member acknowledges it.
  */
 export interface Transport {
-  /** What it can promise; checked against what the application needs before anything is opened. */
+  /** What it can promise; checked against what the handlers need before anything is opened. */
   readonly capabilities: TransportCapabilities;
 
   /** Reaches the broker. Rejects with a `MessagingError` whose sentence says what to do. */
@@ -18,32 +20,116 @@ export interface Transport {
    * Rejects with a `MessagingError` when the broker refused it. Where the connection is lost meanwhile, the same message is sent again on the next
    * one, but not after `deadlineMs` (of the clock's `monotonicMs`): the caller has given up then, and what becomes of the promise matters to nobody.
    */
-  publish(envelope: Envelope, deadlineMs: number): Promise<void>;
+  publish(envelope: Envelope, deadlineMs: number, route?: Route): Promise<void>;
+
+  /** What `subscribe` would find and change on the broker, without a change. */
+  plan(request: SubscriptionRequest): Promise<readonly PlannedThing[]>;
 
   /**
-   * Resolves when the group's queue exists and is bound: what is published from then on reaches the group. Consumers come back by themselves
-   * after a lost connection. `onMessage` must not throw. One subscription per transport.
+   * Resolves when what the group needs exists and is bound: what is published from then on reaches the group. Consumers come back by themselves
+   * after a lost connection. One subscription per transport.
    */
-  subscribe(request: SubscriptionRequest, onMessage: (incoming: Incoming) => void): Promise<TransportSubscription>;
+  subscribe(request: SubscriptionRequest, consumer: TransportConsumer): Promise<TransportSubscription>;
 
-  /** What was delivered and not acknowledged goes back to its queue. After it `publish` rejects with code `closed`. */
+  /**
+   * Where answers to what this transport asks are to be sent, as the `replyTo` of an envelope; from then on they come to `onReply`. An answer is at most
+   * once: it is gone with the connection it would have come on. The address stays the same across reconnects.
+   */
+  openReplies(onReply: (reply: Envelope) => void): Promise<string>;
+
+  /** A look into what a group has in a box, from the beginning. What others have out is not there. */
+  openBox(box: Box): Promise<OpenBox>;
+
+  /** Keeps what waits behind its key in this group's lanes; nothing where the broker has no lanes. */
+  parkingStore(group: string): ParkingStore | undefined;
+
+  /** What was delivered and not acknowledged goes back to where it was kept. After it `publish` rejects with code `closed`. */
   close(): Promise<void>;
 }
 
 export interface TransportCapabilities {
-  /** Confirms what is published, and hands out again what was delivered and not acknowledged. */
-  readonly isAtLeastOnce: boolean;
-  /** Members of one group share its messages. */
-  readonly sharesWork: boolean;
-  /** Messages outlive the process of the broker. */
-  readonly isDurable: boolean;
+  /** As a sentence calls it: `RabbitMQ over AMQP`, `the embedded broker`. */
+  readonly broker: string;
+  readonly can: Readonly<Record<Capability, true | Lack>>;
+}
+
+/**
+ * At least once: confirms what is published, and hands out again what was delivered and not acknowledged. Groups: members of one share its messages.
+ * Durable: messages outlive the process of the broker. Commands: one group takes each of them. Order by key: the messages of a key are handed to one
+ * member, in order, in lanes. Delay: a message is kept for a time before it goes on, whoever crashes. Dead letters: boxes for them. Delivery counts:
+ * it tells how often a message was handed out, where that ended a process. Wildcards: patterns of types. Replay: the past can be read again.
+ */
+export type Capability =
+  | 'at-least-once'
+  | 'groups'
+  | 'durable'
+  | 'commands'
+  | 'order-by-key'
+  | 'delay'
+  | 'dead-letters'
+  | 'delivery-counts'
+  | 'wildcards'
+  | 'requests'
+  | 'replay';
+
+/** What to do instead, each a clause that ends the sentence "…: either …, or …". */
+export interface Lack {
+  readonly waysOut: readonly string[];
+}
+
+/** Where a message goes, and when. Without one: events to all who subscribed, commands and queries to whoever handles them, replies to `replyTo`. */
+export interface Route {
+  readonly to?: Box;
+  /** Kept by the broker for at least this long first; it may be some hundred milliseconds more. */
+  readonly delayMs?: number;
+  /** Where on a log: the topic, where the type does not say it (all words but the last). */
+  readonly topic?: string;
+}
+
+/**
+ * Straight to one group: `inbox`, as if it had been published once more for this group alone; `quarantine`, where messages are handed out one at a time;
+ * `dead-letters`, where nothing is handed out.
+ */
+export interface Box {
+  readonly group: string;
+  readonly box: 'inbox' | 'quarantine' | 'dead-letters';
 }
 
 export interface SubscriptionRequest {
   readonly group: string;
-  readonly types: readonly string[];
+  readonly sources: readonly Source[];
   /** The most messages that may be unacknowledged at once. */
   readonly prefetch: number;
+}
+
+/** Messages that a group wants. */
+export interface Source {
+  readonly kind: Exclude<MessageKind, 'reply'>;
+  /** A type, or a pattern of types as in AMQP's topic exchanges: `*` is one word, `#` any number of them. */
+  readonly pattern: string;
+  readonly topic: string | undefined;
+  /** `key`: in lanes; the messages of one key in the order in which they were published. */
+  readonly order: 'none' | 'key';
+}
+
+/** What a subscription calls. Nothing of it may throw. */
+export interface TransportConsumer {
+  onMessage(incoming: Incoming): void;
+  /** The lane is this member's from now on. Its messages come after the promise is fulfilled, in order. */
+  assigned(lane: Lane): Promise<void>;
+  /**
+   * The lane goes to another member: when the promise is fulfilled, or when the transport cannot wait any longer. Where `isLost`, it went already, and
+   * another may be handling its messages by now.
+   */
+  revoked(lane: Lane, isLost: boolean): Promise<void>;
+}
+
+/** Messages that one member of a group has in order: a partition of a log, or one of several queues. */
+export interface Lane {
+  readonly id: string;
+  /** No more of its messages come until `resume`. */
+  pause(): void;
+  resume(): void;
 }
 
 /** One delivery. Settled once; a second call, or one after the broker took the message back, does nothing. */
@@ -51,23 +137,47 @@ export interface Incoming {
   readonly envelope: Envelope | UnreadableEnvelope;
   /** The broker handed it out before, to this member or another. */
   readonly isRedelivered: boolean;
+  /** How often it was handed out and not acknowledged, this time included, as far as the broker counts: 1 for the first time. */
+  readonly deliveries: number;
+  /** It came out of the quarantine, where one message is out at a time. */
+  readonly isQuarantined: boolean;
+  /** The lane whose order it belongs to. */
+  readonly lane: Lane | undefined;
   /** The connection it came on is gone and the broker will hand it out again: to handle it now would only repeat it. */
   readonly isTakenBack: boolean;
-  /** The handler is done with it. */
+  /** The handler is done with it, or it was published on to somewhere else. */
   acknowledge(): void;
-  /** Back to its queue, for whoever takes it next. There is no way to drop one: nothing is lost on purpose before there are dead letters. */
+  /** Back to where it was kept, for whoever takes it next. There is no way to drop one. */
   release(): void;
 }
 
-/** A message whose outside cannot be read. It has no `headers`, which tells it from an envelope. */
+/** A message whose outside cannot be read. Its `problem` tells it from an envelope. */
 export interface UnreadableEnvelope {
   /** A clause that says what is wrong with it: "it has no id (…)". */
   readonly problem: string;
   readonly id: string | undefined;
   readonly type: string;
+  readonly contentType: string;
+  readonly headers: MessageHeaders;
+  readonly body: Uint8Array;
 }
 
 export interface TransportSubscription {
   /** No message comes after this resolved; those that came before can still be settled. */
   stop(): Promise<void>;
+}
+
+export interface OpenBox {
+  /** The next message, to be settled or not; nothing when the last one was given. */
+  next(): Promise<Incoming | undefined>;
+  /** What was not acknowledged is in the box again. */
+  close(): Promise<void>;
+}
+
+/** One thing on the broker that a subscription needs: a sentence for it, and what was found. */
+export interface PlannedThing {
+  readonly thing: string;
+  readonly state: 'present' | 'absent' | 'different';
+  /** What differs, in the broker's words, or what would be made. */
+  readonly detail: string | undefined;
 }

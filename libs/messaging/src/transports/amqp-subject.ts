@@ -9,7 +9,7 @@ import type { Log } from '../log.js';
 import type { TransportSubject } from '../transport-contract.js';
 import { parseAddress } from './amqp-address.js';
 import { AmqpTransport } from './amqp-transport.js';
-import { EVENTS_EXCHANGE, queueOf } from './topology.js';
+import { EVENTS_EXCHANGE, type QueueType, commandQueueOf, deadLettersOf, quarantineOf, queueOf } from './topology.js';
 
 /** The first attempt to reconnect comes after this long; short, because a test waits for it. */
 const RECONNECT_MS = 5;
@@ -19,6 +19,7 @@ export class AmqpSubject implements TransportSubject {
   readonly relays = new Map<AmqpTransport, Relay>();
   readonly #run = new RealRandom().bytes(6).toString('hex');
   readonly #groups = new Set<string>();
+  queueType: QueueType = 'quorum';
 
   private constructor(
     private readonly brokerUrl: string,
@@ -42,7 +43,7 @@ export class AmqpSubject implements TransportSubject {
     const transport = new AmqpTransport({
       address: parseAddress(url.href),
       service: 'contract',
-      queueType: overrides.queueType,
+      queueType: overrides.queueType ?? this.queueType,
       connectTimeoutMs: overrides.connectTimeoutMs,
       loadClient: () => Promise.resolve(amqplib.connect),
       clock: this.clock,
@@ -87,7 +88,10 @@ export class AmqpSubject implements TransportSubject {
   async close(): Promise<void> {
     for (const transport of this.relays.keys()) await transport.close();
     await this.administer(async (channel) => {
-      for (const group of this.#groups) await channel.deleteQueue(queueOf(group));
+      for (const group of this.#groups) {
+        for (const queue of [queueOf(group), commandQueueOf(group), quarantineOf(group), deadLettersOf(group)])
+          await channel.deleteQueue(queue);
+      }
     });
     for (const relay of [...this.relays.values(), ...this.freeRelays]) await relay.close();
     await this.afterwards();

@@ -1,32 +1,28 @@
 /**
- * A group's consumer on an AMQP broker: declares the queue and its bindings on every new connection, so that it comes back after a restart of the
- * broker and after somebody deleted the queue. Tenant of the consuming link; keeps nothing across connections.
+ * A group's consumers on an AMQP broker: one on each of its inboxes, and one on its quarantine that takes one message at a time. Declares its queues and
+ * their bindings on every new connection, so that it comes back after a restart of the broker and after somebody deleted a queue. Tenant of the
+ * consuming link; keeps nothing across connections.
  */
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
 import type { Envelope } from '../envelope.js';
-import type { Incoming, SubscriptionRequest, TransportSubscription, UnreadableEnvelope } from '../transport.js';
+import type { Incoming, SubscriptionRequest, TransportConsumer, TransportSubscription, UnreadableEnvelope } from '../transport.js';
 import type { LinkTenant } from './amqp-link.js';
-import { fromProperties } from './cloud-events.js';
-import { EVENTS_EXCHANGE, queueOf } from './topology.js';
-
-/** A quorum queue of RabbitMQ 4 drops a message after twenty returns unless told otherwise; -1 tells it. Every backoff ends in a return. */
-const UNLIMITED_RETURNS = { 'x-delivery-limit': -1 };
+import { deliveriesOf, fromProperties } from './cloud-events.js';
+import { type Declared, type QueueType, inboxesOf, quarantineOf, topologyOf } from './topology.js';
 
 export class AmqpSubscription implements LinkTenant, TransportSubscription {
-  #channel: AmqpConsumer | undefined;
+  #consumer: AmqpConsumer | undefined;
   #isStopped = false;
 
   constructor(
     private readonly request: SubscriptionRequest,
-    private readonly queueType: 'classic' | 'quorum' | undefined,
-    private readonly onMessage: (incoming: Incoming) => void,
+    private readonly queueType: QueueType,
+    private readonly consumer: TransportConsumer,
     private readonly drop: (connection: ChannelModel, reason: unknown) => void,
   ) {}
 
   async moveIn(connection: ChannelModel): Promise<void> {
     if (this.#isStopped) return;
-    const { group, types, prefetch } = this.request;
-    const queue = queueOf(group);
     const channel = await connection.createChannel();
     const consumer = new AmqpConsumer(channel);
     let refusal: Error | undefined;
@@ -35,48 +31,54 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
       consumer.isTakenBack = true;
       this.drop(connection, refusal ?? new Error('the broker closed the channel'));
     });
-    await channel.assertExchange(EVENTS_EXCHANGE, 'topic', { durable: true });
-    await channel.assertQueue(queue, { durable: true, arguments: this.#queueArguments() });
-    for (const type of types) await channel.bindQueue(queue, EVENTS_EXCHANGE, type);
-    await channel.prefetch(prefetch);
-    const onDelivery = (message: ConsumeMessage | null): void => {
-      if (message === null)
-        this.drop(connection, new Error(`the queue ${queue} was deleted; it is declared again, and what it held is gone`));
-      else this.onMessage(new AmqpIncoming(consumer, message));
-    };
-    const { consumerTag } = await channel.consume(queue, onDelivery);
-    consumer.tag = consumerTag;
-    this.#channel = consumer;
+    for (const declared of topologyOf(this.request, this.queueType)) await declare(channel, declared);
+    // What is asked for holds for the consumers that come after it.
+    await channel.prefetch(this.request.prefetch);
+    for (const inbox of inboxesOf(this.request)) await this.#consume(connection, consumer, inbox, false);
+    await channel.prefetch(1);
+    await this.#consume(connection, consumer, quarantineOf(this.request.group), true);
+    this.#consumer = consumer;
     if (this.#isStopped) await consumer.cancel();
   }
 
   lost(): void {
-    if (this.#channel !== undefined) this.#channel.isTakenBack = true;
-    this.#channel = undefined;
+    if (this.#consumer !== undefined) this.#consumer.isTakenBack = true;
+    this.#consumer = undefined;
   }
 
   async stop(): Promise<void> {
     this.#isStopped = true;
-    await this.#channel?.cancel();
+    await this.#consumer?.cancel();
   }
 
-  #queueArguments(): Record<string, unknown> {
-    if (this.queueType === undefined) return {};
-    return { 'x-queue-type': this.queueType, ...(this.queueType === 'quorum' ? UNLIMITED_RETURNS : {}) };
+  async #consume(connection: ChannelModel, consumer: AmqpConsumer, queue: string, isQuarantine: boolean): Promise<void> {
+    const onDelivery = (message: ConsumeMessage | null): void => {
+      if (message === null)
+        this.drop(connection, new Error(`the queue ${queue} was deleted; it is declared again, and what it held is gone`));
+      else this.consumer.onMessage(new AmqpIncoming(consumer, message, isQuarantine));
+    };
+    const { consumerTag } = await consumer.channel.consume(queue, onDelivery);
+    consumer.tags.push(consumerTag);
   }
 }
 
+export async function declare(channel: Channel, declared: Declared): Promise<void> {
+  if (declared.thing === 'exchange') await channel.assertExchange(declared.name, declared.type, { durable: true });
+  else if (declared.thing === 'queue') await channel.assertQueue(declared.name, { durable: true, arguments: declared.arguments });
+  else await channel.bindQueue(declared.queue, declared.exchange, declared.routingKey);
+}
+
 class AmqpConsumer {
-  tag = '';
+  readonly tags: string[] = [];
   isTakenBack = false;
 
   constructor(readonly channel: Channel) {}
 
   async cancel(): Promise<void> {
     try {
-      await this.channel.cancel(this.tag);
+      for (const tag of this.tags) await this.channel.cancel(tag);
     } catch {
-      // The channel ended first, and with it the consumer.
+      // The channel ended first, and with it the consumers.
     }
   }
 }
@@ -84,14 +86,20 @@ class AmqpConsumer {
 class AmqpIncoming implements Incoming {
   readonly envelope: Envelope | UnreadableEnvelope;
   readonly isRedelivered: boolean;
+  readonly lane = undefined;
   #isSettled = false;
 
   constructor(
     private readonly consumer: AmqpConsumer,
     private readonly message: ConsumeMessage,
+    readonly isQuarantined: boolean,
   ) {
     this.isRedelivered = message.fields.redelivered;
     this.envelope = fromProperties(message.properties, message.fields.routingKey, message.content);
+  }
+
+  get deliveries(): number {
+    return deliveriesOf(this.message.properties, this.isRedelivered);
   }
 
   get isTakenBack(): boolean {

@@ -4,11 +4,11 @@ import { RealNetwork } from '@dovecote/ground';
 import { SeededRandom, SimulatedClock } from '@dovecote/ground/testing';
 import amqplib from 'amqplib';
 import { Backoff } from '../backoff.js';
-import { type Envelope, noHeaders } from '../envelope.js';
+import { type Envelope, plainEvent } from '../envelope.js';
 import { MessagingError } from '../errors.js';
 import type { Log } from '../log.js';
 import { checkOptions } from '../options.js';
-import type { Incoming } from '../transport.js';
+import type { Incoming, SubscriptionRequest, TransportConsumer } from '../transport.js';
 import { turn } from '../turn.js';
 import { parseAddress } from './amqp-address.js';
 import { AmqpSubject } from './amqp-subject.js';
@@ -49,7 +49,15 @@ function envelope(id: string): Envelope {
     version: 1,
     contentType: 'application/json',
   };
-  return { ...fixed, id, headers: noHeaders, body: Buffer.from('{}') };
+  return { ...plainEvent, ...fixed, id, body: Buffer.from('{}') };
+}
+
+function readers(prefetch: number): SubscriptionRequest {
+  return { group: 'readers', sources: [{ kind: 'event', pattern: 'placed', topic: undefined, order: 'none' }], prefetch };
+}
+
+function receiving(onMessage: (incoming: Incoming) => unknown): TransportConsumer {
+  return { onMessage: (incoming) => void onMessage(incoming), assigned: () => Promise.resolve(), revoked: () => Promise.resolve() };
 }
 
 function idOf(incoming: Incoming): string {
@@ -76,10 +84,13 @@ describe('when the connection is lost', () => {
     await sender.open();
     await reader.open();
     const seen: string[] = [];
-    await reader.subscribe({ group: 'readers', types: ['placed'], prefetch: 100 }, (incoming) => {
-      seen.push(idOf(incoming));
-      incoming.acknowledge();
-    });
+    await reader.subscribe(
+      readers(100),
+      receiving((incoming) => {
+        seen.push(idOf(incoming));
+        incoming.acknowledge();
+      }),
+    );
     const relay = subject.relays.get(sender)!;
     relay.holdAnswers();
     const published = ['a', 'b', 'c'].map((id) => sender.publish(envelope(id), FOREVER));
@@ -104,7 +115,10 @@ describe('when the connection is lost', () => {
     const reader = subject.transport();
     await reader.open();
     const deliveries: Incoming[] = [];
-    await reader.subscribe({ group: 'readers', types: ['placed'], prefetch: 100 }, (incoming) => deliveries.push(incoming));
+    await reader.subscribe(
+      readers(100),
+      receiving((incoming) => deliveries.push(incoming)),
+    );
     await reader.publish(envelope('a'), FOREVER);
     await until(() => deliveries.length === 1);
     subject.relays.get(reader)!.cut();
@@ -140,10 +154,13 @@ describe('when the connection is lost', () => {
     await sender.open();
     await reader.open();
     const seen: string[] = [];
-    await reader.subscribe({ group: 'readers', types: ['placed'], prefetch: 1 }, (incoming) => {
-      seen.push(idOf(incoming));
-      incoming.acknowledge();
-    });
+    await reader.subscribe(
+      readers(1),
+      receiving((incoming) => {
+        seen.push(idOf(incoming));
+        incoming.acknowledge();
+      }),
+    );
     await subject.administer((channel) => channel.deleteQueue(queueOf('readers')));
     await until(() => lines.some((line) => line.includes('contract (consuming): connected')));
     expect(lines.join('\n')).toContain('the queue dovecote.readers was deleted');
@@ -181,7 +198,7 @@ describe('at the start', () => {
     const transport = new AmqpTransport({
       address: parseAddress(`amqp://user:secret@127.0.0.1:${port}`),
       service: 'shop',
-      queueType: undefined,
+      queueType: 'quorum',
       connectTimeoutMs: 60_000,
       loadClient: () => Promise.resolve(amqplib.connect),
       clock,
@@ -266,7 +283,12 @@ describe('at the start', () => {
     await subject.administer((channel) => channel.assertQueue(queueOf('readers'), { durable: false }));
     const reader = subject.transport();
     await reader.open();
-    const error = await errorOf(reader.subscribe({ group: 'readers', types: ['placed'], prefetch: 1 }, () => undefined));
+    const error = await errorOf(
+      reader.subscribe(
+        readers(1),
+        receiving(() => undefined),
+      ),
+    );
     expect(error.code).toBe('broker-refused');
     expect(error.message).toMatch(/PRECONDITION.FAILED.*dovecote\.readers.* delete it/);
   });

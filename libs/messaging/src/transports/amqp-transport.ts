@@ -10,17 +10,27 @@ import type { Backoff } from '../backoff.js';
 import type { Envelope } from '../envelope.js';
 import { MessagingError, reasonOf } from '../errors.js';
 import type { Log } from '../log.js';
-import type { Incoming, SubscriptionRequest, Transport, TransportCapabilities, TransportSubscription } from '../transport.js';
+import type {
+  Box,
+  OpenBox,
+  PlannedThing,
+  Route,
+  SubscriptionRequest,
+  Transport,
+  TransportCapabilities,
+  TransportConsumer,
+  TransportSubscription,
+} from '../transport.js';
 import type { BrokerAddress } from './amqp-address.js';
 import { AmqpLink, type Connect, type LinkSettings } from './amqp-link.js';
-import { AmqpSubscription } from './amqp-subscription.js';
+import { AmqpSubscription, declare } from './amqp-subscription.js';
 import { toProperties } from './cloud-events.js';
-import { EVENTS_EXCHANGE } from './topology.js';
+import { type QueueType, addressOf, exchanges } from './topology.js';
 
 export interface AmqpSettings {
   readonly address: BrokerAddress;
   readonly service: string;
-  readonly queueType: 'classic' | 'quorum' | undefined;
+  readonly queueType: QueueType;
   readonly connectTimeoutMs: number | undefined;
   /** Finds the client library, or says which package to install. */
   loadClient(): Promise<Connect>;
@@ -31,6 +41,7 @@ export interface AmqpSettings {
 
 interface Unconfirmed {
   readonly envelope: Envelope;
+  readonly route: Route | undefined;
   readonly deadlineMs: number;
   readonly resolve: () => void;
   readonly reject: (error: MessagingError) => void;
@@ -40,7 +51,7 @@ interface Unconfirmed {
 const NACKED = 'message nacked';
 
 export class AmqpTransport implements Transport {
-  readonly capabilities: TransportCapabilities = { isAtLeastOnce: true, sharesWork: true, isDurable: true };
+  readonly capabilities: TransportCapabilities;
   /** In the order of publishing, which is also that of the deadlines. */
   readonly #unconfirmed = new Set<Unconfirmed>();
   #channel: ConfirmChannel | undefined;
@@ -49,7 +60,9 @@ export class AmqpTransport implements Transport {
   #subscription: AmqpSubscription | undefined;
   #isClosed = false;
 
-  constructor(private readonly settings: AmqpSettings) {}
+  constructor(private readonly settings: AmqpSettings) {
+    this.capabilities = capabilitiesOf(settings.queueType);
+  }
 
   async open(): Promise<void> {
     const connect = await this.settings.loadClient();
@@ -61,26 +74,42 @@ export class AmqpTransport implements Transport {
     await this.#publishing.open();
   }
 
-  publish(envelope: Envelope, deadlineMs: number): Promise<void> {
+  publish(envelope: Envelope, deadlineMs: number, route?: Route): Promise<void> {
     if (this.#isClosed) return Promise.reject(closedError());
     return new Promise((resolve, reject) => {
-      const message: Unconfirmed = { envelope, deadlineMs, resolve, reject };
+      const message: Unconfirmed = { envelope, route, deadlineMs, resolve, reject };
       if (this.#channel === undefined) this.#forgetExpired();
       this.#unconfirmed.add(message);
       if (this.#channel !== undefined) this.#send(this.#channel, message);
     });
   }
 
-  async subscribe(request: SubscriptionRequest, onMessage: (incoming: Incoming) => void): Promise<TransportSubscription> {
+  plan(_request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
+    return Promise.resolve([]);
+  }
+
+  async subscribe(request: SubscriptionRequest, consumer: TransportConsumer): Promise<TransportSubscription> {
     if (this.#isClosed) throw closedError();
     const connect = await this.settings.loadClient();
-    const subscription = new AmqpSubscription(request, this.settings.queueType, onMessage, (connection, reason) =>
+    const subscription = new AmqpSubscription(request, this.settings.queueType, consumer, (connection, reason) =>
       this.#consuming?.drop(connection, reason),
     );
     this.#subscription = subscription;
     this.#consuming = new AmqpLink(this.#link('consuming', connect), subscription);
     await this.#consuming.open();
     return subscription;
+  }
+
+  openReplies(): Promise<string> {
+    return Promise.reject(new MessagingError('unsupported', 'Requests over AMQP are not there yet.'));
+  }
+
+  openBox(_box: Box): Promise<OpenBox> {
+    return Promise.reject(new MessagingError('unsupported', 'Dead letters over AMQP cannot be read yet.'));
+  }
+
+  parkingStore(): undefined {
+    return undefined;
   }
 
   async close(): Promise<void> {
@@ -98,7 +127,7 @@ export class AmqpTransport implements Transport {
     // Without a listener Node would end the process; the answer to whoever is waiting comes with `refused`.
     channel.on('error', (error) => this.#refused(channel, error));
     channel.on('close', () => this.#publishing?.drop(connection, new Error('the broker closed the channel')));
-    await channel.assertExchange(EVENTS_EXCHANGE, 'topic', { durable: true });
+    for (const exchange of exchanges) await declare(channel, exchange);
     this.#channel = channel;
     this.#forgetExpired();
     for (const message of this.#unconfirmed) this.#send(channel, message);
@@ -115,7 +144,8 @@ export class AmqpTransport implements Transport {
       else message.reject(refusedError(envelope, 'it could not store it'));
     };
     try {
-      channel.publish(EVENTS_EXCHANGE, envelope.type, body, toProperties(envelope), confirmed);
+      const { exchange, routingKey } = addressOf(envelope, message.route);
+      channel.publish(exchange, routingKey, body, toProperties(envelope), confirmed);
     } catch (error) {
       // Thrown for a channel that is ending, which the next one mends, and for headers that do not fit, which nothing does.
       if (!(error instanceof RangeError)) return;
@@ -144,6 +174,25 @@ export class AmqpTransport implements Transport {
     const { address, service, connectTimeoutMs, clock, backoff, log } = this.settings;
     return { address, name: `${service} (${role})`, connectTimeoutMs, connect, clock, backoff, log };
   }
+}
+
+function capabilitiesOf(queueType: QueueType): TransportCapabilities {
+  return {
+    broker: queueType === 'quorum' ? 'a broker over AMQP' : 'a broker over AMQP with classic queues',
+    can: {
+      'at-least-once': true,
+      groups: true,
+      durable: true,
+      commands: true,
+      'order-by-key': { waysOut: ["declare order 'none'"] },
+      delay: { waysOut: ['publish without a delay'] },
+      'dead-letters': true,
+      'delivery-counts': queueType === 'quorum' || { waysOut: ["leave queueType 'classic' out, so that the queues are quorum queues"] },
+      wildcards: true,
+      requests: { waysOut: ['send a command instead'] },
+      replay: { waysOut: ['keep what must be read again in a log'] },
+    },
+  };
 }
 
 function refusedError({ type, id }: Envelope, reason: string): MessagingError {

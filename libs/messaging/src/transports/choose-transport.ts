@@ -42,7 +42,7 @@ function amqpTransport(settings: Settings, broker: UrlBrokerOptions, log: Log): 
   return new AmqpTransport({
     address: parseAddress(broker.url),
     service,
-    queueType: broker.queueType,
+    queueType: broker.queueType ?? 'quorum',
     connectTimeoutMs,
     loadClient,
     clock,

@@ -1,25 +1,29 @@
 /**
  * Envelopes as AMQP messages and back. The attributes of CloudEvents travel as headers `cloudEvents_id`, `cloudEvents_type` … (the form that the
  * CloudEvents binding for AMQP prefers), and for clients that know nothing of CloudEvents also as the properties message-id, type, app-id and
- * timestamp; the payload's type is content-type. Headers of the application travel under their own names. No I/O.
+ * timestamp, correlation-id and reply-to; the payload's type is content-type. Headers of the application travel under their own names. No I/O.
  */
 import type { MessageProperties } from '@dovecote/broker';
-import { type Envelope, type MessageHeaders, noHeaders } from '../envelope.js';
+import { type Envelope, type MessageHeaders, type MessageKind, noHeaders } from '../envelope.js';
+import { OWN_PREFIX, trailHeaders, trailOf } from '../trail.js';
 import type { UnreadableEnvelope } from '../transport.js';
 
 const SPEC_VERSION = '1.0';
 const PERSISTENT = 2;
 /** Written by brokers on the way; each writes others, and a handler should not depend on which it is. */
-const OF_THE_BROKER = /^x-(?:death|first-death-|last-death-|delivery-count$|acquired-count$|stream-offset$)/;
+const OF_THE_BROKER = /^x-(?:death|first-death-|last-death-|delivery-count$|acquired-count$|stream-offset$|opt-)/;
+const DELIVERY_COUNT = 'x-delivery-count';
 const DEFAULT_CONTENT_TYPE = 'application/json';
 
 /** What a client hands over: the names are those of AMQP, the values whatever a stranger put there. */
-export type ForeignProperties = { readonly [Name in 'contentType' | 'headers' | 'messageId' | 'type' | 'timestamp' | 'appId']?: unknown };
+export type ForeignProperties = {
+  readonly [Name in 'contentType' | 'headers' | 'messageId' | 'type' | 'timestamp' | 'appId' | 'correlationId' | 'replyTo']?: unknown;
+};
 
 type Table = Readonly<Record<string, unknown>>;
 
 export function toProperties(envelope: Envelope): MessageProperties {
-  const { id, type, source, time, key, version, contentType, headers: own } = envelope;
+  const { id, type, source, time, key, version, contentType, headers: own, correlationId, replyTo, trail } = envelope;
   const headers: Record<string, string> = {
     cloudEvents_specversion: SPEC_VERSION,
     cloudEvents_id: id,
@@ -32,17 +36,35 @@ export function toProperties(envelope: Envelope): MessageProperties {
   }
   if (version !== undefined) headers['cloudEvents_dataversion'] = String(version);
   if (own !== noHeaders) Object.assign(headers, own);
-  if (time === undefined) return { contentType, headers, deliveryMode: PERSISTENT, messageId: id, type, appId: source };
+  if (isExtended(envelope)) addExtensions(headers, envelope);
+  if (trail !== undefined) Object.assign(headers, trailHeaders(trail));
+  const rest = correlationId === undefined && replyTo === undefined ? undefined : conversation(correlationId, replyTo);
+  if (time === undefined) return { contentType, headers, deliveryMode: PERSISTENT, messageId: id, type, appId: source, ...rest };
   headers['cloudEvents_time'] = time;
-  return {
-    contentType,
-    headers,
-    deliveryMode: PERSISTENT,
-    messageId: id,
-    timestamp: Math.floor(Date.parse(time) / 1000),
-    type,
-    appId: source,
-  };
+  const timestamp = Math.floor(Date.parse(time) / 1000);
+  const properties = { contentType, headers, deliveryMode: PERSISTENT, messageId: id, timestamp, type, appId: source } as const;
+  return rest === undefined ? properties : { ...properties, ...rest };
+}
+
+/** Most events are not. */
+function isExtended({ kind, dataSchema, correlationId, expiresAtMs }: Envelope): boolean {
+  return kind !== 'event' || dataSchema !== undefined || correlationId !== undefined || expiresAtMs !== undefined;
+}
+
+function addExtensions(headers: Record<string, string>, { kind, dataSchema, correlationId, causationId, expiresAtMs }: Envelope): void {
+  if (kind !== 'event') headers['cloudEvents_kind'] = kind;
+  if (dataSchema !== undefined) headers['cloudEvents_dataschema'] = dataSchema;
+  if (correlationId !== undefined) headers['cloudEvents_correlationid'] = correlationId;
+  if (causationId !== undefined) headers['cloudEvents_causationid'] = causationId;
+  if (expiresAtMs !== undefined) headers['cloudEvents_expirytime'] = new Date(expiresAtMs).toISOString();
+}
+
+/** As properties they are short strings, which a client of ours or another may need to answer. */
+function conversation(
+  correlationId: string | undefined,
+  replyTo: string | undefined,
+): Pick<MessageProperties, 'correlationId' | 'replyTo'> {
+  return { ...(correlationId === undefined ? {} : { correlationId }), ...(replyTo === undefined ? {} : { replyTo }) };
 }
 
 /**
@@ -50,42 +72,86 @@ export function toProperties(envelope: Envelope): MessageProperties {
  * its repetitions, so there it says what is missing.
  */
 export function fromProperties(properties: ForeignProperties, routingKey: string, body: Uint8Array): Envelope | UnreadableEnvelope {
-  const table = isTable(properties.headers) ? properties.headers : {};
+  const table = tableOf(properties.headers);
   const type = attribute(table, 'cloudEvents_type') ?? text(properties.type) ?? routingKey;
   const id = attribute(table, 'cloudEvents_id') ?? text(properties.messageId);
+  const contentType = text(properties.contentType) ?? DEFAULT_CONTENT_TYPE;
+  const { headers, isTrailed } = ownHeaders(table);
   if (id === undefined || id === '') {
-    return { problem: 'it has no id (its publisher must set the message-id property or the header cloudEvents_id)', id: undefined, type };
+    const problem = 'it has no id (its publisher must set the message-id property or the header cloudEvents_id)';
+    return { problem, id: undefined, type, contentType, headers, body };
   }
   const specVersion = attribute(table, 'cloudEvents_specversion') ?? SPEC_VERSION;
-  if (!specVersion.startsWith('1.')) return { problem: `it is a CloudEvent of version ${specVersion}, and only 1.0 can be read`, id, type };
+  if (!specVersion.startsWith('1.')) {
+    return { problem: `it is a CloudEvent of version ${specVersion}, and only 1.0 can be read`, id, type, contentType, headers, body };
+  }
   return {
+    kind: kindOf(attribute(table, 'cloudEvents_kind')),
     id,
     type,
     source: attribute(table, 'cloudEvents_source') ?? text(properties.appId) ?? 'unknown',
     time: attribute(table, 'cloudEvents_time') ?? timeOf(properties.timestamp),
     key: attribute(table, 'cloudEvents_partitionkey') ?? attribute(table, 'cloudEvents_subject'),
     version: versionOf(attribute(table, 'cloudEvents_dataversion')),
-    contentType: text(properties.contentType) ?? DEFAULT_CONTENT_TYPE,
-    headers: ownHeaders(table),
+    dataSchema: attribute(table, 'cloudEvents_dataschema'),
+    correlationId: attribute(table, 'cloudEvents_correlationid') ?? text(properties.correlationId),
+    causationId: attribute(table, 'cloudEvents_causationid'),
+    replyTo: text(properties.replyTo),
+    expiresAtMs: momentOf(attribute(table, 'cloudEvents_expirytime')),
+    contentType,
+    headers,
+    trail: isTrailed ? trailOf((name) => text(table[name])) : undefined,
     body,
   };
 }
 
-/** `cloudEvents:` is the other form of the prefix that the binding allows. */
-function attribute(table: Table, name: string): string | undefined {
-  const value = table[name];
-  return typeof value === 'string' ? value : (text(value) ?? text(table[name.replace('_', ':')]));
+/** How often the message was handed out, this time included: exact in a quorum queue; elsewhere 2 stands for "before". */
+export function deliveriesOf(properties: ForeignProperties, isRedelivered: boolean): number {
+  if (!isRedelivered) return 1;
+  const count = isTable(properties.headers) ? properties.headers[DELIVERY_COUNT] : undefined;
+  return typeof count === 'number' || typeof count === 'bigint' ? Number(count) + 1 : 2;
 }
 
-function ownHeaders(table: Table): MessageHeaders {
+/** `cloudEvents:` is the other form of the prefix that the binding allows. */
+function tableOf(headers: unknown): Table {
+  if (!isTable(headers)) return noTable;
+  if (!('cloudEvents:id' in headers)) return headers;
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.replace(/^cloudEvents:/, 'cloudEvents_'), value]));
+}
+
+const noTable: Table = Object.freeze({});
+
+function attribute(table: Table, name: string): string | undefined {
+  return text(table[name]);
+}
+
+/** Those of the application, and whether there are some of the framework. */
+function ownHeaders(table: Table): { readonly headers: MessageHeaders; readonly isTrailed: boolean } {
   let headers: Record<string, string> | undefined;
+  let isTrailed = false;
   for (const name in table) {
     if (name.startsWith('cloudEvents') || OF_THE_BROKER.test(name)) continue;
+    if (name.startsWith(OWN_PREFIX)) {
+      isTrailed = true;
+      continue;
+    }
     const value = text(table[name]);
     // Tables and lists have no meaning for a handler.
     if (value !== undefined) (headers ??= Object.create(null) as Record<string, string>)[name] = value;
   }
-  return headers ?? noHeaders;
+  if (headers === undefined && !isTrailed) return nothingOwn;
+  return { headers: headers ?? noHeaders, isTrailed };
+}
+
+const nothingOwn = { headers: noHeaders, isTrailed: false };
+
+function kindOf(kind: string | undefined): MessageKind {
+  return kind === 'command' || kind === 'query' || kind === 'reply' ? kind : 'event';
+}
+
+function momentOf(time: string | undefined): number | undefined {
+  const moment = time === undefined ? Number.NaN : Date.parse(time);
+  return Number.isNaN(moment) ? undefined : moment;
 }
 
 function versionOf(version: string | undefined): number | undefined {

@@ -2,20 +2,24 @@
  * The broker in this process: no socket, no frames, the same queues. What survives a crash is what the broker was opened with (a folder, and how
  * durable); the transport itself keeps nothing. Called by `Messaging` alone, through the port.
  */
-import type { BrokerConsumer, BrokerSession, Delivery } from '@dovecote/broker';
+import type { BrokerSession } from '@dovecote/broker';
 import type { Envelope } from '../envelope.js';
 import { MessagingError, reasonOf } from '../errors.js';
 import type { Log } from '../log.js';
 import type {
-  Incoming,
+  Box,
+  OpenBox,
+  PlannedThing,
+  Route,
   SubscriptionRequest,
   Transport,
   TransportCapabilities,
+  TransportConsumer,
   TransportSubscription,
-  UnreadableEnvelope,
 } from '../transport.js';
-import { fromProperties, toProperties } from './cloud-events.js';
-import { EVENTS_EXCHANGE, queueOf } from './topology.js';
+import { toProperties } from './cloud-events.js';
+import { EmbeddedSubscription, declare } from './embedded-subscription.js';
+import { addressOf, exchanges } from './topology.js';
 
 /** What the transport needs of a `Broker`. */
 export interface EmbeddedBroker {
@@ -44,14 +48,14 @@ export class EmbeddedTransport implements Transport {
     private readonly source: BrokerSource,
     private readonly log: Log,
   ) {
-    this.capabilities = { isAtLeastOnce: true, sharesWork: true, isDurable: source.isDurable };
+    this.capabilities = capabilitiesOf(source.isDurable);
   }
 
   async open(): Promise<void> {
     try {
       this.#broker = await this.source.open();
       this.#session = this.#broker.session();
-      await this.#session.declareExchange(EVENTS_EXCHANGE, 'topic', { durable: true });
+      for (const exchange of exchanges) await declare(this.#session, exchange);
       void this.#broker.ended.then((error) => this.#ended(error));
     } catch (error) {
       await this.close();
@@ -60,24 +64,41 @@ export class EmbeddedTransport implements Transport {
     }
   }
 
-  publish(envelope: Envelope): Promise<void> {
+  publish(envelope: Envelope, _deadlineMs: number, route?: Route): Promise<void> {
     if (this.#session === undefined) return Promise.reject(closedError());
+    const { exchange, routingKey } = addressOf(envelope, route);
     return this.#session
-      .publish({ exchange: EVENTS_EXCHANGE, routingKey: envelope.type, body: envelope.body, properties: toProperties(envelope) })
+      .publish({ exchange, routingKey, body: envelope.body, properties: toProperties(envelope) })
       .then(nothing, refusedBecause);
   }
 
-  async subscribe(request: SubscriptionRequest, onMessage: (incoming: Incoming) => void): Promise<TransportSubscription> {
+  plan(_request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
+    return Promise.resolve([]);
+  }
+
+  async subscribe(request: SubscriptionRequest, consumer: TransportConsumer): Promise<TransportSubscription> {
     if (this.#session === undefined) throw closedError();
-    this.#consumption = new EmbeddedSubscription(this.#session, request, onMessage, this.log);
+    this.#consumption = new EmbeddedSubscription(this.#session, request, consumer, this.log);
     try {
       await this.#consumption.start();
     } catch (error) {
-      throw new MessagingError('broker-refused', `The embedded broker refused the queue of '${request.group}': ${reasonOf(error)}.`, {
+      throw new MessagingError('broker-refused', `The embedded broker refused the queues of '${request.group}': ${reasonOf(error)}.`, {
         cause: error,
       });
     }
     return this.#consumption;
+  }
+
+  openReplies(): Promise<string> {
+    return Promise.reject(new MessagingError('unsupported', 'Requests over the embedded broker are not there yet.'));
+  }
+
+  openBox(_box: Box): Promise<OpenBox> {
+    return Promise.reject(new MessagingError('unsupported', 'Dead letters of the embedded broker cannot be read yet.'));
+  }
+
+  parkingStore(): undefined {
+    return undefined;
   }
 
   async close(): Promise<void> {
@@ -100,76 +121,23 @@ export class EmbeddedTransport implements Transport {
   }
 }
 
-class EmbeddedSubscription implements TransportSubscription {
-  #consumer: BrokerConsumer | undefined;
-  #isStopped = false;
-  isTakenBack = false;
-
-  constructor(
-    private readonly session: BrokerSession,
-    private readonly request: SubscriptionRequest,
-    private readonly onMessage: (incoming: Incoming) => void,
-    private readonly log: Log,
-  ) {}
-
-  async start(): Promise<void> {
-    const queue = queueOf(this.request.group);
-    await this.session.declareQueue(queue, { durable: true });
-    for (const type of this.request.types) await this.session.bindQueue(queue, EVENTS_EXCHANGE, type);
-    const consumer = await this.session.consume(queue, { prefetch: this.request.prefetch }, (delivery) => {
-      this.onMessage(new EmbeddedIncoming(delivery, this));
-    });
-    this.#consumer = consumer;
-    consumer.onCancelled = () => this.#restart(queue);
-    if (this.#isStopped) await consumer.cancel();
-  }
-
-  async stop(): Promise<void> {
-    this.#isStopped = true;
-    await this.#consumer?.cancel();
-  }
-
-  takeBack(): void {
-    this.isTakenBack = true;
-  }
-
-  /** Somebody deleted the queue under us: what was in it is gone, and what comes must not be. */
-  #restart(queue: string): void {
-    if (this.#isStopped || this.isTakenBack) return;
-    this.log.error(`Somebody deleted the queue ${queue} while this service was reading it. It is declared again; what it held is gone.`);
-    this.start().catch((error: unknown) => {
-      this.log.error(
-        `The queue ${queue} could not be declared again, so this service receives nothing: ${reasonOf(error)}. Start it again.`,
-      );
-    });
-  }
-}
-
-class EmbeddedIncoming implements Incoming {
-  readonly envelope: Envelope | UnreadableEnvelope;
-
-  constructor(
-    private readonly delivery: Delivery,
-    private readonly subscription: EmbeddedSubscription,
-  ) {
-    this.envelope = fromProperties(delivery.properties, delivery.routingKey, delivery.body);
-  }
-
-  get isRedelivered(): boolean {
-    return this.delivery.isRedelivered;
-  }
-
-  get isTakenBack(): boolean {
-    return this.subscription.isTakenBack;
-  }
-
-  acknowledge(): void {
-    this.delivery.acknowledge();
-  }
-
-  release(): void {
-    this.delivery.reject({ requeue: true });
-  }
+function capabilitiesOf(isDurable: boolean): TransportCapabilities {
+  return {
+    broker: 'the embedded broker',
+    can: {
+      'at-least-once': true,
+      groups: true,
+      durable: isDurable || { waysOut: ["give it a folder, as in 'embedded:./data'"] },
+      commands: true,
+      'order-by-key': { waysOut: ["declare order 'none'"] },
+      delay: { waysOut: ['publish without a delay'] },
+      'dead-letters': true,
+      'delivery-counts': true,
+      wildcards: true,
+      requests: { waysOut: ['send a command instead'] },
+      replay: { waysOut: ['keep what must be read again in a log'] },
+    },
+  };
 }
 
 function closedError(): MessagingError {
@@ -179,7 +147,7 @@ function closedError(): MessagingError {
 function refusedBecause(error: unknown): never {
   // The broker's own errors say whether the same call may succeed later.
   const retryable = error instanceof Error && 'retryable' in error && error.retryable === true;
-  throw new MessagingError('publish-refused', `The embedded broker did not take the event: ${reasonOf(error)}.`, {
+  throw new MessagingError('publish-refused', `The embedded broker did not take the message: ${reasonOf(error)}.`, {
     cause: error,
     retryable,
   });

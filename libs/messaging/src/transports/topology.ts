@@ -1,13 +1,98 @@
 /**
  * What messaging declares on a broker that speaks AMQP, built in or not:
  *
- *   topic exchange dovecote.events ──(routing key: the event's type)──▶ queue dovecote.<service>, one for each service, durable
+ *   topic exchange dovecote.events ────(the event's type, or a pattern)──▶ queue dovecote.<service>
+ *   direct exchange dovecote.commands ─(the command's or query's type)───▶ queue dovecote.<service>.commands
+ *                                      default exchange, by name ────────▶ queue dovecote.<service>.quarantine, .dead
  *
- * The names are public: clients in other languages publish to the exchange and bind their own queues to it.
+ * All of it durable. The names are public: clients in other languages publish to the exchanges and bind queues of their own to them.
  */
-export const EVENTS_EXCHANGE = 'dovecote.events';
+import type { Envelope, MessageKind } from '../envelope.js';
+import type { Box, Route, SubscriptionRequest } from '../transport.js';
 
-/** The queue that everything which runs under one service name shares. */
+export const EVENTS_EXCHANGE = 'dovecote.events';
+export const COMMANDS_EXCHANGE = 'dovecote.commands';
+/** The one that routes to a queue by its name. */
+export const DEFAULT_EXCHANGE = '';
+
+/** The queue of events that everything which runs under one service name shares. */
 export function queueOf(service: string): string {
   return `dovecote.${service}`;
+}
+
+export function commandQueueOf(service: string): string {
+  return `dovecote.${service}.commands`;
+}
+
+export function quarantineOf(service: string): string {
+  return `dovecote.${service}.quarantine`;
+}
+
+export function deadLettersOf(service: string): string {
+  return `dovecote.${service}.dead`;
+}
+
+export function boxQueue({ group, box }: Box, kind: MessageKind): string {
+  if (box === 'quarantine') return quarantineOf(group);
+  if (box === 'dead-letters') return deadLettersOf(group);
+  return kind === 'event' ? queueOf(group) : commandQueueOf(group);
+}
+
+/** Where a message is published to. */
+export interface Address {
+  readonly exchange: string;
+  readonly routingKey: string;
+}
+
+export function addressOf({ kind, type, replyTo }: Envelope, route: Route | undefined): Address {
+  if (route?.to !== undefined) return { exchange: DEFAULT_EXCHANGE, routingKey: boxQueue(route.to, kind) };
+  if (kind === 'event') return { exchange: EVENTS_EXCHANGE, routingKey: type };
+  if (kind === 'reply') return { exchange: DEFAULT_EXCHANGE, routingKey: replyTo ?? '' };
+  return { exchange: COMMANDS_EXCHANGE, routingKey: type };
+}
+
+export type QueueType = 'classic' | 'quorum';
+
+export type Declared =
+  | { readonly thing: 'exchange'; readonly name: string; readonly type: 'topic' | 'direct' }
+  | { readonly thing: 'queue'; readonly name: string; readonly arguments: Readonly<Record<string, string | number>> }
+  | { readonly thing: 'binding'; readonly queue: string; readonly exchange: string; readonly routingKey: string };
+
+export const exchanges: readonly Declared[] = [
+  { thing: 'exchange', name: EVENTS_EXCHANGE, type: 'topic' },
+  { thing: 'exchange', name: COMMANDS_EXCHANGE, type: 'direct' },
+];
+
+/** In an order in which each can be declared. */
+export function topologyOf({ group, sources }: SubscriptionRequest, queueType: QueueType): readonly Declared[] {
+  const inbox = queueOf(group);
+  const commands = commandQueueOf(group);
+  const bindings = sources.map(({ kind, pattern }): Declared => {
+    if (kind === 'event') return { thing: 'binding', queue: inbox, exchange: EVENTS_EXCHANGE, routingKey: pattern };
+    return { thing: 'binding', queue: commands, exchange: COMMANDS_EXCHANGE, routingKey: pattern };
+  });
+  const names = [...inboxesOf({ group, sources }), quarantineOf(group), deadLettersOf(group)];
+  return [...exchanges, ...names.map((name): Declared => ({ thing: 'queue', name, arguments: argumentsOf(queueType) })), ...bindings];
+}
+
+/** The queues it reads from, apart from the quarantine. */
+export function inboxesOf({ group, sources }: Pick<SubscriptionRequest, 'group' | 'sources'>): readonly string[] {
+  const inboxes: string[] = [];
+  if (sources.some(({ kind }) => kind === 'event')) inboxes.push(queueOf(group));
+  if (sources.some(({ kind }) => kind !== 'event')) inboxes.push(commandQueueOf(group));
+  return inboxes;
+}
+
+export function describe(declared: Declared): string {
+  if (declared.thing === 'exchange') return `${declared.type} exchange ${declared.name}`;
+  if (declared.thing === 'queue') return `${declared.arguments['x-queue-type']} queue ${declared.name}`;
+  return `binding of ${declared.queue} to ${declared.exchange} by ${declared.routingKey}`;
+}
+
+/**
+ * A quorum queue counts how often it handed a message out, which is how one is known that ends its process. It would drop a message after twenty returns
+ * unless told otherwise; -1 tells it: what becomes of a message is decided here, not there.
+ */
+function argumentsOf(queueType: QueueType): Readonly<Record<string, string | number>> {
+  return queueType === 'quorum' ? { 'x-queue-type': 'quorum', 'x-delivery-limit': -1 } : { 'x-queue-type': 'classic' };
 }

@@ -1,0 +1,71 @@
+import { describe, expect, it } from '@jest/globals';
+import { type DeliveryOptions, checkNeeds, contractOf, needsOf } from './delivery-contract.js';
+import { MessagingError } from './errors.js';
+import type { Capability, TransportCapabilities } from './transport.js';
+
+const everything: TransportCapabilities['can'] = {
+  'at-least-once': true,
+  groups: true,
+  durable: true,
+  commands: true,
+  'order-by-key': true,
+  delay: true,
+  'dead-letters': true,
+  'delivery-counts': true,
+  wildcards: true,
+  requests: true,
+  replay: true,
+};
+
+function refusalOf(options: DeliveryOptions, lacking?: Capability, waysOut: readonly string[] = ['choose another broker']): string {
+  const can = lacking === undefined ? everything : { ...everything, [lacking]: { waysOut } };
+  try {
+    checkNeeds('Notifications.notify', needsOf(contractOf(options, 'Notifications.notify')), { broker: 'the pigeon post', can });
+    return '';
+  } catch (error) {
+    expect(error).toBeInstanceOf(MessagingError);
+    return `${(error as MessagingError).code}: ${(error as MessagingError).message}`;
+  }
+}
+
+describe('the delivery contract', () => {
+  it('has a default for everything', () => {
+    expect(contractOf({}, 'Notifications.notify')).toEqual({
+      delivery: 'at-least-once',
+      order: 'none',
+      retry: { attempts: 5, backoff: 'exponential', firstMs: 1_000, maxMs: 60_000, fatal: [] },
+      hasDeadLetters: true,
+      timeoutMs: undefined,
+      concurrency: Number.POSITIVE_INFINITY,
+      batch: undefined,
+      rate: undefined,
+      circuitBreaker: undefined,
+    });
+    expect(refusalOf({})).toBe('');
+  });
+
+  it('that a broker cannot keep names the handler, the need, the broker and the ways out', () => {
+    expect(refusalOf({ order: 'key' }, 'order-by-key', ["declare order 'none'", 'move to Kafka'])).toBe(
+      "unsupported: Notifications.notify needs order 'key', which the pigeon post cannot give: either declare order 'none' or move to Kafka.",
+    );
+    expect(refusalOf({ order: 'strict' }, 'order-by-key')).toContain("needs order 'strict'");
+    expect(refusalOf({}, 'at-least-once')).toContain("needs delivery 'at-least-once', which the pigeon post cannot give");
+    expect(refusalOf({ delivery: 'at-most-once' }, 'at-least-once')).toBe('');
+  });
+
+  it('is refused where it makes no sense, by the name of the option', () => {
+    const nonsense: readonly [options: DeliveryOptions, sentence: string][] = [
+      [{ concurrency: 0 }, 'concurrency must be a whole number from 1, not 0'],
+      [{ retry: { attempts: 0 } }, 'retry.attempts must be a whole number from 1 to 1000, not 0'],
+      [{ retry: { firstMs: 5_000, maxMs: 10 } }, 'retry.maxMs must be a whole number from 5000'],
+      [{ retry: { backoff: 'eager' as never } }, "retry.backoff must be one of 'immediate', 'delayed', 'exponential', not \"eager\""],
+      [{ order: 'random' as never }, "order must be one of 'none', 'key', 'strict'"],
+      [{ timeoutMs: 2 ** 31 }, 'timeoutMs must be a whole number from 1 to 2147483647'],
+      [{ batch: { size: 0 } }, 'batch.size must be a whole number from 1 to 10000'],
+      [{ rate: { count: 1, perMs: 0 } }, 'rate.perMs must be'],
+      [{ circuitBreaker: { failures: 1.5, restMs: 1 } }, 'circuitBreaker.failures must be'],
+      [{ batch: { size: 2 }, order: 'key' }, "a batch cannot keep the order 'key'"],
+    ];
+    for (const [options, sentence] of nonsense) expect(refusalOf(options)).toContain(`invalid-options: Notifications.notify: ${sentence}`);
+  });
+});

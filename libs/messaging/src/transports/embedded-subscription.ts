@@ -1,0 +1,104 @@
+/**
+ * A group's consumers on the broker in this process: one on each of its inboxes, and one on its quarantine that takes one message at a time. Comes back
+ * by itself when somebody deletes a queue. Keeps nothing.
+ */
+import type { BrokerConsumer, BrokerSession, Delivery } from '@dovecote/broker';
+import type { Envelope } from '../envelope.js';
+import { reasonOf } from '../errors.js';
+import type { Log } from '../log.js';
+import type { Incoming, SubscriptionRequest, TransportConsumer, TransportSubscription, UnreadableEnvelope } from '../transport.js';
+import { deliveriesOf, fromProperties } from './cloud-events.js';
+import { type Declared, inboxesOf, quarantineOf, topologyOf } from './topology.js';
+
+export class EmbeddedSubscription implements TransportSubscription {
+  readonly #consumers = new Map<string, BrokerConsumer>();
+  #isStopped = false;
+  isTakenBack = false;
+
+  constructor(
+    private readonly session: BrokerSession,
+    private readonly request: SubscriptionRequest,
+    private readonly consumer: TransportConsumer,
+    private readonly log: Log,
+  ) {}
+
+  async start(): Promise<void> {
+    await this.#declare();
+    for (const inbox of inboxesOf(this.request)) await this.#consume(inbox, false);
+    await this.#consume(quarantineOf(this.request.group), true);
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    for (const consumer of this.#consumers.values()) await consumer.cancel();
+  }
+
+  takeBack(): void {
+    this.isTakenBack = true;
+  }
+
+  async #declare(): Promise<void> {
+    for (const declared of topologyOf(this.request, 'quorum')) await declare(this.session, declared);
+  }
+
+  async #consume(queue: string, isQuarantine: boolean): Promise<void> {
+    const { consumer } = this;
+    const options = { prefetch: isQuarantine ? 1 : this.request.prefetch };
+    const handle = await this.session.consume(queue, options, (delivery) => {
+      consumer.onMessage(new EmbeddedIncoming(delivery, this, isQuarantine));
+    });
+    this.#consumers.set(queue, handle);
+    handle.onCancelled = () => this.#restart(queue, isQuarantine);
+    if (this.#isStopped) await handle.cancel();
+  }
+
+  /** Somebody deleted the queue under us: what was in it is gone, and what comes must not be. */
+  #restart(queue: string, isQuarantine: boolean): void {
+    if (this.#isStopped || this.isTakenBack) return;
+    this.log.error(`Somebody deleted the queue ${queue} while this service was reading it. It is declared again; what it held is gone.`);
+    this.#declare()
+      .then(() => this.#consume(queue, isQuarantine))
+      .catch((error: unknown) => {
+        this.log.error(
+          `The queue ${queue} could not be declared again, so this service receives nothing from it: ${reasonOf(error)}. Start it again.`,
+        );
+      });
+  }
+}
+
+export async function declare(session: BrokerSession, declared: Declared): Promise<void> {
+  if (declared.thing === 'exchange') await session.declareExchange(declared.name, declared.type, { durable: true });
+  else if (declared.thing === 'queue') await session.declareQueue(declared.name, { durable: true, arguments: declared.arguments });
+  else await session.bindQueue(declared.queue, declared.exchange, declared.routingKey);
+}
+
+class EmbeddedIncoming implements Incoming {
+  readonly envelope: Envelope | UnreadableEnvelope;
+  readonly isRedelivered: boolean;
+  readonly lane = undefined;
+
+  constructor(
+    private readonly delivery: Delivery,
+    private readonly subscription: EmbeddedSubscription,
+    readonly isQuarantined: boolean,
+  ) {
+    this.isRedelivered = delivery.isRedelivered;
+    this.envelope = fromProperties(delivery.properties, delivery.routingKey, delivery.body);
+  }
+
+  get deliveries(): number {
+    return deliveriesOf(this.delivery.properties, this.isRedelivered);
+  }
+
+  get isTakenBack(): boolean {
+    return this.subscription.isTakenBack;
+  }
+
+  acknowledge(): void {
+    this.delivery.acknowledge();
+  }
+
+  release(): void {
+    this.delivery.reject({ requeue: true });
+  }
+}
