@@ -10,6 +10,11 @@ export interface ListenerSetting {
   readonly isTls: boolean;
 }
 
+export interface HostAndPort {
+  readonly host: string;
+  readonly port: number;
+}
+
 /** Users, and what those may do of whom the settings say so; the others may do everything. */
 export interface Accounts {
   readonly users: readonly User[];
@@ -17,15 +22,32 @@ export interface Accounts {
 }
 
 export function readListeners(given: unknown): readonly ListenerSetting[] | undefined {
-  return all(listOf(given).map(readListener));
+  return all(listOf(given).map((one) => readListener('amqp', one)));
 }
 
-function readListener(given: unknown): ListenerSetting | undefined {
-  const parts = typeof given === 'string' ? /^(amqps?):\/\/(\[[0-9a-fA-F:.]+\]|[^:/@\s]+):(\d{1,5})\/?$/.exec(given.trim()) : null;
+export function readListener(scheme: 'amqp' | 'kafka', given: unknown): ListenerSetting | undefined {
+  const parts = typeof given === 'string' ? /^([a-z]+):\/\/(\[[0-9a-fA-F:.]+\]|[^:/@\s]+):(\d{1,5})\/?$/.exec(given.trim()) : null;
   if (parts === null) return undefined;
-  const [, scheme, host = '', port] = parts;
-  if (Number(port) > 65_535) return undefined;
-  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port), isTls: scheme === 'amqps' };
+  const [, spoken, host = '', port] = parts;
+  if (Number(port) > 65_535 || (spoken !== scheme && spoken !== `${scheme}s`)) return undefined;
+  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port), isTls: spoken !== scheme };
+}
+
+/** The address may be one of IPv6, in brackets. */
+export function readHostAndPort(given: unknown): HostAndPort | undefined {
+  const [, bracketed, plain, digits] = typeof given === 'string' ? (/^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(given.trim()) ?? []) : [];
+  const host = bracketed ?? plain;
+  const port = readPort(digits);
+  return host === undefined || port === undefined || port === 0 ? undefined : { host, port };
+}
+
+export function readPort(given: unknown): number | undefined {
+  const port = typeof given === 'string' && /^\d{1,5}$/.test(given) ? Number(given) : given;
+  return typeof port === 'number' && Number.isInteger(port) && port >= 0 && port <= 65_535 ? port : undefined;
+}
+
+export function readAnswer(given: unknown): boolean | undefined {
+  return given === true || given === 'yes' ? true : given === false || given === 'no' ? false : undefined;
 }
 
 export function readVirtualHosts(given: unknown): readonly VirtualHostSettings[] | undefined {
@@ -74,11 +96,11 @@ function readAccount(given: unknown): Account | undefined {
 }
 
 /** Text with commas comes from the environment; a repeated option and the file give lists. */
-function listOf(given: unknown): readonly unknown[] {
+export function listOf(given: unknown): readonly unknown[] {
   return typeof given === 'string' ? given.split(',') : Array.isArray(given) ? given : [];
 }
 
-function all<T>(read: readonly (T | undefined)[]): readonly T[] | undefined {
+export function all<T>(read: readonly (T | undefined)[]): readonly T[] | undefined {
   const known = read.filter((one) => one !== undefined);
   return known.length > 0 && known.length === read.length ? known : undefined;
 }

@@ -41,8 +41,9 @@ export class DaemonProcess {
   /** Starts it with these arguments and no environment. `before` is for the shell, in the same process: a limit it must live with. */
   constructor(args: readonly string[], before?: string) {
     // Many run at once, and one port is the default of all.
-    const quiet = args.includes('--management-port') || args[0]?.startsWith('-') !== true ? [] : ['--management-port', 'off'];
-    const command = [process.execPath, program, ...args, ...quiet];
+    const quiet = (port: string, ...others: readonly string[]): readonly string[] =>
+      [port, ...others].some((name) => args.includes(name)) || args[0]?.startsWith('-') !== true ? [] : [port, 'off'];
+    const command = [process.execPath, program, ...args, ...quiet('--management-port'), ...quiet('--kafka-port', '--kafka-listener')];
     const [file, ...rest] = before === undefined ? command : ['/bin/sh', '-c', `${before}; exec "$0" "$@"`, ...command];
     this.child = spawn(file!, rest, { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });
     running.add(this);

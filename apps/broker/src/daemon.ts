@@ -5,9 +5,9 @@
  * line per listener, the last of them when clients may come); what happens later is said on stderr.
  */
 import { readFileSync } from 'node:fs';
-import { Broker, CodedError } from '@dovecote/broker';
+import { Broker, CodedError, type KafkaOptions } from '@dovecote/broker';
 import type { TlsIdentity } from '@dovecote/ground';
-import type { Settings, TlsFiles } from './settings.js';
+import type { KafkaSettings, Settings, TlsFiles } from './settings.js';
 
 /** What the daemon needs of its process. */
 export interface DaemonProcess {
@@ -65,18 +65,26 @@ async function open(settings: Settings, warn: (line: string) => void): Promise<B
     ...(durability === 'memory' ? {} : { data }),
     durability,
     amqp: amqp.map(({ host, port, isTls }) => ({ host, port, ...(isTls && tls !== undefined ? { tls } : {}) })),
-    ...(kafka === undefined ? {} : { kafka }),
+    ...(kafka === undefined ? {} : { kafka: kafkaOptions(kafka, tls) }),
     ...(management === undefined ? {} : { management: { ...management, mayBeTaken: management.isDefault } }),
     ...(users === undefined ? {} : { users }),
     permissions,
     virtualHosts,
     log: warn,
   });
-  const isFarAway = amqp.some(({ host }) => !/^(127\.|::1$|localhost$)/.test(host));
+  const isFarAway = [...amqp, ...(kafka?.listeners ?? [])].some(({ host }) => !/^(127\.|::1$|localhost$)/.test(host));
   if (isFarAway && broker.administration.users.every(({ name }) => name === 'guest')) {
     warn('Nobody can log in from another machine: guest may not, whatever its password. Give --user NAME:PASSWORD');
   }
   return broker;
+}
+
+function kafkaOptions({ isDefault, listeners, ...settings }: KafkaSettings, tls: TlsIdentity | undefined): KafkaOptions {
+  return {
+    ...settings,
+    listeners: listeners.map(({ isTls, ...listener }) => ({ ...listener, ...(isTls && tls !== undefined ? { tls } : {}) })),
+    mayBeTaken: isDefault,
+  };
 }
 
 function readTls({ certificate, key, authorities, requiresClient }: TlsFiles): TlsIdentity {
@@ -105,13 +113,16 @@ function reload(tls: TlsFiles, broker: Broker, warn: (line: string) => void): vo
   }
 }
 
-function announce({ data, kafka, management }: Settings, broker: Broker, say: (line: string) => void): void {
-  const { durability, amqpAddresses, kafkaPort, managementPort } = broker;
+function announce({ data, management }: Settings, broker: Broker, say: (line: string) => void): void {
+  const { durability, amqpAddresses, kafkaAddresses, managementPort } = broker;
   const at = (host: string, port: number): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
   if (durability !== 'memory') say(`data folder ${data}`);
   say(`durability ${durability}: ${confirmedMeans[durability]}`);
   if (management !== undefined && managementPort !== undefined) say(`management listening on ${at(management.host, managementPort)}`);
-  if (kafka !== undefined && kafkaPort !== undefined) say(`Kafka listening on ${at(kafka.host, kafkaPort)}`);
+  for (const { host, port, isTls, advertised } of kafkaAddresses) {
+    const elsewhere = advertised.host === host && advertised.port === port ? '' : `, advertised as ${at(advertised.host, advertised.port)}`;
+    say(`Kafka ${isTls ? 'over TLS ' : ''}listening on ${at(host, port)}${elsewhere}`);
+  }
   for (const { host, port } of amqpAddresses.filter(({ isTls }) => isTls)) say(`AMQP over TLS listening on ${at(host, port)}`);
   for (const { host, port } of amqpAddresses.filter(({ isTls }) => !isTls)) say(`AMQP listening on ${at(host, port)}`);
 }

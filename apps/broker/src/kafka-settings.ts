@@ -1,9 +1,24 @@
 /**
- * How the daemon's settings for Kafka clients are written that go by Kafka's own names: `num.partitions=3`. What the broker has a field for goes
+ * How the daemon's settings for Kafka clients are written: where they come in, and what goes by Kafka's own names: `num.partitions=3`. What the broker has a field for goes
  * there; every other name is the default of a topic config (`retention.ms`), which the broker checks when it opens. Pure.
  */
 import type { KafkaOptions } from '@dovecote/broker';
-import { isObject } from './access-settings.js';
+import {
+  all,
+  type HostAndPort,
+  isObject,
+  listOf,
+  type ListenerSetting,
+  readAnswer,
+  readHostAndPort,
+  readListener,
+} from './access-settings.js';
+
+/** Where Kafka clients come in, and where those are told to come if that is elsewhere. */
+export interface KafkaListenerSetting extends ListenerSetting {
+  readonly advertised?: HostAndPort;
+  readonly login?: boolean;
+}
 
 export type KafkaConfigs = Pick<
   KafkaOptions,
@@ -50,4 +65,25 @@ function pairsOf(given: unknown): readonly (readonly [string, string])[] | undef
 function whole(value: string, min: number, use: (number: number) => KafkaConfigs): KafkaConfigs | undefined {
   const number = /^\d{1,10}$/.test(value) ? Number(value) : -1;
   return number >= min && number <= 0x7fffffff ? use(number) : undefined;
+}
+
+export function readKafkaListeners(given: unknown): readonly KafkaListenerSetting[] | undefined {
+  return all(listOf(given).map(readKafkaListener));
+}
+
+/** `kafka://0.0.0.0:9092?advertised=pigeons.example:9092&login=no`. */
+function readKafkaListener(given: unknown): KafkaListenerSetting | undefined {
+  if (typeof given !== 'string') return undefined;
+  const [address = '', query = ''] = given.split('?', 2);
+  const listener = readListener('kafka', address);
+  if (listener === undefined) return undefined;
+  const more: { advertised?: HostAndPort; login?: boolean } = {};
+  for (const [name, value] of new URLSearchParams(query)) {
+    const advertised = name === 'advertised' ? readHostAndPort(value) : undefined;
+    const login = name === 'login' ? readAnswer(value) : undefined;
+    if (advertised === undefined && login === undefined) return undefined;
+    if (advertised !== undefined) more.advertised = advertised;
+    if (login !== undefined) more.login = login;
+  }
+  return { ...listener, ...more };
 }

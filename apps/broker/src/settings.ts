@@ -10,8 +10,19 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import type { Durability, KafkaOptions, PermissionRecord, User, VirtualHostSettings } from '@dovecote/broker';
-import { type Accounts, isObject, type ListenerSetting, readListeners, readUsers, readVirtualHosts } from './access-settings.js';
-import { type KafkaConfigs, readKafkaConfigs } from './kafka-settings.js';
+import {
+  type Accounts,
+  type HostAndPort,
+  isObject,
+  type ListenerSetting,
+  readAnswer,
+  readHostAndPort,
+  readListeners,
+  readPort,
+  readUsers,
+  readVirtualHosts,
+} from './access-settings.js';
+import { type KafkaConfigs, type KafkaListenerSetting, readKafkaConfigs, readKafkaListeners } from './kafka-settings.js';
 
 export interface Settings {
   /** The folder that keeps everything, as an absolute path. Nothing is kept in it under `memory`. */
@@ -27,13 +38,13 @@ export interface Settings {
   readonly tls: TlsFiles | undefined;
   /** Where the management API answers; undefined for nowhere. `isDefault`: nobody asked for it, so a port that is taken is no fault. */
   readonly management: { readonly host: string; readonly port: number; readonly isDefault: boolean } | undefined;
-  /** Where and how it meets Kafka clients; undefined for nowhere. */
-  readonly kafka: (KafkaOptions & { readonly host: string }) | undefined;
+  /** Where and how it meets Kafka clients; undefined for nowhere. `isDefault`: nobody asked for it, so a port that is taken is no fault. */
+  readonly kafka: KafkaSettings | undefined;
 }
 
-export interface HostAndPort {
-  readonly host: string;
-  readonly port: number;
+export interface KafkaSettings extends KafkaConfigs, Pick<KafkaOptions, 'replication'> {
+  readonly listeners: readonly KafkaListenerSetting[];
+  readonly isDefault: boolean;
 }
 
 export interface TlsFiles {
@@ -109,7 +120,7 @@ const tlsCertificate: Setting<string> = {
   flag: '--tls-certificate <file>',
   environment: 'DOVECOTE_TLS_CERTIFICATE',
   key: 'tlsCertificate',
-  says: 'PEM file with the certificate for amqps; read again at SIGHUP',
+  says: 'PEM file with the certificate for amqps and kafkas; read again at SIGHUP',
   read: readText,
   allowed: 'the path of a PEM file',
 };
@@ -125,14 +136,14 @@ const tlsAuthorities: Setting<string> = {
   flag: '--tls-authorities <file>',
   environment: 'DOVECOTE_TLS_AUTHORITIES',
   key: 'tlsAuthorities',
-  says: 'PEM file with authorities whose client certificates are believed: their common name may log in (EXTERNAL)',
+  says: 'PEM file with authorities whose client certificates are believed: their common name may log in (EXTERNAL; with Kafka without a word)',
 };
 const tlsRequiresClient: Setting<boolean> = {
   flag: '--tls-requires-client <answer>',
   environment: 'DOVECOTE_TLS_REQUIRES_CLIENT',
   key: 'tlsRequiresClient',
   says: 'yes refuses clients without such a certificate (default: no)',
-  read: readYesOrNo,
+  read: readAnswer,
   allowed: 'yes or no (in the file: true or false)',
 };
 const users: Setting<Accounts> = {
@@ -154,12 +165,13 @@ const virtualHosts: Setting<readonly VirtualHostSettings[]> = {
   allowed:
     'names, each once (in the file names, or objects such as {"name": "team", "defaultQueueType": "quorum", "limits": {"maxQueues": 100}})',
 };
-const kafkaPort: Setting<number> = {
-  ...amqpPort,
+const kafkaPort: Setting<number | 'off'> = {
   flag: '--kafka-port <port>',
   environment: 'DOVECOTE_KAFKA_PORT',
   key: 'kafkaPort',
-  says: 'port for Kafka clients, 0 takes a free one (default: none)',
+  says: 'port for Kafka clients, 0 takes a free one, "off" for none (default: 9092)',
+  read: readPortOrOff,
+  allowed: 'a whole number from 0 to 65535, or off',
 };
 const kafkaHost: Setting<string> = {
   ...amqpHost,
@@ -175,6 +187,15 @@ const kafkaAdvertised: Setting<HostAndPort> = {
   says: 'where they are told to come (default: where it listens)',
   read: readHostAndPort,
   allowed: 'HOST:PORT',
+};
+const kafkaListeners: Setting<readonly KafkaListenerSetting[]> = {
+  flag: '--kafka-listener <url>',
+  environment: 'DOVECOTE_KAFKA_LISTENERS',
+  key: 'kafkaListeners',
+  says: 'kafka://ADDRESS:PORT or kafkas://ADDRESS:PORT (TLS), with ?advertised=HOST:PORT and &login=yes or no; repeatable, in place of the three above',
+  read: readKafkaListeners,
+  allowed:
+    'kafka://ADDRESS:PORT or kafkas://ADDRESS:PORT, behind it ?advertised=HOST:PORT and &login=yes or no where wanted (in the environment several are parted by commas; in the file they are a list)',
 };
 const kafkaLogin: Setting<boolean> = {
   ...tlsRequiresClient,
@@ -204,7 +225,7 @@ const managementPort: Setting<number | 'off'> = {
   environment: 'DOVECOTE_MANAGEMENT_PORT',
   key: 'managementPort',
   says: 'port of the management API, "off" for none (default: 15672)',
-  read: (given) => (given === 'off' ? given : readPort(given)),
+  read: readPortOrOff,
   allowed: 'a whole number from 0 to 65535, or off',
 };
 const managementHost: Setting<string> = {
@@ -226,9 +247,9 @@ const config: Setting<string> = {
 const inFile = [
   ...[data, amqpPort, amqpHost, amqpListeners, durability, users, virtualHosts],
   ...[tlsCertificate, tlsKey, tlsAuthorities, tlsRequiresClient, managementPort, managementHost],
-  ...[kafkaPort, kafkaHost, kafkaAdvertised, kafkaLogin, kafkaReplication, kafkaConfigs],
+  ...[kafkaPort, kafkaHost, kafkaAdvertised, kafkaListeners, kafkaLogin, kafkaReplication, kafkaConfigs],
 ];
-const repeatable: readonly unknown[] = [users, virtualHosts, amqpListeners, kafkaConfigs];
+const repeatable: readonly unknown[] = [users, virtualHosts, amqpListeners, kafkaListeners, kafkaConfigs];
 
 /** Throws a SettingsError. Relative paths begin where the daemon was started; one in the file too. */
 export function readSettings(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): Settings | Answer {
@@ -239,6 +260,7 @@ export function readSettings(argv: readonly string[], environment: Readonly<Reco
   const given = <T>(setting: Setting<T>): T | undefined => choose(setting, flags.given, environment, file, fromConfig ?? '');
   const accounts = given(users);
   const port = given(managementPort);
+  const kafka = readKafka(given);
   const listeners = given(amqpListeners) ?? [{ host: given(amqpHost) ?? '127.0.0.1', port: given(amqpPort) ?? 5672, isTls: false }];
   return {
     data: resolve(given(data) ?? 'dovecote-data'),
@@ -247,25 +269,33 @@ export function readSettings(argv: readonly string[], environment: Readonly<Reco
     users: accounts?.users,
     permissions: accounts?.permissions ?? [],
     virtualHosts: given(virtualHosts) ?? [],
-    tls: tlsFiles(given, listeners),
+    tls: tlsFiles(given, [...listeners, ...(kafka?.listeners ?? [])]),
     management:
       port === 'off' ? undefined : { host: given(managementHost) ?? '127.0.0.1', port: port ?? 15_672, isDefault: port === undefined },
-    kafka: kafkaListener(given),
+    kafka,
   };
 }
 
-function kafkaListener(given: <T>(setting: Setting<T>) => T | undefined): Settings['kafka'] {
-  const [port, host = '127.0.0.1', advertised] = [given(kafkaPort), given(kafkaHost), given(kafkaAdvertised)];
-  const [login, replication] = [given(kafkaLogin), given(kafkaReplication)];
-  if (port === undefined) return undefined;
-  return {
-    host,
-    port,
-    ...(advertised === undefined ? {} : { advertised }),
-    ...(login === undefined ? {} : { login }),
-    ...(replication === undefined ? {} : { replication }),
-    ...given(kafkaConfigs),
-  };
+function readKafka(given: <T>(setting: Setting<T>) => T | undefined): Settings['kafka'] {
+  const [several, port, host = '127.0.0.1', advertised] = [
+    given(kafkaListeners),
+    given(kafkaPort),
+    given(kafkaHost),
+    given(kafkaAdvertised),
+  ];
+  const [login, replication, configs] = [given(kafkaLogin), given(kafkaReplication), given(kafkaConfigs)];
+  if (port === 'off') return undefined;
+  const single = { host, port: port ?? 9092, isTls: false, ...(advertised === undefined ? {} : { advertised }) };
+  const listeners = (several ?? [single]).map((one) => ({ ...(login === undefined ? {} : { login }), ...one }));
+  const lost = listeners.find((one) => one.advertised === undefined && /^(0\.0\.0\.0|::)$/.test(one.host));
+  if (lost !== undefined) {
+    const how = several === undefined ? '--kafka-advertised HOST:PORT' : '?advertised=HOST:PORT behind the listener';
+    throw new SettingsError(
+      `Kafka clients are told where to come, and nobody can come to ${lost.host}: say under which address they reach this broker (${how})`,
+    );
+  }
+  const isDefault = several === undefined && port === undefined;
+  return { listeners, isDefault, ...(replication === undefined ? {} : { replication }), ...configs };
 }
 
 /** TLS takes a certificate and its key, and a certificate without a listener for it would be a mistake. */
@@ -283,9 +313,11 @@ function tlsFiles(given: <T>(setting: Setting<T>) => T | undefined, listeners: r
       requiresClient,
     };
   }
-  if (isWanted) throw new SettingsError('amqps:// takes --tls-certificate and --tls-key, both of them');
+  if (isWanted) throw new SettingsError('amqps:// and kafkas:// take --tls-certificate and --tls-key, both of them');
   if (certificate !== undefined || key !== undefined)
-    throw new SettingsError('--tls-certificate and --tls-key take an --amqp-listener amqps://ADDRESS:PORT');
+    throw new SettingsError(
+      '--tls-certificate and --tls-key take an --amqp-listener amqps://ADDRESS:PORT or a --kafka-listener kafkas://ADDRESS:PORT',
+    );
   return undefined;
 }
 
@@ -295,7 +327,7 @@ function readFlags(argv: readonly string[]): { readonly given: Given } | Answer 
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
   let text = '';
   const command = new Command('dovecote-broker')
-    .description('A message broker for any AMQP 0-9-1 client, in one process.')
+    .description('A message broker for any AMQP 0-9-1 and any Kafka client, in one process.')
     .version(version)
     .helpOption('--help', 'say this')
     .addHelpText(
@@ -379,19 +411,6 @@ function readText(given: unknown): string | undefined {
   return typeof given === 'string' && given.trim() !== '' && !given.includes('\0') ? given : undefined;
 }
 
-function readYesOrNo(given: unknown): boolean | undefined {
-  return given === true || given === 'yes' ? true : given === false || given === 'no' ? false : undefined;
-}
-
-/** The address may be one of IPv6, in brackets. */
-function readHostAndPort(given: unknown): HostAndPort | undefined {
-  const [, bracketed, plain, digits] = typeof given === 'string' ? (/^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(given.trim()) ?? []) : [];
-  const host = bracketed ?? plain;
-  const port = readPort(digits);
-  return host === undefined || port === undefined || port === 0 ? undefined : { host, port };
-}
-
-function readPort(given: unknown): number | undefined {
-  const port = typeof given === 'string' && /^\d{1,5}$/.test(given) ? Number(given) : given;
-  return typeof port === 'number' && Number.isInteger(port) && port >= 0 && port <= 65_535 ? port : undefined;
+function readPortOrOff(given: unknown): number | 'off' | undefined {
+  return given === 'off' ? given : readPort(given);
 }

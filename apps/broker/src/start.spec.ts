@@ -37,17 +37,40 @@ describe('the settings', () => {
       virtualHosts: [],
       tls: undefined,
       management: undefined,
-      kafka: { host: '127.0.0.1', port: 9092, advertised: { host: '::1', port: 19_092 } },
+      kafka: {
+        listeners: [{ host: '127.0.0.1', port: 9092, isTls: false, advertised: { host: '::1', port: 19_092 } }],
+        isDefault: false,
+      },
     });
   });
 
-  it('are a folder here, ports 5672 and 15672 of this machine, fsync and whoever the folder knows when nothing is said', () => {
+  it('are a folder here, ports 5672, 9092 and 15672 of this machine, fsync and whoever the folder knows when nothing is said', () => {
     expect(readSettings([], {})).toMatchObject({
       durability: 'fsync',
       amqp: [{ host: '127.0.0.1', port: 5672, isTls: false }],
       users: undefined,
       management: { host: '127.0.0.1', port: 15_672, isDefault: true },
+      kafka: { listeners: [{ host: '127.0.0.1', port: 9092, isTls: false }], isDefault: true },
     });
+    expect(readSettings(['--kafka-port', 'off'], {})).toMatchObject({ kafka: undefined });
+  });
+
+  it('take several listeners for Kafka clients, each with the address that its clients are told', () => {
+    const tls = { DOVECOTE_TLS_CERTIFICATE: 'c.pem', DOVECOTE_TLS_KEY: 'k.pem' };
+    const listeners = 'kafka://127.0.0.1:0,kafkas://[::]:9093/?advertised=pigeons.example:19093&login=no';
+    const wanted = {
+      listeners: [
+        { host: '127.0.0.1', port: 0, isTls: false },
+        { host: '::', port: 9093, isTls: true, advertised: { host: 'pigeons.example', port: 19_093 }, login: false },
+      ],
+      isDefault: false,
+    };
+    expect(readSettings([], { ...tls, DOVECOTE_KAFKA_LISTENERS: listeners })).toMatchObject({
+      kafka: wanted,
+      tls: { requiresClient: false },
+    });
+    const flags = listeners.split(',').flatMap((listener) => ['--kafka-listener', listener]);
+    expect(readSettings(flags, tls)).toMatchObject({ kafka: wanted });
   });
 
   it('take listeners, TLS, virtual hosts and permissions', () => {
@@ -89,9 +112,8 @@ describe('the settings', () => {
         ...['--kafka-login', 'yes', '--kafka-replication', 'one-for-all'],
       ]),
     ).toEqual({
-      host: '127.0.0.1',
-      port: 1,
-      login: true,
+      listeners: [{ host: '127.0.0.1', port: 1, isTls: false, login: true }],
+      isDefault: false,
       replication: 'one-for-all',
       partitionCount: 3,
       topicConfigs: { 'cleanup.policy': 'delete,compact' },
@@ -118,16 +140,28 @@ describe('the settings', () => {
   it.each([
     [['--amqp-port', '65536'], {}, '--amqp-port must be a whole number from 0 to 65535; "65536" was given'],
     [['--amqp-port', '-1'], {}, '--amqp-port must be a whole number from 0 to 65535; "-1" was given'],
-    [[], { DOVECOTE_KAFKA_PORT: 'many' }, 'DOVECOTE_KAFKA_PORT must be a whole number from 0 to 65535; "many" was given'],
     [['--kafka-port', '1', '--kafka-config', 'num.partitions=0'], {}, "--kafka-config must be NAME=VALUE, Kafka's own names and each once"],
     [['--kafka-port', '1', '--kafka-config', 'a=1', '--kafka-config', 'a=2'], {}, '--kafka-config must be NAME=VALUE'],
     [['--kafka-port', '1'], { DOVECOTE_KAFKA_CONFIGS: 'retention.ms' }, 'DOVECOTE_KAFKA_CONFIGS must be NAME=VALUE'],
     [['--kafka-port', '1', '--kafka-replication', '3'], {}, '--kafka-replication must be refuse or one-for-all; "3" was given'],
+    [[], { DOVECOTE_KAFKA_PORT: 'many' }, 'DOVECOTE_KAFKA_PORT must be a whole number from 0 to 65535, or off; "many" was given'],
+    [
+      ['--kafka-host', '0.0.0.0'],
+      {},
+      'nobody can come to 0.0.0.0: say under which address they reach this broker (--kafka-advertised HOST:PORT)',
+    ],
+    [
+      ['--kafka-listener', 'kafka://[::]:1'],
+      {},
+      'nobody can come to ::: say under which address they reach this broker (?advertised=HOST:PORT',
+    ],
+    [['--kafka-listener', 'kafka://h:1?advertised=h'], {}, '--kafka-listener must be kafka://ADDRESS:PORT or kafkas://ADDRESS:PORT'],
+    [['--kafka-listener', 'kafkas://h:1'], {}, 'amqps:// and kafkas:// take --tls-certificate and --tls-key, both of them'],
     [['--management-port', 'on'], {}, '--management-port must be a whole number from 0 to 65535, or off; "on" was given'],
     [['--amqp-listener', 'localhost:1'], {}, '--amqp-listener must be amqp://ADDRESS:PORT or amqps://ADDRESS:PORT'],
     [[], { DOVECOTE_AMQP_LISTENERS: 'amqp://h:1,amqp://h:65536' }, 'DOVECOTE_AMQP_LISTENERS must be amqp://ADDRESS:PORT'],
     [['--virtual-host', 'a', '--virtual-host', 'a'], {}, '--virtual-host must be names, each once'],
-    [['--amqp-listener', 'amqps://h:1', '--tls-key', 'k'], {}, 'amqps:// takes --tls-certificate and --tls-key, both of them'],
+    [['--amqp-listener', 'amqps://h:1', '--tls-key', 'k'], {}, 'amqps:// and kafkas:// take --tls-certificate and --tls-key, both of them'],
     [['--tls-certificate', 'c', '--tls-key', 'k'], {}, '--tls-certificate and --tls-key take an --amqp-listener amqps://ADDRESS:PORT'],
     [
       ['--tls-requires-client', 'maybe', '--amqp-listener', 'amqps://h:1', '--tls-certificate', 'c', '--tls-key', 'k'],
@@ -186,7 +220,7 @@ describe('the daemon', () => {
     );
     expect(daemon.stderr).toBe('');
     expect(await daemon.signal('SIGINT')).toEqual(ended(0));
-    expect(readdirSync(data)).toEqual(['journal', 'log']);
+    expect(readdirSync(data)).toEqual(['journal']);
   });
 
   it('makes no folder under memory, takes an address of IPv6, and warns when nobody could come from elsewhere', async () => {

@@ -17,8 +17,9 @@ import { managementBounds } from './management/limits.js';
 import { Administration } from './engine/administration.js';
 import type { BrokerSession } from './engine/in-process.js';
 import { InProcessSession } from './engine/in-process-session.js';
-import type { BrokerOptions, Durability } from './engine/options.js';
+import type { BrokerOptions, Durability, KafkaOptions } from './engine/options.js';
 import { openStorage, type OpenStorage } from './engine/open-storage.js';
+import { type KafkaAddress, KafkaDoors } from './kafka-doors.js';
 import type { OpenKafka } from './kafka-opening.js';
 
 /** What is in a broker at one moment. */
@@ -56,6 +57,8 @@ export class Broker {
   private resolveEnded: (error: CodedError | undefined) => void = () => undefined;
   private readonly sessions = new Set<InProcessSession>();
   private amqp: AmqpServer | undefined;
+  private kafkaDoors: KafkaDoors | undefined;
+  private openingKafka: Promise<OpenKafka> | undefined;
   private kafka: OpenKafka | undefined;
   private management: Listener | undefined;
   private closing: Promise<void> | undefined;
@@ -64,7 +67,8 @@ export class Broker {
   private constructor(
     private readonly ground: Ground,
     private readonly storage: OpenStorage,
-    limits: Limits,
+    private readonly options: BrokerOptions,
+    private readonly limits: Limits,
     private readonly report: (line: string) => void,
   ) {
     this.ended = new Promise((resolve) => (this.resolveEnded = resolve));
@@ -79,11 +83,11 @@ export class Broker {
   static async open(options: BrokerOptions = {}): Promise<Broker> {
     const ground = options.ground ?? realGround();
     const limits: Limits = { ...defaultLimits, ...options.limits };
-    const broker = new Broker(ground, await openStorage(options, ground, limits), limits, options.log ?? warn);
+    const broker = new Broker(ground, await openStorage(options, ground, limits), options, limits, options.log ?? warn);
     try {
-      if (options.amqp !== undefined) await broker.listen(options, limits);
-      if (options.kafka !== undefined) await broker.openKafka(options, limits);
-      if (options.management !== undefined) await broker.listenForManagement(options, options.management);
+      if (options.amqp !== undefined) await broker.listen(options.amqp);
+      if (options.kafka !== undefined) await broker.listenForKafka(options.kafka);
+      if (options.management !== undefined) await broker.listenForManagement(options.management);
       return broker;
     } catch (error) {
       await broker.close();
@@ -102,7 +106,12 @@ export class Broker {
 
   /** Where Kafka clients connect; undefined without a socket. */
   get kafkaPort(): number | undefined {
-    return this.kafka?.port;
+    return this.kafkaDoors?.addresses[0]?.port;
+  }
+
+  /** All addresses where Kafka clients connect, in the order in which they were asked for, with those that they are told. */
+  get kafkaAddresses(): readonly KafkaAddress[] {
+    return this.kafkaDoors?.addresses ?? [];
   }
 
   /** All addresses where AMQP clients connect, in the order in which they were asked for. */
@@ -114,6 +123,7 @@ export class Broker {
   renewCertificates(tls: TlsIdentity): void {
     try {
       this.amqp?.renewCertificates(tls);
+      this.kafkaDoors?.renewCertificates(tls);
     } catch (error) {
       if (error instanceof NetworkError) throw new CodedError('port-unusable', error.message, { cause: error });
       throw error;
@@ -149,7 +159,7 @@ export class Broker {
     return {
       queues,
       exchanges,
-      connectionCount: (this.amqp?.connections.length ?? 0) + (this.kafka?.connections.length ?? 0),
+      connectionCount: (this.amqp?.connections.length ?? 0) + (this.kafka?.server.connections.length ?? 0),
       messageBytes: this.storage.arena.bytesInUse,
     };
   }
@@ -173,41 +183,76 @@ export class Broker {
     this.closing = this.abandon(error);
   }
 
-  private async listen(options: BrokerOptions, limits: Limits): Promise<void> {
-    const listeners = 'port' in options.amqp! ? [options.amqp] : options.amqp!;
+  private async listen(amqp: NonNullable<BrokerOptions['amqp']>): Promise<void> {
+    const listeners = 'port' in amqp ? [amqp] : amqp;
     this.amqp = await AmqpServer.listen({
       network: this.ground.network,
       clock: this.ground.clock,
       random: this.ground.random,
       hosts: this.storage.hosts,
       at: listeners.map(({ host = '127.0.0.1', ...listener }) => ({ host, ...listener })),
-      limits,
-      log: options.log ?? (() => undefined),
+      limits: this.limits,
+      log: (line) => this.say(line),
     });
   }
 
-  /** Loaded now, because a broker without Kafka clients should not pay for them. */
-  private async openKafka(options: BrokerOptions, limits: Limits): Promise<void> {
+  /** What is in the log already is looked after from now on; a new one waits for the first who needs it, because loading it takes its time. */
+  private async listenForKafka(options: KafkaOptions): Promise<void> {
+    const {
+      listeners = options.port === undefined ? [] : [{ ...options, port: options.port }],
+      mayBeTaken = false,
+      topicConfigs,
+    } = options;
+    const directory = this.logDirectory;
+    const isThere = directory !== undefined && (await this.ground.disk.exists(directory));
+    if (isThere || topicConfigs !== undefined) await this.openLog();
+    const server = async (): Promise<OpenKafka['server']> => (await this.openLog()).server;
+    try {
+      this.kafkaDoors = await KafkaDoors.open({ network: this.ground.network, listeners, waitingMax: this.limits.connectionsMax, server });
+    } catch (error) {
+      const isTaken = error instanceof CodedError && error.cause instanceof NetworkError && error.cause.code === 'port-taken';
+      if (!mayBeTaken || !isTaken) throw error;
+      this.say(`Kafka clients are not listened for: ${error.message}`);
+    }
+  }
+
+  private get logDirectory(): string | undefined {
+    return this.options.data === undefined || this.durability === 'memory' ? undefined : `${this.options.data}/log`;
+  }
+
+  /** Opened once; where that fails it is said, and tried again for the next who needs it. */
+  private openLog(): Promise<OpenKafka> {
+    this.openingKafka ??= this.openKafka().catch((error: unknown) => {
+      this.openingKafka = undefined;
+      this.say(`The log cannot be opened: ${error instanceof Error ? error.message : String(error)}`);
+      throw error;
+    });
+    return this.openingKafka;
+  }
+
+  private async openKafka(): Promise<OpenKafka> {
     const { OpenKafka: kafka } = await import('./kafka-opening.js');
     this.kafka = await kafka.open({
       ground: this.ground,
-      directory: options.data === undefined || this.durability === 'memory' ? undefined : `${options.data}/log`,
+      directory: this.logDirectory,
       durability: this.durability,
-      options: options.kafka!,
+      options: this.options.kafka ?? {},
       authenticator: this.storage.hosts.access,
-      limits,
-      report: options.log ?? (() => undefined),
+      limits: this.limits,
+      report: (line) => this.say(line),
       failed: (error) => this.fail(error),
     });
+    return this.kafka;
   }
 
   /** The API is loaded when it is asked for the first time. */
-  private async listenForManagement(
-    options: BrokerOptions,
-    { port, host = '127.0.0.1', mayBeTaken = false }: NonNullable<BrokerOptions['management']>,
-  ): Promise<void> {
+  private async listenForManagement({
+    port,
+    host = '127.0.0.1',
+    mayBeTaken = false,
+  }: NonNullable<BrokerOptions['management']>): Promise<void> {
     const { hosts } = this.storage;
-    const log = options.log ?? (() => undefined);
+    const log = (line: string): void => this.say(line);
     const context = {
       hosts,
       administration: this.administration,
@@ -230,14 +275,25 @@ export class Broker {
     }
   }
 
+  private say(line: string): void {
+    this.options.log?.(line);
+  }
+
   private get listeners(): readonly { readonly protocol: string; readonly host: string; readonly port: number }[] {
     const { management, amqp } = this;
     const ofAmqp = (amqp?.addresses ?? []).map(({ host, port, isTls }) => ({ protocol: isTls ? 'amqp/ssl' : 'amqp', host, port }));
-    return [...ofAmqp, ...(management === undefined ? [] : [{ protocol: 'http', host: management.host, port: management.port }])];
+    const ofKafka = this.kafkaAddresses.map(({ host, port, isTls }) => ({ protocol: isTls ? 'kafka/ssl' : 'kafka', host, port }));
+    return [
+      ...ofAmqp,
+      ...ofKafka,
+      ...(management === undefined ? [] : [{ protocol: 'http', host: management.host, port: management.port }]),
+    ];
   }
 
   private async shutDown(): Promise<void> {
     try {
+      await this.kafkaDoors?.close();
+      await this.openingKafka?.catch(() => undefined);
       await this.kafka?.close({ drainMs: 1000 });
       await this.management?.close();
       await this.amqp?.close({ drainMs: 1000 });
@@ -255,6 +311,8 @@ export class Broker {
 
   private async abandon(error: CodedError): Promise<void> {
     for (const session of this.sessions) session.fail(error);
+    await this.kafkaDoors?.close();
+    await this.openingKafka?.catch(() => undefined);
     await this.kafka?.abort();
     await this.management?.close();
     await this.amqp?.abort(error.message);

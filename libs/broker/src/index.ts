@@ -7,7 +7,8 @@ export {
   type FolderProblem,
   type QueueCheck,
 } from './engine/check-folder.js';
-export type { BrokerOptions, Durability, KafkaOptions, User } from './engine/options.js';
+export type { AmqpListener, BrokerOptions, Durability, KafkaListener, KafkaOptions, User } from './engine/options.js';
+export type { KafkaAddress } from './kafka-doors.js';
 export type { AccessImport, Administration, PutOutcome, UserSettings } from './engine/administration.js';
 export type {
   PermissionRecord,

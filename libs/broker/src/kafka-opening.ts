@@ -1,9 +1,9 @@
 import type { Ground } from '@dovecote/ground';
-import { CodedError } from './errors.js';
+import type { CodedError } from './errors.js';
 import type { KafkaOptions, Durability } from './engine/options.js';
 import type { KafkaSettings } from './kafka/kafka-node.js';
 import type { Authenticator } from './kafka/login.js';
-import { type KafkaConnectionSnapshot, KafkaServer } from './kafka/server.js';
+import { KafkaServer } from './kafka/server.js';
 import type { Limits } from './limits.js';
 import { openLog, type OpenLog } from './log/open-log.js';
 
@@ -22,26 +22,20 @@ export interface KafkaOpening {
 }
 
 /**
- * The partitioned log and its Kafka server, opened and closed together.
+ * The partitioned log and the server that stands on it, opened and closed together. What survives a crash is what the log keeps.
  *
- * Loaded only where somebody asks for it: a broker without Kafka pays nothing. What survives a crash is what the log keeps.
+ * Loaded for the first who needs it, because a broker without topics should not pay for them.
  */
 export class OpenKafka {
   private constructor(
     private readonly log: OpenLog,
-    private readonly server: KafkaServer,
+    readonly server: KafkaServer,
   ) {}
 
-  /** Rejects with a CodedError and leaves nothing open: `invalid-argument`, `port-unusable`, and what the log rejects with. */
+  /** Rejects with the CodedError that the log rejects with, and leaves nothing open. */
   static async open(opening: KafkaOpening): Promise<OpenKafka> {
     const { ground, directory, durability, options, limits, report, failed } = opening;
-    const { host = '127.0.0.1', port, advertised, topicConfigs } = options;
-    if (advertised === undefined && (host === '0.0.0.0' || host === '::')) {
-      throw new CodedError(
-        'invalid-argument',
-        `Kafka clients are told where to come, and nobody can come to ${host}: say under which address they reach this broker (\`advertised\`)`,
-      );
-    }
+    const { topicConfigs } = options;
     const log = await openLog({
       ground,
       directory,
@@ -51,15 +45,12 @@ export class OpenKafka {
       failed,
     });
     try {
-      const { network, clock, random } = ground;
-      const server = await KafkaServer.listen({
-        network,
+      const { clock, random } = ground;
+      const server = await KafkaServer.open({
         clock,
         random,
         log,
         authenticator: opening.authenticator,
-        needsLogin: options.login ?? !/^(127\.|::1$|localhost$)/.test(host),
-        at: { host, port },
         settings: settingsOf(options),
         limits,
         report,
@@ -69,14 +60,6 @@ export class OpenKafka {
       await log.abandon();
       throw error;
     }
-  }
-
-  get port(): number {
-    return this.server.port;
-  }
-
-  get connections(): readonly KafkaConnectionSnapshot[] {
-    return this.server.connections;
   }
 
   /** Answers what is being committed, then lets connections and files go. Rejects when the last commit failed. */
@@ -93,13 +76,6 @@ export class OpenKafka {
 
 /** Only what was said: the server knows the defaults. */
 function settingsOf(options: KafkaOptions): Partial<KafkaSettings> {
-  const names = [
-    'advertised',
-    'createsTopics',
-    'partitionCount',
-    'replication',
-    'initialRebalanceDelayMs',
-    'offsetsPartitionCount',
-  ] as const;
+  const names = ['createsTopics', 'partitionCount', 'replication', 'initialRebalanceDelayMs', 'offsetsPartitionCount'] as const;
   return Object.fromEntries(names.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])));
 }

@@ -8,10 +8,10 @@ import { Broker, type BrokerOptions, type User } from '@dovecote/broker';
 export interface TestBrokerOptions extends Pick<BrokerOptions, 'data' | 'durability' | 'limits' | 'log'> {
   /** Who may log in; the first of them stands in `url`. Default: `guest` with password `guest`. */
   readonly users?: readonly User[];
-  /** Also listens for Kafka clients, on a free port; groups do not wait for more members. Default: false. */
-  readonly kafka?: boolean;
-  /** Default: a free one. Needed only where a broker is started again in the place of the last one. */
+  /** For AMQP. Default: a free one. Needed only where a broker is started again in the place of the last one. */
   readonly port?: number;
+  /** The same for Kafka. */
+  readonly kafkaPort?: number;
 }
 
 /** A running broker: the real one, in the test's own process, listening on this machine only. */
@@ -19,8 +19,8 @@ export interface TestBroker {
   /** For any AMQP 0-9-1 client: `amqp://guest:guest@127.0.0.1:PORT`. */
   readonly url: string;
   readonly port: number;
-  /** For any Kafka client: `127.0.0.1:PORT`, without a login. Undefined unless `kafka` was asked for. */
-  readonly kafka: string | undefined;
+  /** For any Kafka client, as its bootstrap server: `127.0.0.1:PORT`, without a login. Groups do not wait for more members. */
+  readonly kafka: string;
   /** What is in it (`inspect()`), and how to publish and consume without a socket (`session()`). */
   readonly broker: Broker;
   /** Closes connections and broker; resolves when nothing of it is left. A second call waits for the first. */
@@ -36,12 +36,13 @@ export interface TestBroker {
  * with a CodedError: durability without a folder, folder in use, port taken.
  */
 export async function startBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
-  const { users = [{ name: 'guest', password: 'guest' }], port = 0, kafka = false, ...rest } = options;
-  const kafkaOptions = kafka ? { kafka: { host: '127.0.0.1', port: 0, initialRebalanceDelayMs: 0, offsetsPartitionCount: 1 } } : {};
-  const broker = await Broker.open({ ...rest, ...kafkaOptions, users, amqp: { host: '127.0.0.1', port } });
+  const { users = [{ name: 'guest', password: 'guest' }], port = 0, kafkaPort = 0, ...rest } = options;
+  const host = '127.0.0.1';
+  const kafka = { host, port: kafkaPort, initialRebalanceDelayMs: 0, offsetsPartitionCount: 1 };
+  const broker = await Broker.open({ ...rest, users, amqp: { host, port }, kafka });
   const stop = (): Promise<void> => broker.close();
   const listening = broker.amqpPort!;
   const login = users[0] === undefined ? '' : `${encodeURIComponent(users[0].name)}:${encodeURIComponent(users[0].password ?? '')}@`;
-  const kafkaAddress = broker.kafkaPort === undefined ? undefined : `127.0.0.1:${broker.kafkaPort}`;
-  return { url: `amqp://${login}127.0.0.1:${listening}`, port: listening, kafka: kafkaAddress, broker, stop, [Symbol.asyncDispose]: stop };
+  const url = `amqp://${login}${host}:${listening}`;
+  return { url, port: listening, kafka: `${host}:${broker.kafkaPort!}`, broker, stop, [Symbol.asyncDispose]: stop };
 }

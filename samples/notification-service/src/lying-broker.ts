@@ -58,6 +58,7 @@ const { values } = parseArgs({
     durability: { type: 'string' },
     user: { type: 'string' },
     'management-port': { type: 'string' },
+    'kafka-port': { type: 'string' },
   },
 });
 const broker = await Broker.open({

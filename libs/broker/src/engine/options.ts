@@ -20,7 +20,10 @@ export interface BrokerOptions {
   readonly durability?: Durability;
   /** Listens for AMQP 0-9-1 clients, at one address or several. Default: no socket. */
   readonly amqp?: AmqpListener | readonly AmqpListener[];
-  /** Listens for Kafka clients and opens the partitioned log, in the folder `log` of the data folder. Default: neither. See kafka/SUPPORT.md. */
+  /**
+   * Listens for Kafka clients, and says how they are met; see kafka/SUPPORT.md. The partitioned log behind it is in the folder `log` of the data
+   * folder; where there is none yet it is opened for the first client, or for `Broker.log`. Default: no socket.
+   */
   readonly kafka?: KafkaOptions;
   /**
    * Answers the management API (HTTP); port 0 takes a free one, the host is 127.0.0.1 unless another is given. Default: no socket. A port
@@ -49,16 +52,24 @@ export interface BrokerOptions {
   readonly log?: (line: string) => void;
 }
 
-/** How the broker meets Kafka clients. What is not said is Kafka's own default. */
-export interface KafkaOptions {
-  /** 0 takes a free one. */
+/** Where Kafka clients come in. Port 0 takes a free one; the host is 127.0.0.1 unless another is given. */
+export interface KafkaListener {
   readonly port: number;
-  /** Default: 127.0.0.1. */
   readonly host?: string;
-  /** Where clients are told to come. Default: host and port; needed where the broker listens on all addresses, which nobody can connect to by that name. */
+  /** Where those who came in here are told to come. Default: host and port; needed where that is all addresses, which nobody can connect to by that name. */
   readonly advertised?: { readonly host: string; readonly port: number };
   /** Clients must log in (SASL PLAIN, with the broker's users). Default: those from other machines must, so that only a listener on this machine's own address is open. */
   readonly login?: boolean;
+  /** Speaks TLS there (SSL and SASL_SSL). With `authorities` a client may be who its certificate says, without a password. */
+  readonly tls?: TlsIdentity;
+}
+
+/** How the broker meets Kafka clients. What is not said is Kafka's own default. */
+export interface KafkaOptions extends Partial<KafkaListener> {
+  /** Several, in place of the one that `port` and its like describe. Without either there is no socket. */
+  readonly listeners?: readonly KafkaListener[];
+  /** A port that is taken is said in the log, and the broker goes on without Kafka clients. Default: it does not open. */
+  readonly mayBeTaken?: boolean;
   /** What the broker calls itself among its clients. Default: 1. */
   readonly nodeId?: number;
   /** Asking for a topic makes it. Default: true. */

@@ -4,18 +4,12 @@ import { Cursor, MalformedError } from './cursor.js';
 import { errorCodes } from './error-codes.js';
 import { Exchange } from './exchange.js';
 import type { KafkaNode } from './kafka-node.js';
+import type { ListenerView } from './listener-view.js';
 import { Login } from './login.js';
 import { RequestFrames } from './request-frames.js';
 
 /** Answers below this are joined for the socket: one call for all of a turn. */
 const joinedBytesMax = 65_536;
-
-/** Where a client came in, and where others are told to come. */
-export interface ListenerView {
-  readonly host: string;
-  readonly port: number;
-  readonly needsLogin: boolean;
-}
 
 /**
  * One client: its socket, its requests in order, its answers in the same order.
@@ -61,12 +55,13 @@ export class Connection implements SocketEvents {
     socket.start(this);
   }
 
+  /** Where this client and its like are told to come. */
   get host(): string {
-    return this.node.settings.advertised?.host ?? this.listener.host;
+    return this.listener.host;
   }
 
   get port(): number {
-    return this.node.settings.advertised?.port ?? this.listener.port;
+    return this.listener.port;
   }
 
   get remoteAddress(): string {

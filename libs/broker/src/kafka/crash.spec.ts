@@ -242,6 +242,11 @@ describe('a broker with Kafka clients', () => {
     const advertised = { host: 'pigeons.example', port: 9092 };
     const open = await world.drive(Broker.open({ ground, kafka: { port: 9093, host: '0.0.0.0', advertised } }));
     expect(open.inspect().connectionCount).toBe(0);
+    const log: string[] = [];
+    const kafka = { port: 9093, mayBeTaken: true };
+    const without = await world.drive(Broker.open({ ground, kafka, log: (line) => log.push(line) }));
+    expect([without.kafkaPort, log]).toEqual([undefined, [expect.stringMatching(/^Kafka clients are not listened for: .*9093/)]]);
+    await world.drive(without.close());
     await world.drive(open.close());
   });
 });

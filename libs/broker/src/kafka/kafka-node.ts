@@ -12,8 +12,6 @@ import type { Writer } from './writer.js';
 /** How the server presents itself; what of it does not say more is Kafka's default. */
 export interface KafkaSettings {
   readonly nodeId: number;
-  /** Where clients are told to come; by default where they came. */
-  readonly advertised: { readonly host: string; readonly port: number } | undefined;
   /** Whether asking for metadata of a topic makes it (auto.create.topics.enable). */
   readonly createsTopics: boolean;
   /** num.partitions. */

@@ -1,10 +1,11 @@
-import type { ListenAddress, Listener, Network, Socket, SocketEvents } from '@dovecote/ground';
+import type { Socket, SocketEvents } from '@dovecote/ground';
 import { SeededRandom, SimulatedClock } from '@dovecote/ground/testing';
 import { defaultLimits, type Limits } from '../limits.js';
 import type { Api, ApiCodec } from './api.js';
 import { Cursor } from './cursor.js';
 import type { KafkaSettings } from './kafka-node.js';
 import { type KafkaLimits, kafkaLimitsWith } from './limits.js';
+import type { ListenerView } from './listener-view.js';
 import { MemoryLog } from './memory-log.js';
 import type { Read, Struct, Write } from './schema.js';
 import { KafkaServer } from './server.js';
@@ -19,7 +20,7 @@ export class KafkaWorld {
     readonly clock: SimulatedClock,
     readonly log: MemoryLog,
     readonly server: KafkaServer,
-    private readonly network: LoopbackNetwork,
+    private readonly needsLogin: boolean,
     readonly reported: string[],
   ) {}
 
@@ -37,53 +38,28 @@ export class KafkaWorld {
     const clock = new SimulatedClock();
     const random = new SeededRandom(1);
     const log = options.log ?? new MemoryLog(random, options.commitsByHand === true ? undefined : clock);
-    const network = new LoopbackNetwork();
     const reported: string[] = [];
-    const server = await KafkaServer.listen({
-      network,
+    const server = await KafkaServer.open({
       clock,
       random,
       log,
       authenticator: { login: (user, password) => options.users?.[user] === password },
-      needsLogin: options.users !== undefined,
-      at: { host: '127.0.0.1', port: 9092 },
       settings: { initialRebalanceDelayMs: 0, offsetsPartitionCount: 2, ...options.settings },
       limits: kafkaLimitsWith(defaultLimits, options.limits),
       report: (line) => reported.push(line),
     });
-    return new KafkaWorld(clock, log, server, network, reported);
+    return new KafkaWorld(clock, log, server, options.users !== undefined, reported);
   }
 
-  client(): KafkaClient {
-    return this.network.client(this.clock);
+  client(door: Partial<ListenerView> = {}): KafkaClient {
+    const client = new KafkaClient(this.clock);
+    this.server.accept(client.server, { host: '127.0.0.1', port: 9092, needsLogin: this.needsLogin, ...door });
+    return client;
   }
 
   /** Runs what is due now, but nothing that waits for time to pass. */
   settle(): Promise<void> {
     return this.clock.advance(0);
-  }
-}
-
-class LoopbackNetwork implements Network {
-  private accept: ((socket: Socket) => void) | undefined;
-
-  listen(at: ListenAddress, accept: (socket: Socket) => void): Promise<Listener> {
-    this.accept = accept;
-    const close = (): Promise<void> => {
-      this.accept = undefined;
-      return Promise.resolve();
-    };
-    return Promise.resolve({ ...at, close, renew: () => undefined });
-  }
-
-  connect(): Promise<Socket> {
-    throw new Error('only the clients of this file connect here');
-  }
-
-  client(clock: SimulatedClock): KafkaClient {
-    const client = new KafkaClient(clock);
-    this.accept!(client.server);
-    return client;
   }
 }
 

@@ -556,7 +556,8 @@ describe('topics', () => {
 
 describe('the broker', () => {
   it('says who it is, what it holds and who writes', async () => {
-    const client = await open({ settings: { advertised: { host: 'pigeons.example', port: 19_092 }, nodeId: 4 } });
+    await open({ settings: { nodeId: 4 } });
+    const client = world.client({ host: 'pigeons.example', port: 19_092 });
     await topic('t');
     const cluster = await client.ask(describeCluster, 1, { includeClusterAuthorizedOperations: true, includeFencedBrokers: false });
     expect(cluster).toMatchObject({ clusterId: world.log.clusterId, controllerId: 4, clusterAuthorizedOperations: 8096 });

@@ -1,35 +1,22 @@
-import {
-  type Clock,
-  type ListenAddress,
-  type Listener,
-  type Network,
-  NetworkError,
-  type Random,
-  type Socket,
-  type Timer,
-} from '@dovecote/ground';
-import { CodedError } from '../errors.js';
+import type { Clock, Random, Socket, Timer } from '@dovecote/ground';
 import type { Limits } from '../limits.js';
 import type { Log, Topic } from '../log/log.js';
 import { apis } from './apis.js';
-import { Connection, type ListenerView } from './connection.js';
+import { Connection } from './connection.js';
 import { Deadlines } from './deadlines.js';
 import { FetchSessions } from './fetch-sessions.js';
 import { GroupCoordinator } from './groups/coordinator.js';
 import type { KafkaNode, KafkaSettings } from './kafka-node.js';
 import { type KafkaLimits, kafkaLimitsWith } from './limits.js';
+import type { ListenerView } from './listener-view.js';
 import type { Authenticator } from './login.js';
 import { Writer } from './writer.js';
 
 export interface KafkaServerOptions {
-  readonly network: Network;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly authenticator: Authenticator;
-  /** Whether clients must log in. Default: no. */
-  readonly needsLogin?: boolean;
-  readonly at: ListenAddress;
   readonly settings?: Partial<KafkaSettings>;
   readonly limits: Limits | KafkaLimits;
   /** Takes a line for the operator: refused logins, broken clients. */
@@ -47,7 +34,6 @@ export interface KafkaConnectionSnapshot {
 
 const defaultSettings: KafkaSettings = {
   nodeId: 1,
-  advertised: undefined,
   createsTopics: true,
   partitionCount: 1,
   replication: 'refuse',
@@ -59,7 +45,7 @@ const defaultSettings: KafkaSettings = {
 const sweepEveryMs = 10_000;
 
 /**
- * Listens for Kafka clients and keeps their connections. SUPPORT.md says what is answered to what.
+ * Answers Kafka clients and keeps their connections; the doors they come through are not its own. SUPPORT.md says what is answered to what.
  *
  * Nothing of it survives a crash but what the log keeps: records, topics, and the groups with their offsets in `__consumer_offsets`,
  * which are read back when the server opens.
@@ -80,8 +66,6 @@ export class KafkaServer implements KafkaNode {
   private readonly open = new Set<Connection>();
   private readonly blocked = new Set<Connection>();
   private readonly creating = new Map<string, Promise<Topic>>();
-  private listener: Listener | undefined;
-  private view: ListenerView | undefined;
   private sweeping: Timer;
   private isClosing = false;
   private isWaitingForRoom = false;
@@ -101,27 +85,37 @@ export class KafkaServer implements KafkaNode {
     this.sweeping = this.clock.after(sweepEveryMs, () => this.sweep());
   }
 
-  /** Reads the groups back and listens; port 0 takes a free one. Rejects with a CodedError: `port-unusable`, `data-damaged`. */
-  static async listen(options: KafkaServerOptions): Promise<KafkaServer> {
+  /** Reads the groups back. Rejects with a CodedError `data-damaged`. */
+  static async open(options: KafkaServerOptions): Promise<KafkaServer> {
     const server = new KafkaServer(options);
     try {
       await server.groups.load();
-      server.listener = await options.network.listen(options.at, (socket) => server.accept(socket));
-      server.view = { host: options.at.host, port: server.listener.port, needsLogin: options.needsLogin ?? false };
     } catch (error) {
       server.stop();
-      if (error instanceof NetworkError) throw new CodedError('port-unusable', error.message, { cause: error });
       throw error;
     }
     return server;
   }
 
-  get port(): number {
-    return this.listener?.port ?? 0;
-  }
-
   get connections(): readonly KafkaConnectionSnapshot[] {
     return [...this.open].map(({ name, login, software }) => ({ name, user: login.user, software }));
+  }
+
+  /** A client has come in through a door. */
+  accept(socket: Socket, door: ListenerView): void {
+    if (this.isClosing || this.open.size >= this.limits.connectionsMax) {
+      const why = `the limit of ${this.limits.connectionsMax} connections is reached`;
+      if (!this.isClosing) this.report(`a connection from ${socket.remoteAddress} was closed: ${why}`);
+      socket.destroy();
+      return;
+    }
+    const gone = (connection: Connection): void => {
+      this.open.delete(connection);
+      this.blocked.delete(connection);
+      this.fetchSessions.forget(connection);
+      if (this.open.size === 0) this.allGone?.();
+    };
+    this.open.add(new Connection(socket, door, this, gone));
   }
 
   /** Takes no more connections and ends those there are; what is being committed is answered first. After `drainMs` they are cut. */
@@ -163,22 +157,6 @@ export class KafkaServer implements KafkaNode {
     for (const connection of waiting) connection.pump();
   }
 
-  private accept(socket: Socket): void {
-    if (this.isClosing || this.open.size >= this.limits.connectionsMax) {
-      const why = `the limit of ${this.limits.connectionsMax} connections is reached`;
-      if (!this.isClosing) this.report(`a connection from ${socket.remoteAddress} was closed: ${why}`);
-      socket.destroy();
-      return;
-    }
-    const gone = (connection: Connection): void => {
-      this.open.delete(connection);
-      this.blocked.delete(connection);
-      this.fetchSessions.forget(connection);
-      if (this.open.size === 0) this.allGone?.();
-    };
-    this.open.add(new Connection(socket, this.view!, this, gone));
-  }
-
   /** Closes what nobody uses: one look at everybody now and then instead of a timer for each. */
   private sweep(): void {
     const now = this.deadlines.nowMs;
@@ -201,7 +179,6 @@ export class KafkaServer implements KafkaNode {
 
   private async end(drained: Promise<void>, drainMs: number): Promise<void> {
     this.stop();
-    await this.listener?.close();
     if (this.open.size === 0) return;
     const gone = new Promise<void>((resolve) => (this.allGone = resolve));
     const cut = this.clock.after(drainMs, () => {

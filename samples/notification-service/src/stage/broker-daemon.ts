@@ -17,8 +17,11 @@ export class BrokerDaemon extends Child {
   constructor(folder: string, program: string | undefined, watcher: Watcher) {
     const daemon = (): Program => ({
       file: program ?? DAEMON,
-      // Nobody asks for the management API here, and a RabbitMQ on this machine may have its port.
-      args: ['--data', folder, '--amqp-port', this.port, '--durability', 'fsync', '--user', 'guest:guest', '--management-port', 'off'],
+      // Nobody asks for Kafka and the management API here, and a Kafka or a RabbitMQ on this machine may have their ports.
+      args: [
+        ...['--data', folder, '--amqp-port', this.port, '--durability', 'fsync', '--user', 'guest:guest'],
+        ...['--management-port', 'off', '--kafka-port', 'off'],
+      ],
       readyLine: LISTENING,
     });
     super('broker', daemon, watcher);
