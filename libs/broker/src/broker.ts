@@ -20,7 +20,7 @@ import { InProcessSession } from './engine/in-process-session.js';
 import type { BrokerOptions, Durability, KafkaOptions } from './engine/options.js';
 import { openStorage, type OpenStorage } from './engine/open-storage.js';
 import { type KafkaAddress, KafkaDoors } from './kafka-doors.js';
-import type { OpenKafka } from './kafka-opening.js';
+import type { LogParts, OpenKafka } from './kafka-opening.js';
 
 /** What is in a broker at one moment. */
 export interface BrokerSnapshot {
@@ -87,6 +87,7 @@ export class Broker {
     try {
       if (options.amqp !== undefined) await broker.listen(options.amqp);
       if (options.kafka !== undefined) await broker.listenForKafka(options.kafka);
+      else if (broker.storage.found?.isEmpty === false) await (await import('./kafka-opening.js')).settleLog(broker.logParts);
       if (options.management !== undefined) await broker.listenForManagement(options.management);
       return broker;
     } catch (error) {
@@ -232,17 +233,21 @@ export class Broker {
 
   private async openKafka(): Promise<OpenKafka> {
     const { OpenKafka: kafka } = await import('./kafka-opening.js');
-    this.kafka = await kafka.open({
+    const { access } = this.storage.hosts;
+    this.kafka = await kafka.open({ ...this.logParts, options: this.options.kafka ?? {}, authenticator: access, limits: this.limits });
+    return this.kafka;
+  }
+
+  private get logParts(): LogParts {
+    const { journal, found } = this.storage;
+    return {
       ground: this.ground,
       directory: this.logDirectory,
       durability: this.durability,
-      options: this.options.kafka ?? {},
-      authenticator: this.storage.hosts.access,
-      limits: this.limits,
-      report: (line) => this.say(line),
-      failed: (error) => this.fail(error),
-    });
-    return this.kafka;
+      journal: journal === undefined || found === undefined ? undefined : { journal, found },
+      report: (line: string) => this.say(line),
+      failed: (error: CodedError) => this.fail(error),
+    };
   }
 
   /** The API is loaded when it is asked for the first time. */

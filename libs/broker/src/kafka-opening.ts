@@ -5,20 +5,25 @@ import type { KafkaSettings } from './kafka/kafka-node.js';
 import type { Authenticator } from './kafka/login.js';
 import { KafkaServer } from './kafka/server.js';
 import type { Limits } from './limits.js';
-import { openLog, type OpenLog } from './log/open-log.js';
+import { openLog, type LogOptions, type OpenLog } from './log/open-log.js';
 
-/** What the broker hands over; it has claimed the folder already. */
-export interface KafkaOpening {
+/** What the log needs of the broker, which has claimed the folder already. */
+export interface LogParts {
   readonly ground: Ground;
   /** The folder of the log; undefined keeps everything in memory. */
   readonly directory: string | undefined;
   readonly durability: Durability;
-  readonly options: KafkaOptions;
-  readonly authenticator: Authenticator;
-  readonly limits: Limits;
+  /** The journal of the broker, and what a recovery found in it. */
+  readonly journal: LogOptions['journal'];
   readonly report: (line: string) => void;
   /** The disk cannot be trusted any more: the broker ends. */
   readonly failed: (error: CodedError) => void;
+}
+
+export interface KafkaOpening extends LogParts {
+  readonly options: KafkaOptions;
+  readonly authenticator: Authenticator;
+  readonly limits: Limits;
 }
 
 /**
@@ -34,18 +39,11 @@ export class OpenKafka {
 
   /** Rejects with the CodedError that the log rejects with, and leaves nothing open. */
   static async open(opening: KafkaOpening): Promise<OpenKafka> {
-    const { ground, directory, durability, options, limits, report, failed } = opening;
+    const { options, limits, report } = opening;
     const { topicConfigs } = options;
-    const log = await openLog({
-      ground,
-      directory,
-      durability,
-      ...(topicConfigs === undefined ? {} : { configs: topicConfigs }),
-      log: report,
-      failed,
-    });
+    const log = await openLog({ ...opening, log: report, ...(topicConfigs === undefined ? {} : { configs: topicConfigs }) });
     try {
-      const { clock, random } = ground;
+      const { clock, random } = opening.ground;
       const server = await KafkaServer.open({
         clock,
         random,
@@ -72,6 +70,12 @@ export class OpenKafka {
     await this.server.abort();
     await this.log.abandon();
   }
+}
+
+/** Brings what the journal has of the log to its segments, where nobody wants the log itself: the journal can forget it then. */
+export async function settleLog(parts: LogParts): Promise<void> {
+  const log = await openLog({ ...parts, log: parts.report });
+  await log.close();
 }
 
 /** Only what was said: the server knows the defaults. */

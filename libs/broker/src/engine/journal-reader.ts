@@ -1,6 +1,7 @@
 import type { Ground } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { defaultLimits } from '../limits.js';
+import { FoundBatches, journaledFault } from '../log/journaled-batches.js';
 import type { Checkpoint } from '../queues/definitions.js';
 import type { ExchangeType } from '../queues/exchange-type.js';
 import { Gate } from '../queues/gate.js';
@@ -81,13 +82,18 @@ export class JournalReader implements RecordVisitor {
     this.recordCounts.set(path, ++this.records);
     this.place = { path, byte: byte + offset };
     if (!this.pieces.has(chunk)) this.pieces.set(chunk, this.piece);
-    const fault = recordFault(chunk.bytes, offset, length);
+    const isOfLog = length > 0 && FoundBatches.has(chunk.bytes[offset]);
+    const fault = isOfLog ? journaledFault(chunk.bytes, offset, length) : recordFault(chunk.bytes, offset, length);
     if (fault === undefined) this.replay.take(chunk, offset, length);
     else this.note(fault);
   }
 
   /** A record that counts, because it stands in no transaction or in one that has ended. */
   private readCounting(chunk: Chunk, offset: number, length: number): void {
+    if (FoundBatches.has(chunk.bytes[offset])) {
+      this.wasClosed = false;
+      return;
+    }
     const { path, byte } = this.pieces.get(chunk)!;
     this.place = { path, byte: byte + offset };
     try {

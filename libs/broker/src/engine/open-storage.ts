@@ -1,6 +1,7 @@
 import type { DiskLock, Ground } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
+import { FoundBatches } from '../log/journaled-batches.js';
 import { Gate } from '../queues/gate.js';
 import { MessageLog, readRecord } from '../queues/message-log.js';
 import { RecordReplay } from '../queues/record-replay.js';
@@ -25,6 +26,8 @@ export interface OpenStorage {
   /** The virtual host `/`. */
   readonly host: VirtualHost;
   readonly journal: Journal | undefined;
+  /** What the journal has of the partitioned log, until that is opened. */
+  readonly found: FoundBatches | undefined;
   readonly lock: DiskLock | undefined;
   /** Says who is told when the disk fails for good. */
   onFailure(listener: (error: CodedError) => void): void;
@@ -60,7 +63,16 @@ function openVolatile(options: BrokerOptions, ground: Ground, limits: Limits): O
   configure(hosts, options);
   turn.watch = () => watchMemory(arena, gate, limits);
   arena.onChange = () => turn.schedule();
-  return { durability: 'memory', arena, hosts, host: hosts.first, journal: undefined, lock: undefined, onFailure: () => undefined };
+  return {
+    durability: 'memory',
+    arena,
+    hosts,
+    host: hosts.first,
+    journal: undefined,
+    found: undefined,
+    lock: undefined,
+    onFailure: () => undefined,
+  };
 }
 
 async function openJournaled(
@@ -82,7 +94,11 @@ async function openJournaled(
   const pager = new Pager({ arena, disk, clock, residentBytesMax, spill: await Spill.open(disk, `${data}/spill`) });
   const directory = `${data}/journal`;
   const progress = new Progress(clock, report);
-  const replay = new RecordReplay(arena, (chunk, offset, length) => readRecord(chunk, offset, length, hosts));
+  const found = new FoundBatches(arena);
+  const replay = new RecordReplay(arena, (chunk, offset, length) => {
+    if (FoundBatches.has(chunk.bytes[offset])) found.take(chunk, offset, length);
+    else readRecord(chunk, offset, length, hosts);
+  });
   const start = await recover({
     disk,
     random,
@@ -112,7 +128,7 @@ async function openJournaled(
     gate.journalIsBehind(journal.uncommittedBytes > limits.uncommittedBytesMax);
   };
   const failure = await startJournal(journal, { data, turn, gate, hosts, trimmer, report });
-  return { durability, arena, hosts, host: hosts.first, journal, lock, onFailure: (listener) => (failure.tell = listener) };
+  return { durability, arena, hosts, host: hosts.first, journal, found, lock, onFailure: (listener) => (failure.tell = listener) };
 }
 
 interface JournalUsers {
@@ -132,6 +148,7 @@ async function startJournal(journal: Journal, users: JournalUsers): Promise<{ te
   const started = new Promise<void>((resolve, reject) => {
     failure.tell = reject;
     journal.start({
+      isWaiting: false,
       sealing: () => turn.sealing(),
       sealed: () => turn.sealed(),
       committed: () => turn.committed(),

@@ -1,11 +1,15 @@
 import { type Disk, DiskError, type Ground } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { partitionKey, readCheckpoint } from './checkpoint-file.js';
-import { entryKey, readCommitFiles } from './commit-file.js';
+import type { Journal } from '../storage/journal.js';
+import { encodeKey, type FoundBatches, keyAt, runAll } from './journaled-batches.js';
 import type { Log } from './log.js';
 import { MemoryDisk } from './memory-disk.js';
+import { readOldCommitFiles, removeOldCommitFiles } from './old-commit-files.js';
 import { readWhole, removeIfThere, replaceFile } from './open-files.js';
+import type { PartitionOpening } from './partition-recovery.js';
 import { cleanMarker, drawId, PartitionedLog, removeFolder } from './partitioned-log.js';
+import { readInt64 } from './record-batch.js';
 import { checkValue } from './topic-config.js';
 import { decodeDefinition, type TopicDefinition, TopicState } from './topics.js';
 
@@ -17,8 +21,8 @@ export interface LogOptions {
   readonly durability: 'memory' | 'os' | 'fsync';
   /** Broker-wide defaults of topic configs, under the topic's names. */
   readonly configs?: Readonly<Record<string, string>>;
-  /** What is committed together for many partitions fills a file of so many bytes before it is brought to the segments; 64 MiB if not said. */
-  readonly commitFileBytesMax?: number;
+  /** The journal of the broker, through which partitions and queues share their syncs, and what a recovery found in it; without it each partition syncs alone. */
+  readonly journal?: { readonly journal: Journal; readonly found: FoundBatches } | undefined;
   /** Takes a line for the operator now and then. */
   readonly log?: (line: string) => void;
   /** Called once when the disk failed for good: everything waiting was failed before. */
@@ -39,7 +43,9 @@ export interface OpenLog extends Log {
 }
 
 /** Partitions that are opened at the same time. */
-const openedAtOnce = 8;
+const openedAtOnce = 16;
+/** What was put back goes to the segments when it is so much. */
+const putBackBytesMax = 8 * 1024 * 1024;
 
 /**
  * Recovers what is in the folder. Rejects with a CodedError: `data-damaged`, `data-folder-unusable`, `disk-full`, `invalid-config`, and leaves nothing
@@ -66,12 +72,12 @@ export async function openLog(options: LogOptions): Promise<OpenLog> {
       isSynced,
       clusterId,
       configs,
-      commitFileBytesMax: options.commitFileBytesMax,
+      journal: options.journal?.journal,
       report: log,
       failed,
     });
     try {
-      await new LogOpening(opened, durability === 'os').open();
+      await new LogOpening(opened, durability === 'os', options.journal?.found).open();
     } catch (error) {
       await opened.abandon();
       throw error;
@@ -90,6 +96,7 @@ class LogOpening {
   constructor(
     private readonly log: PartitionedLog,
     private readonly mayHaveLost: boolean,
+    private readonly found: FoundBatches | undefined,
   ) {
     this.disk = log.parts.disk;
     this.directory = log.parts.directory;
@@ -103,40 +110,88 @@ class LogOpening {
     await this.sweep(definitions);
     const recoveryPoints = await readCheckpoint(disk, directory, 'recovery-point-offset-checkpoint');
     const logStarts = await readCheckpoint(disk, directory, 'log-start-offset-checkpoint');
-    const committed = await readCommitFiles(disk, `${directory}/commits`);
     for (const [key, offset] of await readCheckpoint(disk, directory, 'cleaner-offset-checkpoint')) log.cleanUpTo.set(key, offset);
+    const startsOf = await this.startsInJournal();
+    const openings = new Map<string, PartitionOpening>();
     const work: (() => Promise<void>)[] = [];
+    const finishing: (() => Promise<void>)[] = [];
     for (const definition of definitions) {
       const topic = new TopicState(definition, log.parts.configs);
       const partitions: TopicState['partitions'][number][] = [];
       topic.partitions = partitions;
       log.adopt(topic);
       for (let number = 0; number < definition.partitions; number++) {
+        const key = partitionKey(topic.name, number);
+        const keyInJournal = keyAt(encodeKey(topic.idBytes, number), 0);
+        const recoveryPoint = recoveryPoints.get(key) ?? 0;
+        const opening = log.opening(topic, number, {
+          isClean,
+          recoveryPoint,
+          logStartOffset: logStarts.get(key) ?? 0,
+          bumpEpoch: this.mayHaveLost,
+          journaledFrom: startsOf(keyInJournal),
+        });
+        openings.set(keyInJournal, opening);
         work.push(async () => {
-          const key = partitionKey(topic.name, number);
-          const recoveryPoint = recoveryPoints.get(key) ?? 0;
           await this.mustHaveFolder(topic, number, recoveryPoint);
-          const hints = {
-            isClean,
-            recoveryPoint,
-            logStartOffset: logStarts.get(key) ?? 0,
-            bumpEpoch: this.mayHaveLost,
-            committed: committed.get(entryKey(topic.idBytes, number)) ?? [],
-          };
-          const partition = await log.openPartition(topic, number, hints);
+          await opening.read();
+        });
+        finishing.push(async () => {
+          const partition = await opening.finish();
           partitions[number] = partition;
           for (const producerId of partition.producerStates.entries.keys()) log.producerIds.skip(producerId);
         });
       }
     }
     await runAll(work, openedAtOnce);
+    await this.putBack(openings);
+    await runAll(finishing, openedAtOnce);
     // All of it is in the segments by now, and on the disk.
-    if (log.commitFiles !== undefined) await log.commitFiles.start();
-    else if (committed.size > 0)
-      for (const name of await disk.list(`${directory}/commits`)) await removeIfThere(disk, `${directory}/commits/${name}`);
+    this.found?.release();
+    await removeOldCommitFiles(disk, this.oldCommits);
     // From here on the folder is in use: the next opening must not believe that it was closed in order.
     await removeIfThere(disk, `${directory}/${cleanMarker}`);
     if (log.parts.isSynced) await disk.syncDirectory(directory);
+  }
+
+  private get oldCommits(): string {
+    return `${this.directory}/commits`;
+  }
+
+  /** At which offsets begins what the journal, or an older version's files, have of each partition. */
+  private async startsInJournal(): Promise<(key: string) => readonly number[]> {
+    const old = new Map<string, number[]>();
+    await readOldCommitFiles(this.disk, this.oldCommits, (bytes, at) => {
+      const key = keyAt(bytes, at);
+      const starts = old.get(key) ?? [];
+      old.set(key, starts);
+      starts.push(readInt64(bytes, at + 20));
+    });
+    return (key) => [...(old.get(key) ?? []), ...(this.found?.startsOf(key) ?? [])];
+  }
+
+  /** Gives the partitions what was committed and is not in their segments, in the order in which it was committed. */
+  private async putBack(openings: ReadonlyMap<string, PartitionOpening>): Promise<void> {
+    const written = new Set<PartitionOpening>();
+    let bytesWritten = 0;
+    const take = (key: string, bytes: Buffer, start: number, end: number): void => {
+      // Of a topic that was deleted nothing is kept.
+      const opening = openings.get(key);
+      const count = opening?.putBack(bytes, start, end) ?? 0;
+      if (count > 0) written.add(opening!);
+      bytesWritten += count;
+    };
+    const flush = async (): Promise<void> => {
+      if (bytesWritten < putBackBytesMax) return;
+      await runAll(
+        [...written].map((opening) => () => opening.flush()),
+        openedAtOnce,
+      );
+      written.clear();
+      bytesWritten = 0;
+    };
+    await readOldCommitFiles(this.disk, this.oldCommits, (bytes, at, start, end) => take(keyAt(bytes, at), bytes, start, end));
+    await this.found?.forEach(take, flush);
   }
 
   private async readDefinitions(): Promise<TopicDefinition[]> {
@@ -213,15 +268,6 @@ async function readOrMakeMeta(disk: Disk, directory: string, isSynced: boolean, 
   const lines = ['node.id=1', `directory.id=${drawId(random)}`, 'version=1', `cluster.id=${clusterId}`, ''];
   await replaceFile(disk, directory, 'meta.properties', Buffer.from(lines.join('\n')), isSynced);
   return clusterId;
-}
-
-async function runAll(work: (() => Promise<void>)[], atOnce: number): Promise<void> {
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    while (next < work.length) await work[next++]!();
-  };
-  const settled = await Promise.allSettled(Array.from({ length: atOnce }, worker));
-  for (const result of settled) if (result.status === 'rejected') throw result.reason;
 }
 
 function openingError(directory: string, error: unknown): unknown {

@@ -1,9 +1,9 @@
 import type { Clock, DiskError, Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { checkBatch } from './batch-check.js';
-import type { CommitEntry } from './commit-file.js';
 import type { CommitMember, Commits } from './commits.js';
 import type { Housekeeping } from './housekeeping.js';
+import { encodeKey, type JournaledBatches, type JournaledPartition } from './journaled-batches.js';
 import type { LeaderEpochs } from './leader-epochs.js';
 import type {
   AbortedTransaction,
@@ -87,10 +87,12 @@ interface Sealed {
   readonly writes: PendingWrite[];
 }
 
-export class PartitionLog implements Partition, CommitMember {
+export class PartitionLog implements Partition, CommitMember, JournaledPartition {
   readonly topic: Topic;
   readonly number: number;
   readonly folder: string;
+  /** What names it in the journal. */
+  private readonly key: Buffer;
   readonly leaderEpoch: number;
   readonly producerStates: ProducerStates;
   readonly epochs: LeaderEpochs;
@@ -131,6 +133,7 @@ export class PartitionLog implements Partition, CommitMember {
     this.topic = parts.topic;
     this.number = parts.number;
     this.folder = parts.folder;
+    this.key = encodeKey(parts.topic.idBytes, parts.number);
     this.segments = parts.segments;
     this.leaderEpoch = parts.leaderEpoch;
     this.producerStates = parts.producers;
@@ -281,19 +284,17 @@ export class PartitionLog implements Partition, CommitMember {
     return this.sealed.bytes;
   }
 
-  entry(): CommitEntry {
+  writeToJournal(batches: JournaledBatches): void {
+    if (this.isRemoved) return;
     const { from, writes, bytes } = this.sealed;
-    // Until these are in the segments they are read from memory, and after a crash from the file of the commit.
+    // Until these are in the segments they are read from memory, and after a crash from the journal.
     this.writer.keepForLater(writes, bytes);
-    const { idBytes } = this.topic;
-    return {
-      topicId: idBytes,
-      partition: this.number,
-      firstOffset: from,
-      parts: writes.flatMap(({ parts }) => parts),
-      bytes,
-      settle: () => this.writer.settle(),
-    };
+    const parts = writes.length === 1 ? writes[0]!.parts : writes.flatMap((write) => write.parts);
+    batches.append(this, this.key, from, parts, bytes);
+  }
+
+  settle(): Promise<void> {
+    return this.writer.settle();
   }
 
   writeSealed(done: (error: DiskError | undefined) => void): void {

@@ -8,11 +8,12 @@ import { readWhole, removeIfThere, sync, write } from './open-files.js';
 import { PartitionLog, type PartitionWorld } from './partition-log.js';
 import { ProducerStates } from './producer-state.js';
 import { decodeSnapshot, decodeWindow, restoreWindow } from './producer-snapshot.js';
-import { baseOffsetAt, BatchHead, batchHeadBytes } from './record-batch.js';
+import { BatchHead, batchHeadBytes } from './record-batch.js';
 import { RecordCursor } from './records.js';
 import { finishSwap } from './segment-swap.js';
 import { offsetInName, Segment, segmentStem } from './segment.js';
 import { OffsetIndex, TimeIndex } from './sparse-index.js';
+import type { PendingWrite } from './tail.js';
 
 /**
  * Opens the folder of a partition as the last owner left it, in order or not.
@@ -28,27 +29,16 @@ export interface RecoveryHints {
   /** 0 where nothing is known. */
   readonly recoveryPoint: number;
   readonly logStartOffset: number;
-  /** Batches that were committed together with those of others and may be missing in the segments, in order. */
-  readonly committed?: readonly Buffer[];
+  /** At which offsets begins what the journal has of it, and what may be missing in the segments. */
+  readonly journaledFrom: readonly number[];
   /** Tells readers after a crash that records may have been taken back. */
   readonly bumpEpoch: boolean;
 }
 
-export async function openPartition(
-  topic: Topic,
-  number: number,
-  folder: string,
-  world: PartitionWorld,
-  hints: RecoveryHints,
-  report: (line: string) => void,
-): Promise<PartitionLog> {
-  const opening = new PartitionOpening(topic, number, folder, world, hints, report);
-  return opening.open();
-}
-
 const copyBytes = 1 << 20;
 
-class PartitionOpening {
+/** `read` first, then `putBack` for everything that the journal has, `flush` now and then, and `finish` in the end. */
+export class PartitionOpening {
   private readonly producers = new ProducerStates();
   private segments: Segment[] = [];
   private names: readonly string[] = [];
@@ -57,6 +47,11 @@ class PartitionOpening {
   private producersUpTo = 0;
   private wasCut = false;
   private abortedAreLost = false;
+  private epochs = new LeaderEpochs();
+  private logStartOffset = 0;
+  private readonly head = new BatchHead();
+  /** Put back, and not in the files yet. */
+  private pending: PendingWrite[] = [];
 
   constructor(
     private readonly topic: Topic,
@@ -67,15 +62,23 @@ class PartitionOpening {
     private readonly report: (line: string) => void,
   ) {}
 
-  async open(): Promise<PartitionLog> {
-    const { world, hints } = this;
+  /** Reads what is in the folder. */
+  async read(): Promise<void> {
+    const { hints } = this;
     await this.sweep();
     await this.findSegments();
-    const epochs = await this.readEpochs();
+    this.epochs = await this.readEpochs();
+    this.logStartOffset = Math.max(hints.logStartOffset, this.segments[0]!.baseOffset);
+    await this.readProducers(this.logStartOffset);
+    await this.recover();
+  }
+
+  async finish(): Promise<PartitionLog> {
+    const { world, hints, epochs, logStartOffset } = this;
+    await this.flush();
+    for (const segment of this.segments) await segment.syncIfNeeded();
+    const end = this.segments.at(-1)!.nextOffset;
     const firstOffset = this.segments[0]!.baseOffset;
-    const logStartOffset = Math.max(hints.logStartOffset, firstOffset);
-    await this.readProducers(logStartOffset);
-    const end = await this.recover();
     if (end < hints.recoveryPoint && hints.recoveryPoint > logStartOffset) this.damaged(end);
     if (world.isSynced && !hints.isClean) await this.writeAgain();
     epochs.cutEnd(Math.max(end, 1));
@@ -199,8 +202,8 @@ class PartitionOpening {
     }
   }
 
-  /** Looks at all batches that are not known well enough; answers the end of the log. */
-  private async recover(): Promise<number> {
+  /** Looks at all batches that are not known well enough. */
+  private async recover(): Promise<void> {
     const { hints } = this;
     const from = Math.min(hints.recoveryPoint, this.producersUpTo);
     const lastIndex = this.segments.length - 1;
@@ -217,49 +220,63 @@ class PartitionOpening {
     const last = this.segments.at(-1)!;
     // It was not the last one before the cut.
     if (last.indexes === undefined) await last.rebuildIndexes(this.topic.config.indexIntervalBytes);
-    await this.putBack();
-    return this.segments.at(-1)!.nextOffset;
   }
 
   /**
-   * Whether the end of a segment was lost though the next one is there: nobody was told of that one, or a commit of many has what is missing. Compaction leaves gaps
+   * Whether the end of a segment was lost though the next one is there: nobody was told of that one, or the journal has what is missing. Compaction leaves gaps
    * too, but only below the recovery point.
    */
   private hasGapBehind(segment: Segment, next: Segment): boolean {
-    const { recoveryPoint, committed = [] } = this.hints;
+    const { recoveryPoint, journaledFrom } = this.hints;
     if (segment.nextOffset >= next.baseOffset || segment.nextOffset < recoveryPoint) return false;
     if (recoveryPoint > 0 || !this.topic.config.isCompacted) return true;
-    return committed.some((bytes) => baseOffsetAt(bytes, 0) <= segment.nextOffset && baseOffsetAt(bytes, 0) >= segment.baseOffset);
+    return journaledFrom.some((offset) => offset <= segment.nextOffset && offset >= segment.baseOffset);
   }
 
-  /** Appends what was committed and is not in the segments. */
-  private async putBack(): Promise<void> {
-    const head = new BatchHead();
-    for (const bytes of this.hints.committed ?? []) {
-      for (let at = 0; at < bytes.length; at += head.bytes) {
-        head.read(bytes, at);
-        let segment = this.segments.at(-1)!;
-        if (head.nextOffset <= segment.nextOffset) continue;
-        if (segment.isNew && this.segments.length === 1 && head.baseOffset < segment.baseOffset) {
-          // Nothing was in the segments yet, and the log start lies in the middle of this batch.
-          segment = Segment.fresh(this.folder, head.baseOffset, this.world);
-          this.segments = [segment];
-        }
-        if (head.baseOffset !== segment.nextOffset) this.damaged(segment.nextOffset, segment, segment.sizeBytes);
-        const file = await segment.pin();
-        try {
-          await write(file.handle, [bytes.subarray(at, at + head.bytes)], segment.sizeBytes);
-        } finally {
-          segment.unpin(file);
-        }
-        segment.isNew = false;
-        segment.isUnsynced = true;
-        this.countIn(segment, { bytes, at, position: segment.sizeBytes, head });
-        segment.appended(head, this.topic.config.indexIntervalBytes);
-        segment.writtenBytes = segment.sizeBytes;
+  /** Appends those of the batches in `bytes[start..end)` that are not in the segments. Answers how many bytes `flush` has to write. */
+  putBack(bytes: Buffer, start: number, end: number): number {
+    const { head } = this;
+    let written = 0;
+    for (let at = start; at < end; at += head.bytes) {
+      head.read(bytes, at);
+      let segment = this.segments.at(-1)!;
+      if (head.nextOffset <= segment.nextOffset) continue;
+      if (segment.isNew && this.segments.length === 1 && head.baseOffset < segment.baseOffset) {
+        // Nothing was in the segments yet, and the log start lies in the middle of this batch.
+        segment = Segment.fresh(this.folder, head.baseOffset, this.world);
+        this.segments = [segment];
       }
+      if (head.baseOffset !== segment.nextOffset) this.damaged(segment.nextOffset, segment, segment.sizeBytes);
+      const copy = Buffer.from(bytes.subarray(at, at + head.bytes));
+      let write = this.pending.at(-1);
+      if (write?.segment !== segment) {
+        write = { segment, position: segment.sizeBytes, parts: [], bytes: 0 };
+        this.pending.push(write);
+      }
+      write.parts.push(copy);
+      write.bytes += copy.length;
+      written += copy.length;
+      this.countIn(segment, { bytes, at, position: segment.sizeBytes, head });
+      segment.appended(head, this.topic.config.indexIntervalBytes);
     }
-    for (const segment of this.segments) await segment.syncIfNeeded();
+    return written;
+  }
+
+  /** Writes what was put back. */
+  async flush(): Promise<void> {
+    const { pending } = this;
+    this.pending = [];
+    for (const { segment, position, parts } of pending) {
+      const file = await segment.pin();
+      try {
+        await write(file.handle, parts, position);
+      } finally {
+        segment.unpin(file);
+      }
+      segment.isNew = false;
+      segment.isUnsynced = true;
+      segment.writtenBytes = segment.sizeBytes;
+    }
   }
 
   /** A segment from before the recovery point, with its indexes in place: only the largest timestamp is asked of it. */

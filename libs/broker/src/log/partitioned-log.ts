@@ -1,14 +1,15 @@
 import { type Clock, type Disk, DiskError, type Random, type Timer } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
+import type { Journal } from '../storage/journal.js';
 import { type PartitionOffsets, partitionKey, writeCheckpoint } from './checkpoint-file.js';
 import { type Cleanable, cleanableOf, Cleaning } from './cleaner.js';
-import { CommitFiles } from './commit-file.js';
 import { Commits } from './commits.js';
 import { Housekeeping } from './housekeeping.js';
+import { JournaledBatches, runAll } from './journaled-batches.js';
 import type { Log, Topic, TopicSettings } from './log.js';
 import { OpenFiles, removeIfThere, replaceFile } from './open-files.js';
 import type { PartitionLog, PartitionWorld } from './partition-log.js';
-import { openPartition, type RecoveryHints } from './partition-recovery.js';
+import { PartitionOpening, type RecoveryHints } from './partition-recovery.js';
 import { ProducerIds } from './producer-ids.js';
 import { plannedStart } from './retention.js';
 import { isGone } from './segment-reader.js';
@@ -39,7 +40,8 @@ export interface LogParts {
   readonly isSynced: boolean;
   readonly clusterId: string;
   readonly configs: ConfigValues;
-  readonly commitFileBytesMax?: number | undefined;
+  /** Where commits of many partitions are written together; undefined where nothing is synced, and each is synced alone without it. */
+  readonly journal: Journal | undefined;
   readonly report: (line: string) => void;
   readonly failed: (error: CodedError) => void;
 }
@@ -52,6 +54,8 @@ const tailBytesMax = 64 * 1024 * 1024;
 const retentionEveryMs = 5 * 60_000;
 const checkpointEveryMs = 60_000;
 const cleanEveryMs = 15_000;
+/** Partitions that are closed at the same time. */
+const closedAtOnce = 16;
 const producerExpiryMs = 24 * 3_600_000;
 
 export class PartitionedLog implements Log {
@@ -60,13 +64,13 @@ export class PartitionedLog implements Log {
   readonly producerIds: ProducerIds;
   readonly #topics = new Map<string, TopicState>();
   readonly #byId = new Map<string, TopicState>();
-  /** Undefined where nothing is synced. */
-  readonly commitFiles: CommitFiles | undefined;
+  private readonly batches: JournaledBatches | undefined;
   private readonly files: OpenFiles;
   private readonly housekeeping: Housekeeping;
   /** Definitions change one after the other. */
   private defining: Promise<unknown> = Promise.resolve();
   private readonly timers = new Set<Timer>();
+  private isSettling = false;
   private startsAreSaved: Promise<void> | undefined;
   private savingStarts: Promise<void> = Promise.resolve();
   private compacting: Promise<void> | undefined;
@@ -75,14 +79,12 @@ export class PartitionedLog implements Log {
   private isClosing = false;
 
   constructor(readonly parts: LogParts) {
-    const { clock, disk, random, isSynced, report } = parts;
+    const { clock, disk, random, isSynced, journal, report } = parts;
     const budget = new TailBudget(tailBytesMax);
-    const inBackground = (what: string, work: () => Promise<void>): Promise<void> => this.housekeeping.run(what, work);
-    this.commitFiles = isSynced
-      ? new CommitFiles(disk, `${parts.directory}/commits`, random, inBackground, parts.commitFileBytesMax)
-      : undefined;
+    this.batches = isSynced && journal !== undefined ? new JournaledBatches(journal) : undefined;
     const events = {
       committed: () => budget.trim(),
+      journaled: () => this.settleOld(),
       full: (reason: string | undefined) =>
         report(
           reason === undefined
@@ -91,7 +93,8 @@ export class PartitionedLog implements Log {
         ),
       failed: (error: CodedError) => parts.failed(error),
     };
-    this.commits = new Commits(clock, events, this.commitFiles);
+    this.commits = new Commits(clock, events, this.batches);
+    if (this.batches !== undefined) journal!.join(this.commits);
     this.files = new OpenFiles(disk, openFilesMax);
     this.housekeeping = new Housekeeping(this.commits, report);
     this.producerIds = new ProducerIds(disk, parts.directory, isSynced);
@@ -245,8 +248,8 @@ export class PartitionedLog implements Log {
     return `${this.parts.directory}/${topic}-${partition}`;
   }
 
-  openPartition(topic: TopicState, number: number, hints: RecoveryHints): Promise<PartitionLog> {
-    return openPartition(topic, number, this.partitionFolder(topic.name, number), this.world, hints, this.parts.report);
+  opening(topic: TopicState, number: number, hints: RecoveryHints): PartitionOpening {
+    return new PartitionOpening(topic, number, this.partitionFolder(topic.name, number), this.world, hints, this.parts.report);
   }
 
   /** Begins the work that goes on by itself. */
@@ -328,30 +331,39 @@ export class PartitionedLog implements Log {
     if (this.commits.failure !== undefined) throw this.commits.failure;
     await this.allCommitted();
     await this.housekeeping.run('Closing the log', async () => {
-      for (const partition of this.partitions()) {
+      const closing = [...this.partitions()].map((partition) => async () => {
         await partition.checkpoint();
         await partition.sealActive();
-      }
+      });
+      await runAll(closing, closedAtOnce);
       await this.saveRecoveryPoints();
-      await replaceFile(
-        this.parts.disk,
-        this.parts.directory,
-        cleanMarker,
-        Buffer.from('{"version":0,"brokerEpoch":-1}'),
-        this.parts.isSynced,
-      );
+      await this.batches?.settleAll();
+      const { disk, directory, isSynced } = this.parts;
+      await replaceFile(disk, directory, cleanMarker, Buffer.from('{"version":0,"brokerEpoch":-1}'), isSynced);
+      this.batches?.appendSettled();
     });
     const { failure } = this.commits;
     this.commits.end(new CodedError('closed', 'The log is closed: open it again'));
+    this.parts.journal?.leave(this.commits);
     await this.files.closeAll();
     if (failure !== undefined) throw failure;
   }
 
   async abandon(): Promise<void> {
     this.commits.end(new CodedError('closed', 'The log is closed: open it again'));
+    this.parts.journal?.leave(this.commits);
     await this.stop();
-    await this.commitFiles?.close();
     await this.files.closeAll();
+  }
+
+  /** The journal has left a file behind: what is in it goes to the segments. */
+  private settleOld(): void {
+    const { batches } = this;
+    if (batches?.hasOld !== true || this.isSettling) return;
+    this.isSettling = true;
+    void this.housekeeping
+      .run('Bringing a file of the journal to the segments', () => batches.settleOld())
+      .then(() => (this.isSettling = false));
   }
 
   /** Renames a folder out of the way, and empties it in the background. */
@@ -379,7 +391,15 @@ export class PartitionedLog implements Log {
       if (await disk.exists(folder)) await this.setAside(folder);
       await disk.makeDirectory(folder);
       await replaceFile(disk, folder, 'partition.metadata', Buffer.from(`version: 0\ntopic_id: ${topic.id}`), false);
-      made.push(await this.openPartition(topic, number, { isClean: true, recoveryPoint: 0, logStartOffset: 0, bumpEpoch: false }));
+      const opening = this.opening(topic, number, {
+        isClean: true,
+        recoveryPoint: 0,
+        logStartOffset: 0,
+        bumpEpoch: false,
+        journaledFrom: [],
+      });
+      await opening.read();
+      made.push(await opening.finish());
     }
     return made;
   }

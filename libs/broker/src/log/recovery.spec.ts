@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import type { Disk, DiskFile } from '@dovecote/ground';
+import { crc32, type Disk, type DiskFile } from '@dovecote/ground';
 import { DiskFaults, FaultyDisk, SeededRandom, type SimulatedGround, simulatedGround } from '@dovecote/ground/testing';
+import { Broker } from '../broker.js';
+import { JournaledLog } from '../simulation/journaled-log.js';
 import type { Partition } from './log.js';
 import { OpenFiles } from './open-files.js';
 import { type OpenLog, openLog } from './open-log.js';
@@ -19,6 +21,10 @@ function drive<Answer>(work: Promise<Answer>): Promise<Answer> {
 
 async function open(durability: 'os' | 'fsync' = 'fsync'): Promise<OpenLog> {
   return drive(openLog({ ground: machine.startProcess().ground, directory: folder, durability, log: (line) => reports.push(line) }));
+}
+
+async function openJournaled(journalFileBytesMax = 1 << 20): Promise<JournaledLog> {
+  return drive(JournaledLog.open({ ground: machine.startProcess().ground, data: '/data', durability: 'fsync', journalFileBytesMax }));
 }
 
 async function fill(log: OpenLog, count: number, configs: Record<string, string> = {}): Promise<void> {
@@ -226,7 +232,7 @@ describe('what an opening costs', () => {
 
 describe('what many partitions commit at once', () => {
   it('is on the disk with one sync, and in the segments after a crash', async () => {
-    const log = await open();
+    const log = (await openJournaled()).log;
     const { partitions } = await drive(log.createTopic('many', { partitionCount: 20 }));
     for (let round = 0; round < 3; round++) {
       for (const partition of partitions)
@@ -236,13 +242,87 @@ describe('what many partitions commit at once', () => {
     expect(await readBases(partitions[7]!)).toEqual([0, 1, 2]);
     expect(await drive(machine.disk.exists(`${folder}/many-7/00000000000000000000.log`))).toBe(false);
     machine.crash({ power: true });
-    const again = await open();
+    const again = (await openJournaled()).log;
     for (const partition of again.topic('many')!.partitions) expect(await readBases(partition)).toEqual([0, 1, 2]);
-    // And from the segments alone: the file of the commits was begun anew.
+    // And from the segments alone: the journal was begun anew.
     machine.crash({ power: true });
     expect(await readBases((await open()).topic('many')!.partitions[19]!)).toEqual([0, 1, 2]);
   });
+
+  it('is read once from the files of an older version, which go then', async () => {
+    const log = await open();
+    const { partitions, idBytes } = await drive(log.createTopic('many', { partitionCount: 2 }));
+    const batches = [0, 1].map((number) => {
+      const batch = encodeBatch([{ key: null, value: Buffer.alloc(100, number), timestamp: machine.clock.now() }]);
+      partitions[0]!.append(Buffer.from(batch));
+      batch.writeBigInt64BE(BigInt(number), 0);
+      return batch;
+    });
+    const before = await drive(Promise.resolve(partitions[0]!.read(0, { isolation: 'read-uncommitted', bytesMax: 0, atLeastOne: false })));
+    expect(before).toMatchObject({ bytes: 0 });
+    machine.crash({ power: true });
+    await drive(machine.disk.makeDirectory(`${folder}/commits`));
+    await put(
+      `${folder}/commits/0000000000000001.log`,
+      oldCommitFile(batches.map((batch, offset) => ({ topicId: idBytes, partition: 1, offset, batch }))),
+    );
+    const again = await open();
+    expect(await readBases(again.topic('many')!.partitions[1]!)).toEqual([0, 1]);
+    expect(await drive(machine.disk.exists(`${folder}/commits`))).toBe(false);
+    machine.crash({ power: true });
+    expect(await readBases((await open()).topic('many')!.partitions[1]!)).toEqual([0, 1]);
+  });
+
+  it('goes with the journal file when the segments have it', async () => {
+    const { log, storage } = await openJournaled(4096);
+    const { partitions } = await drive(log.createTopic('many', { partitionCount: 3 }));
+    for (let round = 0; round < 60; round++) {
+      for (const partition of partitions)
+        partition.append(encodeBatch([{ key: null, value: Buffer.alloc(100, round), timestamp: machine.clock.now() }]));
+      await drive(new Promise<void>((resolve) => log.afterCommit(() => resolve())));
+      await drive(machine.clock.pause(20));
+    }
+    expect(storage.journal!.fileCount).toBeLessThanOrEqual(3);
+    expect(await drive(machine.disk.list('/data/journal'))).not.toContain('0000000000000001.log');
+    machine.crash({ power: true });
+    const again = (await openJournaled(4096)).log;
+    for (const partition of again.topic('many')!.partitions) expect(await readBases(partition)).toHaveLength(60);
+  });
+
+  it('is not in the way of a broker that is opened without Kafka, and is not lost by it', async () => {
+    const { log } = await openJournaled();
+    const { partitions } = await drive(log.createTopic('many', { partitionCount: 3 }));
+    partitions[2]!.append(encodeBatch([{ key: null, value: Buffer.alloc(100), timestamp: machine.clock.now() }]));
+    await drive(new Promise<void>((resolve) => log.afterCommit(() => resolve())));
+    machine.crash({ power: true });
+    const broker = await drive(Broker.open({ data: '/data', ground: machine.startProcess().ground, log: () => undefined }));
+    await drive(broker.close());
+    expect(await readBases((await openJournaled()).log.topic('many')!.partitions[2]!)).toEqual([0]);
+  });
 });
+
+/** What an older version wrote of commits of several partitions. */
+function oldCommitFile(entries: readonly { topicId: Buffer; partition: number; offset: number; batch: Buffer }[]): Buffer {
+  const salt = 77;
+  const head = Buffer.alloc(16);
+  head.write('DOVELOGC', 'latin1');
+  head.writeUInt32BE(1, 8);
+  head.writeUInt32BE(salt, 12);
+  const commits = entries.map(({ topicId, partition, offset, batch }) => {
+    const bytes = Buffer.alloc(16 + 32 + batch.length);
+    bytes.writeUInt32BE(0xd04e106c, 0);
+    bytes.writeUInt32BE(bytes.length, 4);
+    bytes.writeUInt32BE(1, 12);
+    topicId.copy(bytes, 16);
+    bytes.writeUInt32BE(partition, 32);
+    bytes.writeBigInt64BE(BigInt(offset), 36);
+    bytes.writeUInt32BE(batch.length, 44);
+    batch.copy(bytes, 48);
+    bytes.writeUInt32BE(crc32(bytes.subarray(12), salt), 8);
+    return bytes;
+  });
+  return Buffer.concat([head, ...commits]);
+}
 
 describe('more files than may be open', () => {
   it('opens each when it is needed, and none is closed under who uses it', async () => {

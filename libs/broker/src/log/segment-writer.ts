@@ -4,7 +4,7 @@ import type { Segment } from './segment.js';
 import type { PendingWrite } from './tail.js';
 
 /**
- * How the batches of one partition come into its segments: at once and synced, as a commit of its own; or later, in large pieces, where a commit of many partitions
+ * How the batches of one partition come into its segments: at once and synced, as a commit of its own; or later, in large pieces, where the journal
  * holds them already. In order in any case: what is written at once goes behind everything kept for later, and a sync of it covers that too.
  *
  * Single owner, its partition.
@@ -34,7 +34,7 @@ export class SegmentWriter {
     return this.flushing !== undefined;
   }
 
-  /** A commit of many has these: they may come into the segments when there is time. */
+  /** The journal has these: they may come into the segments when there is time. */
   keepForLater(writes: readonly PendingWrite[], bytes: number): void {
     this.later.push(...writes);
     this.bytesForLater += bytes;
@@ -63,7 +63,7 @@ export class SegmentWriter {
     return this.flushing;
   }
 
-  /** Everything written is on the disk: no commit of many is needed for it any more. */
+  /** Everything written is on the disk: the journal is not needed for it any more. */
   async settle(): Promise<void> {
     if (this.partition.isRemoved) return;
     await this.flush();
@@ -96,7 +96,7 @@ export class SegmentWriter {
     }
   }
 
-  /** What comes now is synced by itself and stands in no commit of many: so must everything before it be, or a crash would leave a gap. */
+  /** What comes now is synced by itself and does not stand in the journal: so must everything before it be, or a crash would leave a gap. */
   private async settleThen(writes: readonly PendingWrite[], next: Done): Promise<void> {
     const { partition } = this;
     try {

@@ -1,8 +1,9 @@
 import type { Scenario, SeededRandom, SimulatedGround, SimulatedProcess } from '@dovecote/ground/testing';
 import type { CodedError } from '../errors.js';
 import type { Partition } from '../log/log.js';
-import { openLog, type OpenLog } from '../log/open-log.js';
+import type { OpenLog } from '../log/open-log.js';
 import { type Sabotage, watchedGround } from './faulty-ground.js';
+import { JournaledLog } from './journaled-log.js';
 import { batchOf, drawSize, fail, type ModelBatch, type ModelProducer, PartitionModel, type Sent } from './log-model.js';
 
 /**
@@ -34,7 +35,8 @@ export type LogAction =
 export const logScenarioNames = ['log-power-cuts', 'log-process-kills', 'log-full-disk'] as const;
 export type LogScenarioName = (typeof logScenarioNames)[number];
 
-const folder = '/data/log';
+const data = '/data';
+const folder = `${data}/log`;
 const partitionCount = 2;
 const patienceMs = 3000;
 /** Files that follow from the batches: losing one costs a scan. */
@@ -86,11 +88,14 @@ function draw(name: LogScenarioName, random: SeededRandom): LogAction {
 export class LogWorld {
   private readonly models = Array.from({ length: partitionCount }, () => new PartitionModel());
   private process: SimulatedProcess | undefined;
-  private log: OpenLog | undefined;
+  private opened: JournaledLog | undefined;
   private life = 0;
   private nextId = 1;
   private failure: CodedError | undefined;
   private hasFailedDisk = false;
+  /** It was told to close: on a disk that is full then, or fails, it ends as if it had crashed. */
+  private isClosing = false;
+  private hasTopic = false;
 
   constructor(
     private readonly machine: SimulatedGround,
@@ -104,6 +109,7 @@ export class LogWorld {
       partitionCount,
       configs: { 'internal.segment.bytes': '16384', 'index.interval.bytes': '300', 'segment.ms': '36000000' },
     });
+    this.hasTopic = true;
   }
 
   async act(action: LogAction): Promise<void> {
@@ -290,6 +296,10 @@ export class LogWorld {
     await this.patiently(deleted.catch(() => undefined));
   }
 
+  private get log(): OpenLog | undefined {
+    return this.opened?.log;
+  }
+
   private partition(number: number): Partition {
     return this.log!.topic('t')!.partitions[number]!;
   }
@@ -314,13 +324,15 @@ export class LogWorld {
   private async restart(): Promise<void> {
     const process = this.process!;
     for (const [number, model] of this.models.entries()) model.look(this.partition(number));
-    await this.patiently(this.log!.close().catch(() => undefined));
+    this.isClosing = true;
+    await this.patiently(this.opened!.close().catch(() => undefined));
     if (process.isRunning) process.kill();
     this.endLife();
   }
 
   private endLife(): void {
-    this.log = undefined;
+    this.opened = undefined;
+    this.isClosing = false;
     this.life++;
   }
 
@@ -341,9 +353,9 @@ export class LogWorld {
     const ground = watchedGround(process.ground, this.sabotage, () => (this.hasFailedDisk = true));
     const failed = (error: CodedError): void => this.ended(life, error);
     try {
-      const log = await openLog({ ground, directory: folder, durability: this.durability, commitFileBytesMax: 8_000, failed });
+      const opened = await JournaledLog.open({ ground, data, durability: this.durability, journalFileBytesMax: 8_000, failed });
       if (this.life !== life) return;
-      this.log = log;
+      this.opened = opened;
     } catch (error) {
       process.kill();
       this.failure = error as CodedError;
@@ -351,7 +363,10 @@ export class LogWorld {
       if (this.failure.code === 'disk-full') this.machine.faults.freeUp();
       return;
     }
-    if (this.log.topic('t') === undefined) return;
+    if (this.log!.topic('t') === undefined) {
+      if (this.hasTopic) fail('the topic is lost');
+      return;
+    }
     for (const [number, model] of this.models.entries()) {
       const partition = this.partition(number);
       // A batch sent again may meet a failing disk while the next partition is read: then nobody answers any more.
@@ -365,7 +380,7 @@ export class LogWorld {
   }
 
   private ended(life: number, error: CodedError): void {
-    if (life !== this.life) return;
+    if (life !== this.life || this.isClosing) return;
     if (!this.hasFailedDisk) fail(`the log ended by itself: ${error.message}`);
     this.failure = error;
     for (const [number, model] of this.models.entries()) if (this.log !== undefined) model.look(this.partition(number));

@@ -33,8 +33,10 @@ export class JournalFile implements ChunkHome {
   isComplete = false;
   /** It is complete and on the disk as a whole. */
   isSynced = false;
-  /** Set by the journal: a chunk of this file was let go. */
+  /** Set by the journal: a chunk of this file was let go, or a holder has gone. */
   released: (() => void) | undefined;
+  /** Those who have something in it that stands nowhere else yet, and not as a chunk. */
+  private holders = 0;
   private isClosed = false;
 
   constructor(
@@ -54,6 +56,20 @@ export class JournalFile implements ChunkHome {
   /** Whether everything that is defined can be made again from this file on, without the ones before it. */
   get canBeOldest(): boolean {
     return this.head.beginsWithCheckpoint && !this.isVoid;
+  }
+
+  get isNeeded(): boolean {
+    return this.chunks > 0 || this.holders > 0;
+  }
+
+  /** It stays until `letGo`. */
+  hold(): void {
+    this.holders++;
+  }
+
+  letGo(): void {
+    this.holders--;
+    this.released?.();
   }
 
   isIntact({ length }: Chunk, bytes: Buffer): boolean {

@@ -78,12 +78,14 @@ class Owner {
     const start = await recover({ disk, arena, random, directory, durability, replay: (...place) => owner.replay(...place) });
     owner.journal = new Journal({ disk, clock, arena, random, directory, durability, fileBytesMax }, start);
     owner.journal.start({
+      get isWaiting(): boolean {
+        return owner.unrecorded.length > 0;
+      },
       sealing: () => owner.recordForgotten(),
       sealed: () => (owner.sealedCount = owner.operations.length),
       committed: () => {
         owner.committedCount = owner.sealedCount;
         owner.commits++;
-        owner.journal.seal();
       },
       checkpoint: () => owner.append(kinds.checkpoint, [...owner.state.topics]),
       full: (reason) => owner.fullReasons.push(reason),

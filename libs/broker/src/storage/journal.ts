@@ -20,19 +20,27 @@ export type JournalDurability = 'os' | 'fsync';
  * A failed sync ends the journal (`failed`), because nothing that is read back afterwards proves what is on the disk. A full
  * disk does not: the write is repeated every second, `full` says so, and nothing is committed meanwhile.
  *
- * Single owner; it knows no message, queue or topic.
+ * It knows no message, queue or topic. One owner opens and closes it; several members append to it, none of which knows the others, and share its
+ * order and its commits.
  */
-export interface JournalEvents {
+export interface JournalMember {
+  /** Somebody waits for what this member holds back: the end of a commit begins the next. */
+  readonly isWaiting: boolean;
   /** A commit begins: append what was held back. What is appended by the end of this call belongs to it. */
   sealing(): void;
   /** The call of `sealing` is over: what is appended from now on belongs to the next commit. */
   sealed(): void;
-  /** What the last `sealed` closed is as durable as was asked for. */
+  /** What the last `sealed` closed is as durable as was asked for. May append, and leaves it to the journal to begin the next commit. */
   committed(): void;
+  full(reason: string | undefined): void;
+  /** It ended by itself: nothing is committed any more. */
+  failed(error: CodedError): void;
+}
+
+/** The member that the journal is started with: what is defined is its own. */
+export interface JournalOwner extends JournalMember {
   /** A new file begins: append records from which everything that is defined now can be made again. */
   checkpoint(): void;
-  full(reason: string | undefined): void;
-  failed(error: CodedError): void;
 }
 
 export interface JournalOptions {
@@ -85,7 +93,8 @@ export class Journal {
   private isWriting = false;
   private isFull = false;
   private state: 'open' | 'closing' | 'ended' = 'open';
-  private events: JournalEvents | undefined;
+  private owner: JournalOwner | undefined;
+  private members: readonly JournalMember[] = [];
   private commitEnded: (() => void) | undefined;
   private sequence: number;
   private committedSequence: number;
@@ -120,10 +129,20 @@ export class Journal {
   }
 
   /** Starts to take records: the first ones are a checkpoint. */
-  start(events: JournalEvents): void {
-    this.events = events;
+  start(owner: JournalOwner): void {
+    this.owner = owner;
+    this.members = [owner];
     this.appendCheckpoint();
     this.condemnDeadFiles();
+  }
+
+  /** Somebody else appends too, from now on until `leave`. A commit that is under way is none of its own. */
+  join(member: JournalMember): void {
+    this.members = [...this.members, member];
+  }
+
+  leave(member: JournalMember): void {
+    this.members = this.members.filter((each) => each !== member);
   }
 
   /** Something was appended that no commit has taken yet. */
@@ -176,7 +195,7 @@ export class Journal {
   /** Begins a commit of everything appended so far, unless one is under way: then its end begins the next. */
   seal(): void {
     if (this.isWriting || this.state === 'ended') return;
-    this.events?.sealing();
+    for (const member of this.members) member.sealing();
     if (!this.hasPending) return;
     // Only the last batch of a commit says which files may go: it is believed only if the whole commit is there. And what it says
     // of synced sequences is true of the files that it needs, not of the ones that nobody synced because they die.
@@ -192,7 +211,7 @@ export class Journal {
     this.sealedChunks = [];
     this.sealedParts = [];
     this.isWriting = true;
-    this.events?.sealed();
+    for (const member of this.members) member.sealed();
     this.write(commit);
     this.rollIfLong();
   }
@@ -280,7 +299,7 @@ export class Journal {
 
   private waitForSpace(commit: Commit, error: DiskError): void {
     this.isFull = true;
-    this.events?.full(error.message);
+    for (const member of this.members) member.full(error.message);
     this.options.clock.after(fullDiskRetryMs, () => {
       if (this.isUsable) this.write(commit);
     });
@@ -292,13 +311,13 @@ export class Journal {
     this.uncommittedBytes -= commit.bytes;
     if (this.isFull) {
       this.isFull = false;
-      this.events?.full(undefined);
+      for (const member of this.members) member.full(undefined);
     }
     for (const chunk of commit.chunks) this.options.arena.unpin(chunk);
     if (commit.file !== this.activeFile) this.retire(commit.file); // before anybody can seal again
     this.removeCondemned();
-    this.events?.committed();
-    if (this.hasPending) this.seal();
+    for (const member of this.members) member.committed();
+    if (this.hasPending || this.members.some(({ isWaiting }) => isWaiting)) this.seal();
     this.commitEnded?.();
   }
 
@@ -320,7 +339,7 @@ export class Journal {
 
   private appendCheckpoint(): void {
     const before = this.uncommittedBytes;
-    this.events?.checkpoint();
+    this.owner?.checkpoint();
     this.checkpointBytes = this.uncommittedBytes - before;
   }
 
@@ -369,7 +388,7 @@ export class Journal {
   private condemnDeadFiles(): void {
     while (this.isUsable) {
       const next = this.files.findIndex((file, index) => index > 0 && file.canBeOldest);
-      if (next < 0 || this.files.slice(0, next).some((file) => file.chunks > 0)) return;
+      if (next < 0 || this.files.slice(0, next).some(({ isNeeded }) => isNeeded)) return;
       for (const file of this.files.splice(0, next)) this.condemned.push({ file, after: Infinity });
     }
   }
@@ -410,6 +429,6 @@ export class Journal {
     this.state = 'ended';
     this.failure = failure;
     this.commitEnded?.();
-    this.events?.failed(this.failure);
+    for (const member of this.members) member.failed(failure);
   }
 }
