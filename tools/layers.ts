@@ -39,6 +39,12 @@ export const rooms: readonly Room[] = [
     because: 'a copy of a few bytes, faster than the one of Node: arithmetic, for every room',
   },
   {
+    name: 'broker/floor',
+    at: 'libs/broker/src/due-heap.ts',
+    mayImport: [],
+    because: 'what waits for a moment, in order: arithmetic, for every room',
+  },
+  {
     name: 'broker/storage',
     at: 'libs/broker/src/storage/',
     mayImport: ['@dovecote/ground', 'broker/floor'],

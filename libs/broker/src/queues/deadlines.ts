@@ -1,22 +1,19 @@
 import type { Clock, Timer } from '@dovecote/ground';
+import { DueHeap, type Waiting } from '../due-heap.js';
 
-/** Something with a moment at which it wants to be looked at. The numbers belong to Deadlines. */
-export interface Due {
-  /** When, in milliseconds since 1970; Infinity when it waits for nothing. */
-  dueAt: number;
-  /** Where it stands in the heap; -1 when it does not. */
-  duePlace: number;
+/** Something with a moment at which it wants to be looked at, in milliseconds since 1970. The numbers belong to Deadlines. */
+export interface Due extends Waiting {
   /** The moment has come, or is past. */
   due(): void;
 }
 
 /**
- * Every deadline of a broker on one timer: a heap by time, with one place for each thing that waits, whatever it holds.
+ * Every deadline of a broker on one timer, with one place for each thing that waits, whatever it holds.
  *
  * Nothing survives: after a restart the deadlines are computed from what is kept.
  */
 export class Deadlines {
-  private readonly heap: Due[] = [];
+  private readonly heap = new DueHeap<Due>();
   private timer: Timer | undefined;
   private timerAt = Infinity;
   private isStopped = false;
@@ -26,14 +23,13 @@ export class Deadlines {
   /** Sees to it that `what` is called at `at` or, if it is due earlier already, then. */
   schedule(what: Due, at: number): void {
     if (at >= what.dueAt) return;
-    what.dueAt = at;
-    this.rise(what, what.duePlace < 0 ? this.heap.length : what.duePlace);
+    this.heap.put(what, at);
     if (at < this.timerAt) this.arm(at);
   }
 
   /** Forgets `what`, if it waits. */
   cancel(what: Due): void {
-    if (what.duePlace >= 0) this.take(what.duePlace);
+    this.heap.take(what);
   }
 
   /** Nothing is called any more: the last words are about to be said. */
@@ -53,52 +49,11 @@ export class Deadlines {
     this.timer = undefined;
     this.timerAt = Infinity;
     const now = this.clock.now();
-    while (this.heap.length > 0 && this.heap[0]!.dueAt <= now) this.take(0).due();
-    const next = this.heap[0];
+    for (let first = this.heap.first; first !== undefined && first.dueAt <= now; first = this.heap.first) {
+      this.heap.take(first);
+      first.due();
+    }
+    const next = this.heap.first;
     if (next !== undefined && next.dueAt < this.timerAt) this.arm(next.dueAt);
-  }
-
-  private take(place: number): Due {
-    const { heap } = this;
-    const taken = heap[place]!;
-    const last = heap.pop()!;
-    if (last !== taken) {
-      this.sink(last, place);
-      this.rise(last, last.duePlace);
-    }
-    taken.dueAt = Infinity;
-    taken.duePlace = -1;
-    return taken;
-  }
-
-  private rise(what: Due, from: number): void {
-    const { heap } = this;
-    let at = from;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if (heap[parent]!.dueAt <= what.dueAt) break;
-      this.put(heap[parent]!, at);
-      at = parent;
-    }
-    this.put(what, at);
-  }
-
-  private sink(what: Due, from: number): void {
-    const { heap } = this;
-    let at = from;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && heap[child + 1]!.dueAt < heap[child]!.dueAt) child++;
-      if (what.dueAt <= heap[child]!.dueAt) break;
-      this.put(heap[child]!, at);
-      at = child;
-    }
-    this.put(what, at);
-  }
-
-  private put(what: Due, place: number): void {
-    this.heap[place] = what;
-    what.duePlace = place;
   }
 }
