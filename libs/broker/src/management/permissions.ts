@@ -5,130 +5,89 @@ import { notFound, ofWhatIsThere, ok, putAnswer, refuse, type Outcome, type Rout
 
 /** `/api/permissions` and `/api/topic-permissions`. */
 export function permissionRoutes(context: ManagementContext): readonly Route[] {
-  return [...plainRoutes(context), ...topicRoutes(context)];
+  const { administration } = context;
+  const plain = routesOf(context, {
+    word: 'permissions',
+    all: () => administration.permissions.map(permissionJson),
+    put: (given) => administration.putPermission(permissionOf(given)),
+    delete: (user, virtualHost) => administration.deletePermission(user, virtualHost),
+    ofOne: ([only]) => only,
+  });
+  const topic = routesOf(context, {
+    word: 'topic-permissions',
+    all: () => administration.topicPermissions.map(topicPermissionJson),
+    put: (given) => administration.putTopicPermission(topicPermissionOf(given)),
+    delete: (user, virtualHost) => administration.deleteTopicPermissions(user, virtualHost),
+    ofOne: (several) => several,
+  });
+  const ofOneExchange: Route = {
+    method: 'DELETE',
+    path: 'api/topic-permissions/:vhost/:user/:exchange',
+    tag,
+    run: ({ names: { user, vhost, exchange } }) => ofWhatIsThere(() => administration.deleteTopicPermissions(user!, vhost!, exchange)),
+  };
+  return [...plain, ...topic, ofOneExchange];
 }
 
-function plainRoutes({ administration, hosts }: ManagementContext): readonly Route[] {
-  const tag = 'administrator';
-  const all = (): readonly PermissionRecord[] => administration.permissions;
+const tag = 'administrator';
+
+/** As the API has it: with RabbitMQ's names. */
+interface PermissionAnswer {
+  readonly user: string;
+  readonly vhost: string;
+  readonly exchange?: string;
+  readonly configure?: string;
+  readonly write: string;
+  readonly read: string;
+}
+
+/** What the routes of permissions and of topic permissions do not share. */
+interface Kind {
+  readonly word: string;
+  readonly all: () => readonly PermissionAnswer[];
+  readonly put: (given: Readonly<Record<string, unknown>>) => Promise<'created' | 'changed'>;
+  readonly delete: (user: string, virtualHost: string) => Promise<unknown>;
+  /** What is answered about one user in one virtual host. */
+  readonly ofOne: (found: readonly PermissionAnswer[]) => unknown;
+}
+
+function routesOf({ hosts }: ManagementContext, { word, all, put, delete: remove, ofOne }: Kind): readonly Route[] {
+  const of = ({ user, vhost }: Readonly<Record<string, string>>): readonly PermissionAnswer[] =>
+    all().filter((one) => (user ?? one.user) === one.user && (vhost ?? one.vhost) === one.vhost);
+  const one = `api/${word}/:vhost/:user`;
   return [
-    { method: 'GET', path: 'api/permissions', tag, run: () => ok(all().map(permissionJson)) },
+    { method: 'GET', path: `api/${word}`, tag, run: () => ok(all()) },
     {
       method: 'GET',
-      path: 'api/users/:user/permissions',
+      path: `api/users/:user/${word}`,
       tag,
-      run: ({ names }) => {
-        if (hosts.access.findUser(names['user']!) === undefined) return notFound;
-        return ok(
-          all()
-            .filter(({ user }) => user === names['user'])
-            .map(permissionJson),
-        );
-      },
+      run: ({ names }) => (hosts.access.findUser(names['user']!) === undefined ? notFound : ok(of(names))),
     },
     {
       method: 'GET',
-      path: 'api/vhosts/:vhost/permissions',
+      path: `api/vhosts/:vhost/${word}`,
       tag,
-      run: ({ names }) => {
-        if (hosts.settingsOf(names['vhost']!) === undefined) return notFound;
-        return ok(
-          all()
-            .filter(({ virtualHost }) => virtualHost === names['vhost'])
-            .map(permissionJson),
-        );
-      },
+      run: ({ names }) => (hosts.settingsOf(names['vhost']!) === undefined ? notFound : ok(of(names))),
     },
     {
       method: 'GET',
-      path: 'api/permissions/:vhost/:user',
+      path: one,
       tag,
       run: ({ names }) => {
-        const found = all().find(({ user, virtualHost }) => user === names['user'] && virtualHost === names['vhost']);
-        return found === undefined ? notFound : ok(permissionJson(found));
+        const found = of(names);
+        return found.length === 0 ? notFound : ok(ofOne(found));
       },
     },
-    {
-      method: 'PUT',
-      path: 'api/permissions/:vhost/:user',
-      tag,
-      run: ({ names, body }) => known(() => administration.putPermission(permissionOf({ ...body(), ...names }))),
-    },
-    {
-      method: 'DELETE',
-      path: 'api/permissions/:vhost/:user',
-      tag,
-      run: ({ names }) => ofWhatIsThere(() => administration.deletePermission(names['user']!, names['vhost']!)),
-    },
+    { method: 'PUT', path: one, tag, run: ({ names, body }) => known(() => put({ ...body(), ...names })) },
+    { method: 'DELETE', path: one, tag, run: ({ names: { user, vhost } }) => ofWhatIsThere(() => remove(user!, vhost!)) },
   ];
 }
 
-function topicRoutes({ administration, hosts }: ManagementContext): readonly Route[] {
-  const tag = 'administrator';
-  const all = (): readonly TopicPermissionRecord[] => administration.topicPermissions;
-  return [
-    { method: 'GET', path: 'api/topic-permissions', tag, run: () => ok(all().map(topicPermissionJson)) },
-    {
-      method: 'GET',
-      path: 'api/users/:user/topic-permissions',
-      tag,
-      run: ({ names }) => {
-        if (hosts.access.findUser(names['user']!) === undefined) return notFound;
-        return ok(
-          all()
-            .filter(({ user }) => user === names['user'])
-            .map(topicPermissionJson),
-        );
-      },
-    },
-    {
-      method: 'GET',
-      path: 'api/vhosts/:vhost/topic-permissions',
-      tag,
-      run: ({ names }) => {
-        if (hosts.settingsOf(names['vhost']!) === undefined) return notFound;
-        return ok(
-          all()
-            .filter(({ virtualHost }) => virtualHost === names['vhost'])
-            .map(topicPermissionJson),
-        );
-      },
-    },
-    {
-      method: 'GET',
-      path: 'api/topic-permissions/:vhost/:user',
-      tag,
-      run: ({ names }) => {
-        const found = all().filter(({ user, virtualHost }) => user === names['user'] && virtualHost === names['vhost']);
-        return found.length === 0 ? notFound : ok(found.map(topicPermissionJson));
-      },
-    },
-    {
-      method: 'PUT',
-      path: 'api/topic-permissions/:vhost/:user',
-      tag,
-      run: ({ names, body }) => known(() => administration.putTopicPermission(topicPermissionOf({ ...body(), ...names }))),
-    },
-    {
-      method: 'DELETE',
-      path: 'api/topic-permissions/:vhost/:user',
-      tag,
-      run: ({ names }) => ofWhatIsThere(() => administration.deleteTopicPermissions(names['user']!, names['vhost']!)),
-    },
-    {
-      method: 'DELETE',
-      path: 'api/topic-permissions/:vhost/:user/:exchange',
-      tag,
-      run: ({ names }) => ofWhatIsThere(() => administration.deleteTopicPermissions(names['user']!, names['vhost']!, names['exchange'])),
-    },
-  ];
-}
-
-export function permissionJson({ user, virtualHost: vhost, configure, write, read }: PermissionRecord): object {
+export function permissionJson({ user, virtualHost: vhost, configure, write, read }: PermissionRecord): PermissionAnswer {
   return { user, vhost, configure, write, read };
 }
 
-export function topicPermissionJson({ user, virtualHost: vhost, exchange, write, read }: TopicPermissionRecord): object {
+export function topicPermissionJson({ user, virtualHost: vhost, exchange, write, read }: TopicPermissionRecord): PermissionAnswer {
   return { user, vhost, exchange, write, read };
 }
 
