@@ -30,7 +30,7 @@ describe('a queue with priorities', () => {
     ]);
   });
 
-  it('drops the highest first when it is too long, and what is over at the head of any priority', async () => {
+  it('drops the highest first when it is too long, and what is over once it is the first of all, as RabbitMQ does', async () => {
     const { client, clock, settle } = await inMemory();
     client.declare('q', { 'x-max-priority': 3, 'x-max-length': 4 });
     for (const [i, priority] of [1, 5, 0, 2, 0, 3, 2].entries()) client.publish('q', `${priority}:${i}`, { priority });
@@ -43,7 +43,16 @@ describe('a queue with priorities', () => {
     await clock.advance(9);
     expect(client.count('q')).toBe(2);
     await clock.advance(1);
+    expect(client.count('q')).toBe(2); // behind the other
+    expect(client.get('q')?.body).toBe('high');
+    await settle();
+    expect(client.count('q')).toBe(0);
+    client.publish('q', 'low', { priority: 0 });
+    client.publish('q', 'high', { priority: 1, expiration: '10' });
+    client.publish('q', 'higher', { priority: 2, expiration: '5' });
+    await clock.advance(10);
     expect(client.count('q')).toBe(1);
+    expect(client.get('q')?.body).toBe('low');
   });
 });
 
@@ -266,17 +275,12 @@ class Model {
     if (reason === 'rejected' || !isRound) this.enter(dead, { ...message, expiration: Infinity, deaths });
   }
 
-  /** Until nothing changes: what is over at the head of a priority dies, then what is too much. */
+  /** Until nothing changes: what is over at the head dies, then what is too much. */
   private settle(): void {
-    for (const [queue, policy] of Object.entries(modelPolicies)) {
+    for (const queue of Object.keys(modelPolicies)) {
       const ready = this.ready.get(queue)!;
-      const lanes = (policy.priorities ?? 0) + 1;
-      for (let lane = lanes - 1; lane >= 0; lane--) {
-        const first = ready.find((message) => Math.min(message.priority, lanes - 1) === lane);
-        const victim = policy.priorities === undefined ? ready[0] : first;
-        if (victim === undefined || victim.endsAt > this.now) continue;
-        ready.splice(ready.indexOf(victim), 1);
-        this.die(queue, victim, 'expired');
+      if (ready[0] !== undefined && ready[0].endsAt <= this.now) {
+        this.die(queue, ready.shift()!, 'expired');
         return this.settle();
       }
       if (this.dropExcess(queue)) return this.settle();

@@ -7,14 +7,10 @@ import { Returned, type ReturnedMessage } from './returned.js';
 export interface Lanes {
   readonly length: number;
   readonly first: ReturnedMessage | undefined;
-  /** Those that may be over, which are looked at in this order; when one is removed meanwhile, the one behind it comes next. */
-  heads(): Iterable<ReturnedMessage>;
   forEach(visit: (message: ReturnedMessage) => void): void;
   push(message: ReturnedMessage): void;
   /** There must be one. */
   shift(): ReturnedMessage;
-  /** Takes out one of the heads. */
-  remove(head: ReturnedMessage): void;
 }
 
 /**
@@ -39,14 +35,6 @@ export class PriorityLanes implements Lanes {
     return this.highest()?.first;
   }
 
-  /** The first of each priority, from the highest on; when one is removed meanwhile, the one behind it comes next. */
-  *heads(): Iterable<ReturnedMessage> {
-    for (let priority = this.lanes.length - 1; priority >= 0; priority--) {
-      const lane = this.lanes[priority]!;
-      for (let head = lane.first, before; head !== undefined && head !== before; head = lane.first) yield (before = head);
-    }
-  }
-
   forEach(visit: (message: ReturnedMessage) => void): void {
     for (const lane of this.lanes) lane.forEach(visit);
   }
@@ -60,12 +48,6 @@ export class PriorityLanes implements Lanes {
   shift(): ReturnedMessage {
     this.length--;
     return this.highest()!.shift();
-  }
-
-  /** Takes out one that is the first of its priority. */
-  remove(head: ReturnedMessage): void {
-    this.length--;
-    this.lanes[this.priorityOf(head)]!.shift();
   }
 
   private highest(): Returned | undefined {

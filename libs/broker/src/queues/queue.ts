@@ -496,7 +496,6 @@ export class Queue implements BacklogOwner, ChunkWaiter {
 
   /** The same for a queue in which messages may expire. */
   private deliverUnexpired(expiry: Expiry): boolean {
-    if (this.lanes !== undefined) this.dropOverInLanes(expiry, this.lanes);
     for (let left = quantum; left > 0; left--) {
       if (this.messageCount === 0 || !this.isFirstHere()) return false;
       if (this.isFirstOver(expiry)) {
@@ -513,20 +512,8 @@ export class Queue implements BacklogOwner, ChunkWaiter {
       const below = this.visibleBelow();
       if (below <= expiry.offeredBelow) return false;
       expiry.offeredBelow = below; // everything had its chance: look once more at the first
-      if (this.lanes !== undefined) this.dropOverInLanes(expiry, this.lanes);
     }
     return true;
-  }
-
-  /** Each priority has a first message that may be over. */
-  private dropOverInLanes(expiry: Expiry, lanes: Lanes): void {
-    for (const head of lanes.heads()) {
-      const { sequence, chunk, offset, length } = head;
-      if (!this.isReturnedOver(expiry, head)) continue;
-      lanes.remove(head);
-      if (this.bounds !== undefined) this.bounds.bytes -= this.bodyBytes(chunk, offset);
-      this.bury('expired', sequence, chunk, offset, length);
-    }
   }
 
   private isFirstOver(expiry: Expiry): boolean {
@@ -544,13 +531,9 @@ export class Queue implements BacklogOwner, ChunkWaiter {
 
   private watchFirst(expiry: Expiry): void {
     if (this.messageCount === 0) return;
-    if (this.lanes !== undefined) {
-      for (const { chunk, offset } of this.lanes.heads()) expiry.watch(this.arena.chunks[chunk]!.bytes, offset);
-      return;
-    }
     const first = this.returned.first;
     const slot = first === undefined ? this.ready.firstSlot() : 0;
-    const { bytes } = this.arena.chunks[this.returned.first?.chunk ?? this.ready.firstChunk]!;
+    const { bytes } = this.arena.chunks[first?.chunk ?? this.ready.firstChunk]!;
     expiry.watch(bytes, first === undefined ? this.ready.front.offsets[slot]! : first.offset);
   }
 

@@ -41,11 +41,6 @@ export class QuorumLanes implements Lanes {
     return this.returned.first ?? this.next()?.first;
   }
 
-  /** Only the very first is looked at; when it is removed, the one behind it. */
-  *heads(): Iterable<ReturnedMessage> {
-    for (let head = this.first, before; head !== undefined && head !== before; head = this.first) yield (before = head);
-  }
-
   forEach(visit: (message: ReturnedMessage) => void): void {
     for (const lane of [this.returned, this.high, this.normal]) lane.forEach(visit);
   }
@@ -65,10 +60,6 @@ export class QuorumLanes implements Lanes {
     const lane = this.next()!;
     this.turn = this.turn === weight ? 0 : this.turn + 1;
     return lane.shift();
-  }
-
-  remove(): void {
-    this.shift();
   }
 
   private next(): Fifo | undefined {

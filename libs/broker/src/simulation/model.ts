@@ -12,7 +12,6 @@ import {
   isCycle,
   isSame,
   isTooLong,
-  laneOf,
   leads,
   leaseEnd,
   type Message,
@@ -571,15 +570,12 @@ export class Model {
   }
 
   private dropOver(queue: Queue): boolean {
-    const heads = queue.ready.filter(
-      (entry, index) => index === 0 || laneOf(queue, entry) !== laneOf(queue, queue.ready[index - 1]!), // the first of each priority
-    );
-    const over = heads.find(({ expiresAt, isForNow, hadChance }) =>
-      isForNow ? hadChance || readyConsumers(queue).length === 0 : expiresAt <= this.now,
-    );
-    if (over === undefined) return false;
-    queue.ready.splice(queue.ready.indexOf(over), 1);
-    this.bury(queue, over.message, 'expired');
+    const [first] = queue.ready;
+    if (first === undefined) return false;
+    const { expiresAt, isForNow, hadChance } = first;
+    if (!(isForNow ? hadChance || readyConsumers(queue).length === 0 : expiresAt <= this.now)) return false;
+    queue.ready.shift();
+    this.bury(queue, first.message, 'expired');
     return true;
   }
 
