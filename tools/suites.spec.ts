@@ -9,10 +9,11 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { judge, readExemptions } from './suites/expected.js';
 import { readGo, readJunit } from './suites/results.js';
-import { suites } from './suites/suite.js';
+import { amqp } from './suites/amqp.js';
+import { kafka } from './suites/kafka.js';
 
 const main = join(import.meta.dirname, 'suites/main.js');
-const support = readFileSync(join(import.meta.dirname, '../../libs/broker/src/amqp/SUPPORT.md'), 'utf8');
+const root = join(import.meta.dirname, '../..');
 let house = '';
 
 beforeAll(() => {
@@ -93,16 +94,16 @@ describe('the table', () => {
     expect(() => readExemptions('# nothing')).toThrow('no part');
   });
 
-  it('of SUPPORT.md is whole, and names suites that there are', () => {
+  it.each([amqp, kafka])('of $support is whole, and names suites that there are', ({ suites, support }) => {
     const names = suites.map(({ name }) => name);
-    expect(readExemptions(support).filter(({ suite }) => !names.includes(suite))).toEqual([]);
+    expect(readExemptions(readFileSync(join(root, support), 'utf8')).filter(({ suite }) => !names.includes(suite))).toEqual([]);
   });
 });
 
 describe('npm run suites', () => {
   it('says how to use it', () => {
     const { status, said } = run();
-    expect(said).toContain('usage: npm run suites -- amqp --from DIR');
+    expect(said).toContain('usage: npm run suites -- amqp|kafka --from DIR');
     expect(status).toBe(1);
     expect(run('amqp', '--from', house, '--only', 'nobody').said).toContain('there is no suite "nobody"');
   });

@@ -1,5 +1,5 @@
 /**
- * Which tests of other clients do not pass, and why: the table in SUPPORT.md is the only place where that stands. Pure.
+ * Which tests of other clients do not pass, and why: the table in the SUPPORT.md of a protocol is the only place where that stands. Pure.
  */
 import type { TestResult } from './results.js';
 

@@ -1,7 +1,7 @@
 /**
- * `npm run suites -- amqp --from DIR [--only NAMES] [--durability NAME] [--keep]`: the test suites of other clients against our daemon.
+ * `npm run suites -- amqp|kafka --from DIR [--only NAMES] [--durability NAME] [--keep]`: the test suites of other clients against our daemon.
  *
- * DIR holds their checkouts, each under its name. What fails or is skipped must stand in the table of libs/broker/src/amqp/SUPPORT.md with a reason.
+ * DIR holds their checkouts, each under its name. What fails or is skipped must stand in the table of the protocol's SUPPORT.md with a reason.
  * Exits with 0 when it does, with 1 when something does not, or a suite that was asked for could not run.
  */
 import { readFileSync } from 'node:fs';
@@ -10,11 +10,15 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { judge, readExemptions, type Verdict } from './expected.js';
 import { runSuite } from './run.js';
-import { suites } from './suite.js';
+import { amqp } from './amqp.js';
+import { kafka } from './kafka.js';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
-const names = suites.map(({ name }) => name);
-const usage = `usage: npm run suites -- amqp --from DIR [--only ${names.join(',')}] [--durability fsync|os|memory] [--python FILE] [--keep]`;
+const rooms = new Map([
+  ['amqp', amqp],
+  ['kafka', kafka],
+]);
+const usage = `usage: npm run suites -- ${[...rooms.keys()].join('|')} --from DIR [--only NAMES] [--durability fsync|os|memory] [--python FILE] [--keep]`;
 const say = (line: string): void => console.log(`> ${line}`);
 
 process.exitCode = await main().catch((error: unknown) => {
@@ -33,16 +37,18 @@ async function main(): Promise<number> {
       keep: { type: 'boolean', default: false },
     },
   });
-  if (positionals.length !== 1 || positionals[0] !== 'amqp' || values.from === undefined) throw new Error(usage);
+  const room = positionals.length === 1 ? rooms.get(positionals[0]!) : undefined;
+  if (room === undefined || values.from === undefined) throw new Error(usage);
+  const names = room.suites.map(({ name }) => name);
   const wanted = values.only?.split(',') ?? names;
   const unknown = wanted.find((name) => !names.includes(name));
-  if (unknown !== undefined) throw new Error(`there is no suite "${unknown}"\n${usage}`);
-  const exemptions = readExemptions(readFileSync(join(root, 'libs/broker/src/amqp/SUPPORT.md'), 'utf8'));
+  if (unknown !== undefined) throw new Error(`there is no suite "${unknown}": there are ${names.join(', ')}\n${usage}`);
+  const exemptions = readExemptions(readFileSync(join(root, room.support), 'utf8'));
   const lines: string[] = [];
   let isClean = true;
-  for (const suite of suites.filter(({ name }) => wanted.includes(name))) {
+  for (const suite of room.suites.filter(({ name }) => wanted.includes(name))) {
     say(`${suite.name}: ${suite.origin}`);
-    const run = await runSuite(suite, {
+    const run = await runSuite(room, suite, {
       from: resolve(values.from),
       python: values.python,
       durability: values.durability,

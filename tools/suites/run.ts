@@ -6,10 +6,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, connect, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readGo, readJunit, type TestResult } from './results.js';
-import type { Command, Place, Suite } from './suite.js';
+import type { Command, Place, Room, Suite } from './suite.js';
 
 export interface RunOptions {
   /** Where the checkouts are. */
@@ -29,24 +30,27 @@ export type Run = { readonly results: readonly TestResult[]; readonly exitCode: 
 /** What a suite may take: they are short, and one that hangs must end. */
 const suiteMsMax = 20 * 60_000;
 
-export async function runSuite(suite: Suite, options: RunOptions): Promise<Run> {
+export async function runSuite(room: Room, suite: Suite, options: RunOptions): Promise<Run> {
   const folder = join(options.from, suite.name);
   if (!existsSync(folder)) return { missing: `there is no ${folder}: git clone ${suite.origin} ${folder}` };
   if (suite.needs !== undefined && !existsSync(join(folder, suite.needs.file))) {
     return { missing: `${folder} lacks ${suite.needs.file}: run ${suite.needs.says} there` };
   }
   const scratch = mkdtempSync(join(tmpdir(), `dovecote-suite-${suite.name}-`));
-  const daemon = await startDaemon(suite, scratch, options);
+  const daemon = await startDaemon(room, suite, scratch, options);
   if (typeof daemon === 'string') return { missing: daemon };
+  const ways: Server[] = [];
   try {
+    for (const port of suite.ports.slice(1)) ways.push(await leadTo(daemon.port, port));
     const place = {
       folder,
-      url: `amqp://guest:guest@localhost:${daemon.port}`,
+      url: room.url(daemon.port),
       resultsFile: join(scratch, 'results'),
       python: options.python,
     };
     return await runCommand(suite.command(place), place, options);
   } finally {
+    for (const way of ways) way.close();
     daemon.child.kill('SIGTERM');
     if (daemon.child.exitCode === null) await once(daemon.child, 'exit');
     writeFileSync(join(scratch, 'daemon.log'), daemon.log.join(''));
@@ -61,10 +65,9 @@ interface Daemon {
   readonly log: string[];
 }
 
-/** Listens on every address of this machine, because suites mean both 127.0.0.1 and ::1 by localhost; guest may come from here only. */
-async function startDaemon(suite: Suite, scratch: string, { daemon, durability }: RunOptions): Promise<Daemon | string> {
-  const port = String(suite.port ?? 0);
-  const given = ['--data', join(scratch, 'data'), '--amqp-host', '::', '--amqp-port', port, '--durability', durability];
+async function startDaemon(room: Room, suite: Suite, scratch: string, { daemon, durability }: RunOptions): Promise<Daemon | string> {
+  const port = suite.ports[0] ?? (await freePort());
+  const given = ['--data', join(scratch, 'data'), '--durability', durability, ...room.daemon(port), ...(suite.daemon ?? [])];
   const child = spawn(process.execPath, [daemon, ...given], { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });
   process.once('exit', () => child.kill('SIGKILL'));
   const log: string[] = [];
@@ -72,7 +75,7 @@ async function startDaemon(suite: Suite, scratch: string, { daemon, durability }
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (text: Buffer) => {
         log.push(text.toString());
-        const found = /AMQP listening on .*:(\d+)\n/.exec(log.join(''));
+        const found = room.listening.exec(log.join(''));
         if (found !== null) resolve(Number(found[1]));
       });
     }
@@ -80,8 +83,29 @@ async function startDaemon(suite: Suite, scratch: string, { daemon, durability }
   });
   const listens = await listening;
   if (listens !== undefined) return { child, port: listens, log };
-  const needed = suite.port === undefined ? '' : ` (its tests connect to port ${suite.port} whatever they are told)`;
+  const needed = suite.ports.length === 0 ? '' : ` (its tests connect to port ${suite.ports[0]} whatever they are told)`;
   return `the daemon did not start for ${suite.name}${needed}: ${log.join('').trim()}`;
+}
+
+/** Kafka clients are told where to come, so that the port must be known before the daemon is. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0);
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+/** Another port behind which the same broker is, for suites that know several of a cluster. */
+async function leadTo(daemonPort: number, port: number): Promise<Server> {
+  const server = createServer((client) => {
+    const broker = connect(daemonPort, 'localhost');
+    client.pipe(broker).pipe(client);
+    for (const socket of [client, broker]) socket.on('error', () => (client.destroy(), broker.destroy()));
+  }).listen(port, '::');
+  await once(server, 'listening');
+  return server;
 }
 
 async function runCommand(command: Command, place: Place, { environment }: RunOptions): Promise<Run> {

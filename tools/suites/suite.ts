@@ -1,5 +1,5 @@
 /**
- * The suites of other clients that we run against our daemon, from checkouts beside the repository: where each is found, how it is told where the broker
+ * A suite of another client that we run against our daemon, from a checkout beside the repository: where it is found, how it is told where the broker
  * is, and how its results are read. Nothing of theirs is kept here.
  */
 import { readdirSync } from 'node:fs';
@@ -28,13 +28,28 @@ export interface Suite {
   readonly origin: string;
   /** What must be in the checkout before it can run, beside what comes with it: a file, and how it gets there. */
   readonly needs: { readonly file: string; readonly says: string } | undefined;
-  /** The port that its tests connect to, where they take no URL. */
-  readonly port: number | undefined;
+  /** The ports that its tests connect to, where they take no address: the daemon listens on the first, the others lead there. */
+  readonly ports: readonly number[];
+  /** What the daemon is told for this suite beside what it is told for all. */
+  readonly daemon?: readonly string[];
   readonly command: (place: Place) => Command;
 }
 
+/** One protocol of the daemon: its suites, and how it is started for them. */
+export interface Room {
+  readonly suites: readonly Suite[];
+  /** The page that lists what does not pass. */
+  readonly support: string;
+  /** Listening on this port; 0 takes a free one. */
+  readonly daemon: (port: number) => readonly string[];
+  /** Finds the port in what it says. */
+  readonly listening: RegExp;
+  /** What suites are told that take an address. */
+  readonly url: (port: number) => string;
+}
+
 /** Both for people, as it goes, and for us at the end. Node 20 counts a whole file as one test, so the time is for a file. */
-const nodeTest = (place: Place): readonly string[] => [
+export const nodeTest = (place: Place): readonly string[] => [
   '--test',
   '--test-timeout=60000',
   '--test-reporter=spec',
@@ -43,87 +58,14 @@ const nodeTest = (place: Place): readonly string[] => [
   `--test-reporter-destination=${place.resultsFile}`,
 ];
 
-const pytest = (place: Place, ...more: readonly string[]): Command => ({
+export const pytest = (place: Place, environment: Command['environment'], ...more: readonly string[]): Command => ({
   file: place.python,
   arguments: ['-m', 'pytest', '-p', 'no:cacheprovider', `--junitxml=${place.resultsFile}`, ...more],
-  environment: { PYTHONPATH: place.folder, PYTHONDONTWRITEBYTECODE: '1', AMQP_URL: place.url },
+  environment: { PYTHONPATH: place.folder, PYTHONDONTWRITEBYTECODE: '1', ...environment },
   results: 'junit',
 });
 
-const files = (place: Place, folder: string, what: RegExp): readonly string[] =>
+export const files = (place: Place, folder: string, what: RegExp): readonly string[] =>
   readdirSync(join(place.folder, folder))
     .filter((file) => what.test(file))
     .map((file) => join(folder, file));
-
-export const suites: readonly Suite[] = [
-  {
-    name: 'amqplib',
-    origin: 'https://github.com/amqp-node/amqplib',
-    needs: { file: 'node_modules/claire', says: 'npm ci --ignore-scripts' },
-    port: 5672,
-    command: (place) => ({
-      file: process.execPath,
-      arguments: [...nodeTest(place), ...files(place, 'test', /\.test\.js$/)],
-      environment: { URL: place.url },
-      results: 'junit',
-    }),
-  },
-  {
-    name: 'rabbitmq-client',
-    origin: 'https://github.com/cody-greene/node-rabbitmq-client',
-    needs: { file: 'node_modules/ts-node', says: 'npm ci' },
-    port: undefined,
-    command: (place) => ({
-      file: process.execPath,
-      arguments: ['-r', 'ts-node/register', ...nodeTest(place), ...files(place, 'test', /\.ts$/)],
-      environment: { RABBITMQ_URL: place.url },
-      results: 'junit',
-    }),
-  },
-  {
-    name: 'pika',
-    origin: 'https://github.com/pika/pika',
-    needs: undefined,
-    port: 5672,
-    command: (place) => pytest(place, '-o', 'python_files=*.py', ...files(place, 'tests/acceptance', /^(?!__).*\.py$/)),
-  },
-  {
-    name: 'nest',
-    origin: 'https://github.com/nestjs/nest',
-    needs: { file: 'node_modules/vitest/vitest.mjs', says: 'npm ci, and npm run build where the packages are built' },
-    port: 5672,
-    command: (place) => ({
-      file: process.execPath,
-      arguments: [
-        'node_modules/vitest/vitest.mjs',
-        'run',
-        '--config=vitest.config.integration.mts',
-        '--reporter=default',
-        '--reporter=junit',
-        `--outputFile.junit=${place.resultsFile}`,
-        'rmq',
-      ],
-      environment: {},
-      results: 'junit',
-    }),
-  },
-  {
-    name: 'amqp091-go',
-    origin: 'https://github.com/rabbitmq/amqp091-go',
-    needs: undefined,
-    port: undefined,
-    command: (place) => ({
-      file: 'go',
-      arguments: ['test', '-json', '-count=1', '-tags', 'integration', '-timeout', '600s', '.'],
-      environment: { AMQP_URL: place.url },
-      results: 'go',
-    }),
-  },
-  {
-    name: 'aiormq',
-    origin: 'https://github.com/mosquito/aiormq',
-    needs: undefined,
-    port: undefined,
-    command: (place) => pytest(place, '-k', 'not amqps and not ssl', 'tests'),
-  },
-];

@@ -80,6 +80,6 @@ export async function settleLog(parts: LogParts): Promise<void> {
 
 /** Only what was said: the server knows the defaults. */
 function settingsOf(options: KafkaOptions): Partial<KafkaSettings> {
-  const names = ['createsTopics', 'partitionCount', 'replication', 'initialRebalanceDelayMs', 'offsetsPartitionCount'] as const;
+  const names = ['nodeId', 'createsTopics', 'partitionCount', 'replication', 'initialRebalanceDelayMs', 'offsetsPartitionCount'] as const;
   return Object.fromEntries(names.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])));
 }

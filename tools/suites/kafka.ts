@@ -1,0 +1,92 @@
+/**
+ * The suites of Kafka clients, and the daemon that they meet: one broker where they mean a cluster. What does not pass, and why, stands in the
+ * SUPPORT.md of the Kafka server.
+ */
+import { files, nodeTest, pytest, type Place, type Room, type Suite } from './suite.js';
+
+const kafkaVersion = '4.2.0';
+
+const goTest = (place: Place, folder: string, environment: Readonly<Record<string, string>>): ReturnType<Suite['command']> => ({
+  file: 'go',
+  arguments: ['test', '-C', folder, '-json', '-count=1', '-timeout', '1100s', '.'],
+  environment: { KGO_SEEDS: place.url, ...environment },
+  results: 'go',
+});
+
+const suites: readonly Suite[] = [
+  {
+    name: 'kafkajs',
+    origin: 'https://github.com/tulios/kafkajs',
+    needs: { file: 'node_modules/jest/bin/jest.js', says: 'npm install --ignore-scripts' },
+    ports: [9092, 9095, 9098],
+    daemon: ['--kafka-config', 'node.id=0', '--kafka-config', 'num.partitions=2'],
+    command: (place) => ({
+      file: process.execPath,
+      arguments: [
+        ...['node_modules/jest/bin/jest.js', '--ci', '--maxWorkers=2', '--no-watchman', '--forceExit'],
+        ...['--testPathPattern', 'src/(broker|admin|producer|consumer)/.*spec.js'],
+      ],
+      environment: {
+        NODE_ENV: 'test',
+        KAFKA_VERSION: '2.4',
+        KAFKAJS_DEBUG_PROTOCOL_BUFFERS: '1',
+        JEST_JUNIT_OUTPUT_FILE: place.resultsFile,
+        JEST_JUNIT_CLASSNAME: '{classname}',
+        JEST_JUNIT_TITLE: '{title}',
+      },
+      results: 'junit',
+    }),
+  },
+  {
+    name: 'platformatic-kafka',
+    origin: 'https://github.com/platformatic/kafka',
+    needs: {
+      file: 'node_modules/@watchable/unpromise',
+      says: 'npm install --ignore-scripts (its tests take Node 22.22 or 24.6 and newer)',
+    },
+    ports: [9011, 9001],
+    command: (place) => ({
+      file: process.execPath,
+      arguments: [
+        ...nodeTest(place),
+        ...['', '/admin', '/base', '/consumer', '/producer'].flatMap((folder) => files(place, `test/clients${folder}`, /\.test\.ts$/)),
+      ],
+      environment: {},
+      results: 'junit',
+    }),
+  },
+  {
+    name: 'franz-go',
+    origin: 'https://github.com/twmb/franz-go',
+    needs: undefined,
+    ports: [],
+    command: (place) => goTest(place, 'pkg/kgo', { KGO_TEST_RF: '1', KGO_TEST_RECORDS: '50000' }),
+  },
+  {
+    name: 'kafka-go',
+    origin: 'https://github.com/segmentio/kafka-go',
+    needs: undefined,
+    ports: [9092],
+    command: (place) => goTest(place, '.', { KAFKA_VERSION: kafkaVersion, KAFKA_SKIP_NETTEST: '1' }),
+  },
+  {
+    name: 'kafka-python',
+    origin: 'https://github.com/dpkp/kafka-python',
+    needs: undefined,
+    ports: [],
+    daemon: ['--kafka-config', 'num.partitions=4'],
+    command: (place) =>
+      pytest(place, { KAFKA_URI: `kafka://${place.url}`, KAFKA_VERSION: kafkaVersion }, '-p', 'no:randomly', 'test/integration'),
+  },
+];
+
+export const kafka: Room = {
+  suites,
+  support: 'libs/broker/src/kafka/SUPPORT.md',
+  daemon: (port) => [
+    ...['--amqp-port', '0', '--kafka-host', '::', '--kafka-advertised', `localhost:${port}`, '--kafka-port', String(port)],
+    ...['--kafka-login', 'no', '--kafka-replication', 'one-for-all', '--kafka-config', 'group.initial.rebalance.delay.ms=0'],
+  ],
+  listening: /Kafka listening on .*:(\d+)\n/,
+  url: (port) => `localhost:${port}`,
+};
