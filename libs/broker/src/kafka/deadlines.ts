@@ -14,9 +14,10 @@ export interface Due extends Waiting {
  * Nothing survives: after a restart everybody has their whole time again.
  */
 export class Deadlines {
-  private heap = new DueHeap<Due>();
+  private readonly heap = new DueHeap<Due>();
   private timer: Timer | undefined;
   private timerAt = Infinity;
+  private isClosed = false;
 
   constructor(private readonly clock: Clock) {}
 
@@ -24,8 +25,9 @@ export class Deadlines {
     return this.clock.monotonicMs();
   }
 
-  /** Calls `what` in `delayMs`, whatever was asked for before. */
+  /** Calls `what` in `delayMs`, whatever was asked for before; after `close` never. */
   set(what: Due, delayMs: number): void {
+    if (this.isClosed) return;
     const at = this.clock.monotonicMs() + delayMs;
     this.heap.put(what, at);
     if (at < this.timerAt) this.arm(at);
@@ -45,10 +47,11 @@ export class Deadlines {
     this.heap.take(what);
   }
 
+  /** Nothing comes due any more; whoever waits may still be forgotten. */
   close(): void {
+    this.isClosed = true;
     this.timer?.cancel();
     this.timer = undefined;
-    this.heap = new DueHeap();
   }
 
   private arm(at: number): void {

@@ -575,6 +575,16 @@ describe('the broker', () => {
     expect(producers.topics[0]!.partitions.map(({ errorCode }) => errorCode)).toEqual([0, 3]);
   });
 
+  it('closes while several fetches wait', async () => {
+    const clients = [await open(), world.client(), world.client()];
+    await topic('t');
+    for (const client of clients) client.say(fetchRecords, 12, toFetch([['t', 0, 0]], { maxWaitMs: 5000 }));
+    await world.settle();
+    await world.clock.drive(world.server.close({ drainMs: 100 }));
+    expect(clients.every(({ isClosed }) => isClosed)).toBe(true);
+    await world.clock.advance(10_000);
+  });
+
   it('takes no more connections than it may, and ends those it has when it closes', async () => {
     const client = await open({ limits: { connectionsMax: 1 } });
     expect(world.client().isClosed).toBe(true);
