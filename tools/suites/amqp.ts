@@ -81,7 +81,7 @@ export const amqp: Room = {
   suites,
   support: 'libs/broker/src/amqp/SUPPORT.md',
   // It listens on every address of this machine, because suites mean both 127.0.0.1 and ::1 by localhost; guest may come from here only.
-  daemon: (port) => ['--amqp-host', '::', '--amqp-port', String(port)],
-  listening: /AMQP listening on .*:(\d+)\n/,
+  daemon: ([port]) => ['--amqp-host', '::', '--amqp-port', String(port), '--kafka-port', 'off'],
+  says: 'AMQP',
   url: (port) => `amqp://guest:guest@localhost:${port}`,
 };

@@ -4,6 +4,12 @@
  */
 import { files, nodeTest, pytest, type Place, type Room, type Suite } from './suite.js';
 
+/** On every address of this machine, because suites mean both 127.0.0.1 and ::1 by localhost. */
+const listener = (scheme: 'kafka' | 'kafkas', port: number, login: 'yes' | 'no'): readonly string[] => [
+  '--kafka-listener',
+  `${scheme}://[::]:${port}?advertised=localhost:${port}&login=${login}`,
+];
+
 const kafkaVersion = '4.2.0';
 
 const goTest = (place: Place, folder: string, environment: Readonly<Record<string, string>>): ReturnType<Suite['command']> => ({
@@ -19,7 +25,12 @@ const suites: readonly Suite[] = [
     origin: 'https://github.com/tulios/kafkajs',
     needs: { file: 'node_modules/jest/bin/jest.js', says: 'npm install --ignore-scripts' },
     ports: [9092, 9095, 9098],
-    daemon: ['--kafka-config', 'node.id=0', '--kafka-config', 'num.partitions=2'],
+    isOverTls: true,
+    daemon: () => [
+      ...['--kafka-config', 'node.id=0', '--kafka-config', 'num.partitions=2', '--user', 'test:testtest'],
+      ...listener('kafkas', 9093, 'no'),
+      ...listener('kafkas', 9094, 'yes'),
+    ],
     command: (place) => ({
       file: process.execPath,
       arguments: [
@@ -45,6 +56,7 @@ const suites: readonly Suite[] = [
       says: 'npm install --ignore-scripts (its tests take Node 22.22 or 24.6 and newer)',
     },
     ports: [9011, 9001],
+    daemon: () => [...listener('kafka', 9002, 'yes'), '--user', 'admin:admin'],
     command: (place) => ({
       file: process.execPath,
       arguments: [
@@ -74,7 +86,7 @@ const suites: readonly Suite[] = [
     origin: 'https://github.com/dpkp/kafka-python',
     needs: undefined,
     ports: [],
-    daemon: ['--kafka-config', 'num.partitions=4'],
+    daemon: () => ['--kafka-config', 'num.partitions=4'],
     command: (place) =>
       pytest(place, { KAFKA_URI: `kafka://${place.url}`, KAFKA_VERSION: kafkaVersion }, '-p', 'no:randomly', 'test/integration'),
   },
@@ -83,10 +95,10 @@ const suites: readonly Suite[] = [
 export const kafka: Room = {
   suites,
   support: 'libs/broker/src/kafka/SUPPORT.md',
-  daemon: (port) => [
-    ...['--amqp-port', '0', '--kafka-host', '::', '--kafka-advertised', `localhost:${port}`, '--kafka-port', String(port)],
-    ...['--kafka-login', 'no', '--kafka-replication', 'one-for-all', '--kafka-config', 'group.initial.rebalance.delay.ms=0'],
+  daemon: (ports) => [
+    ...['--amqp-port', '0', '--kafka-replication', 'one-for-all', '--kafka-config', 'group.initial.rebalance.delay.ms=0'],
+    ...ports.flatMap((port) => listener('kafka', port, 'no')),
   ],
-  listening: /Kafka listening on .*:(\d+)\n/,
+  says: 'Kafka',
   url: (port) => `localhost:${port}`,
 };

@@ -3,10 +3,10 @@
  *
  * Everything that the suite says is passed on as it comes. Both processes end with us.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, connect, type Server } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readGo, readJunit, type TestResult } from './results.js';
@@ -39,9 +39,7 @@ export async function runSuite(room: Room, suite: Suite, options: RunOptions): P
   const scratch = mkdtempSync(join(tmpdir(), `dovecote-suite-${suite.name}-`));
   const daemon = await startDaemon(room, suite, scratch, options);
   if (typeof daemon === 'string') return { missing: daemon };
-  const ways: Server[] = [];
   try {
-    for (const port of suite.ports.slice(1)) ways.push(await leadTo(daemon.port, port));
     const place = {
       folder,
       url: room.url(daemon.port),
@@ -50,7 +48,6 @@ export async function runSuite(room: Room, suite: Suite, options: RunOptions): P
     };
     return await runCommand(suite.command(place), place, options);
   } finally {
-    for (const way of ways) way.close();
     daemon.child.kill('SIGTERM');
     if (daemon.child.exitCode === null) await once(daemon.child, 'exit');
     writeFileSync(join(scratch, 'daemon.log'), daemon.log.join(''));
@@ -66,25 +63,35 @@ interface Daemon {
 }
 
 async function startDaemon(room: Room, suite: Suite, scratch: string, { daemon, durability }: RunOptions): Promise<Daemon | string> {
-  const port = suite.ports[0] ?? (await freePort());
-  const given = ['--data', join(scratch, 'data'), '--durability', durability, ...room.daemon(port), ...(suite.daemon ?? [])];
+  const ports = suite.ports.length > 0 ? suite.ports : [await freePort()];
+  const given = ['--data', join(scratch, 'data'), '--durability', durability, ...room.daemon(ports), ...(suite.daemon?.() ?? [])];
   const child = spawn(process.execPath, [daemon, ...given], { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });
   process.once('exit', () => child.kill('SIGKILL'));
   const log: string[] = [];
-  const listening = new Promise<number | undefined>((resolve) => {
+  const listening = new Promise<boolean>((resolve) => {
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (text: Buffer) => {
         log.push(text.toString());
-        const found = room.listening.exec(log.join(''));
-        if (found !== null) resolve(Number(found[1]));
+        if (log.join('').includes(`${room.says} listening on `)) resolve(true);
       });
     }
-    child.once('exit', () => resolve(undefined));
+    child.once('exit', () => resolve(false));
   });
-  const listens = await listening;
-  if (listens !== undefined) return { child, port: listens, log };
-  const needed = suite.ports.length === 0 ? '' : ` (its tests connect to port ${suite.ports[0]} whatever they are told)`;
+  if (await listening) return { child, port: ports[0]!, log };
+  const needed = suite.ports.length === 0 ? '' : ` (its tests connect to port ${suite.ports.join(', ')} whatever they are told)`;
   return `the daemon did not start for ${suite.name}${needed}: ${log.join('').trim()}`;
+}
+
+function certificateIn(folder: string): readonly string[] {
+  const [certificate, key] = [join(folder, 'certificate.pem'), join(folder, 'key.pem')];
+  const made = spawnSync('openssl', [
+    ...'req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -days 2 -out'.split(' '),
+    certificate,
+    '-keyout',
+    key,
+  ]);
+  if (made.status !== 0) throw new Error(`openssl made no certificate for the run: ${made.error?.message ?? made.stderr.toString()}`);
+  return ['--tls-certificate', certificate, '--tls-key', key];
 }
 
 /** Kafka clients are told where to come, so that the port must be known before the daemon is. */
@@ -95,17 +102,6 @@ async function freePort(): Promise<number> {
   server.close();
   await once(server, 'close');
   return typeof address === 'object' && address !== null ? address.port : 0;
-}
-
-/** Another port behind which the same broker is, for suites that know several of a cluster. */
-async function leadTo(daemonPort: number, port: number): Promise<Server> {
-  const server = createServer((client) => {
-    const broker = connect(daemonPort, 'localhost');
-    client.pipe(broker).pipe(client);
-    for (const socket of [client, broker]) socket.on('error', () => (client.destroy(), broker.destroy()));
-  }).listen(port, '::');
-  await once(server, 'listening');
-  return server;
 }
 
 async function runCommand(command: Command, place: Place, { environment }: RunOptions): Promise<Run> {

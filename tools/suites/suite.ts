@@ -28,10 +28,12 @@ export interface Suite {
   readonly origin: string;
   /** What must be in the checkout before it can run, beside what comes with it: a file, and how it gets there. */
   readonly needs: { readonly file: string; readonly says: string } | undefined;
-  /** The ports that its tests connect to, where they take no address: the daemon listens on the first, the others lead there. */
+  /** The ports that its tests connect to, where they take no address: the daemon listens on them all. */
   readonly ports: readonly number[];
   /** What the daemon is told for this suite beside what it is told for all. */
-  readonly daemon?: readonly string[];
+  readonly daemon?: () => readonly string[];
+  /** Some of its listeners speak TLS, with a certificate that is made for the run. */
+  readonly isOverTls?: true;
   readonly command: (place: Place) => Command;
 }
 
@@ -40,10 +42,10 @@ export interface Room {
   readonly suites: readonly Suite[];
   /** The page that lists what does not pass. */
   readonly support: string;
-  /** Listening on this port; 0 takes a free one. */
-  readonly daemon: (port: number) => readonly string[];
-  /** Finds the port in what it says. */
-  readonly listening: RegExp;
+  /** Listening on these ports, one at least. */
+  readonly daemon: (ports: readonly number[]) => readonly string[];
+  /** What it calls this protocol when it says that it listens. */
+  readonly says: string;
   /** What suites are told that take an address. */
   readonly url: (port: number) => string;
 }
