@@ -65,6 +65,7 @@ interface Daemon {
 async function startDaemon(room: Room, suite: Suite, scratch: string, { daemon, durability }: RunOptions): Promise<Daemon | string> {
   const ports = suite.ports.length > 0 ? suite.ports : [await freePort()];
   const given = ['--data', join(scratch, 'data'), '--durability', durability, ...room.daemon(ports), ...(suite.daemon?.() ?? [])];
+  if (suite.isOverTls === true) given.push(...certificateIn(scratch));
   const child = spawn(process.execPath, [daemon, ...given], { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });
   process.once('exit', () => child.kill('SIGKILL'));
   const log: string[] = [];
