@@ -1,6 +1,7 @@
 /** The parts of a queue and of an exchange, each against the plainest model of it, with random commands from a seed. */
 import { describe, expect, it } from '@jest/globals';
 import { SeededRandom } from '@dovecote/ground/testing';
+import { CodedError } from '../errors.js';
 import { Arena } from '../storage/arena.js';
 import { Gate } from './gate.js';
 import { ReadyRing } from './ready-ring.js';
@@ -8,6 +9,7 @@ import { Returned } from './returned.js';
 import { RecentRoutes, routesPerGenerationMax } from './recent-routes.js';
 import { nowhere } from './route.js';
 import { TopicTrie } from './topic-trie.js';
+import { type Flushable, Turn } from './turn.js';
 import type { Queue } from './queue.js';
 import { Unacknowledged } from './unacknowledged.js';
 
@@ -282,5 +284,49 @@ describe('the gate', () => {
     stop();
     gate.diskIsFull('disk');
     expect(heard).toEqual(['busy ', 'blocked memory', 'busy ', 'open ']);
+  });
+});
+
+describe('a turn', () => {
+  /** Runs what was deferred, and what that defers; returns how many turns it took. */
+  function turns(deferred: (() => void)[]): number {
+    let count = 0;
+    for (let run = deferred.shift(); run !== undefined; run = deferred.shift(), count++) run();
+    return count;
+  }
+
+  function setUp(): { readonly turn: Turn; readonly deferred: (() => void)[]; readonly connection: Flushable & { flushes: number } } {
+    const deferred: (() => void)[] = [];
+    const clock = {
+      now: () => 0,
+      monotonicMs: () => 0,
+      after: () => ({ cancel: () => undefined }),
+      defer: (run: () => void) => void deferred.push(run),
+    };
+    const connection = { isFlushQueued: false, flushes: 0, flush: (): void => void connection.flushes++ };
+    return { turn: new Turn(clock), deferred, connection };
+  }
+
+  it('sends what it delivered, without one more turn', () => {
+    const { turn, deferred, connection } = setUp();
+    const deliver = (): boolean => (turn.flushSoon(connection), false);
+    turn.queueIsDirty({ isDirty: true, dispatch: deliver } as unknown as Queue);
+    expect(turns(deferred)).toBe(1);
+    expect(connection.flushes).toBe(1);
+  });
+
+  it('is followed by another for what is said while it sends, and after a delivery that failed', () => {
+    const { turn, deferred, connection } = setUp();
+    const late = { isFlushQueued: false, flush: (): void => turn.flushSoon(connection) };
+    turn.flushSoon(late);
+    expect(turns(deferred)).toBe(2);
+    expect(connection.flushes).toBe(1);
+    const fail = (): never => {
+      turn.flushSoon(connection);
+      throw new CodedError('storage-failed', 'the bytes could not be read back');
+    };
+    turn.queueIsDirty({ isDirty: true, dispatch: fail } as unknown as Queue);
+    expect(turns(deferred)).toBe(2);
+    expect(connection.flushes).toBe(2);
   });
 });

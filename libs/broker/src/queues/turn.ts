@@ -31,6 +31,8 @@ export class Turn {
   /** Called at the end of every turn: the place to look at what has grown. */
   watch: (() => void) | undefined;
   private isScheduled = false;
+  /** A turn is under way and has not sent yet what connections have to say. */
+  private isBeforeFlush = false;
   private dirtyQueues: Queue[] = [];
   private spareQueues: Queue[] = [];
   private confirmingSessions: Session[] = [];
@@ -88,7 +90,8 @@ export class Turn {
     if (flushable.isFlushQueued) return;
     flushable.isFlushQueued = true;
     this.flushables.push(flushable);
-    this.schedule();
+    // What is delivered in a turn leaves with it: one more turn would find nothing to do.
+    if (!this.isBeforeFlush) this.schedule();
   }
 
   /** A definition, or a transaction, was appended to the journal: nobody may be told of it before it is committed. */
@@ -149,9 +152,12 @@ export class Turn {
 
   private readonly run = (): void => {
     this.isScheduled = false;
+    this.isBeforeFlush = true;
     try {
       this.runOnce();
     } catch (error) {
+      this.isBeforeFlush = false;
+      if (this.flushables.length > 0) this.schedule();
       // Messages could not be read back: the broker ends, and whoever is concerned has heard of it.
       if (!(error instanceof CodedError && endingCodes.has(error.code))) throw error;
     }
@@ -188,6 +194,7 @@ export class Turn {
   }
 
   private flush(): void {
+    this.isBeforeFlush = false;
     const flushables = this.flushables;
     this.flushables = this.spareFlushables;
     for (const flushable of flushables) {
