@@ -156,11 +156,11 @@ export class Broker {
       unacknowledgedCount: queue.unacknowledgedCount,
       consumerCount: queue.consumerCount,
     }));
-    const exchanges = host.exchangeSettings.map(({ name, type }) => ({ name, type, heldCount: host.heldCount(name) }));
+    const exchanges = host.exchanges.settings.map(({ name, type }) => ({ name, type, heldCount: host.heldCount(name) }));
     return {
       queues,
       exchanges,
-      connectionCount: (this.amqp?.connections.length ?? 0) + (this.kafka?.server.connections.length ?? 0),
+      connectionCount: (this.amqp?.connectionCount ?? 0) + (this.kafka?.server.connections.length ?? 0),
       messageBytes: this.storage.arena.bytesInUse,
     };
   }
@@ -257,11 +257,14 @@ export class Broker {
     mayBeTaken = false,
   }: NonNullable<BrokerOptions['management']>): Promise<void> {
     const { hosts } = this.storage;
+    const openedAt = this.ground.clock.monotonicMs();
     const log = (line: string): void => this.say(line);
     const context = {
       hosts,
       administration: this.administration,
-      connectionCount: () => this.amqp?.connections.length ?? 0,
+      connections: () => this.amqp?.connections ?? [],
+      limits: this.limits,
+      uptimeMs: () => this.ground.clock.monotonicMs() - openedAt,
       listeners: () => this.listeners,
       log,
     };

@@ -23,6 +23,7 @@ export type {
   ConsumeOptions,
   Delivery,
   ExchangeOptions,
+  FetchedDelivery,
   OutgoingMessage,
   QueueOptions,
 } from './engine/in-process.js';

@@ -134,6 +134,14 @@ class HeldSocket implements Socket, SocketEvents {
     return this.socket.remotePort;
   }
 
+  get localAddress(): string {
+    return this.socket.localAddress;
+  }
+
+  get localPort(): number {
+    return this.socket.localPort;
+  }
+
   get peerName(): string | undefined {
     return this.socket.peerName;
   }

@@ -370,7 +370,7 @@ describe('the contract of the network fails', () => {
         },
       }),
     ],
-    ['knows the other end', onSocket(() => ({ remoteAddress: '' }))],
+    ['knows both ends', onSocket(() => ({ localAddress: '' }))],
     [
       'carries bytes both ways',
       onSocket((socket) => ({

@@ -40,11 +40,14 @@ const addresses: Cases = {
     assert.equal(far.received().toString(), 'still here');
     await closeBoth(near, far);
   },
-  'knows the other end': async ({ port }) => {
+  'knows both ends': async ({ port }) => {
     const { near, far, listener } = await pair(port);
     assert.equal(near.socket.remotePort, listener.port);
     assert.equal(near.socket.remoteAddress, HOST);
     assert.ok(far.socket.remotePort > 0);
+    assert.equal(far.socket.localPort, listener.port);
+    assert.equal(far.socket.localAddress, HOST);
+    assert.equal(near.socket.localPort, far.socket.remotePort);
     await closeBoth(near, far);
     await listener.close();
   },

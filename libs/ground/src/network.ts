@@ -54,6 +54,9 @@ export interface Listener {
 export interface Socket {
   readonly remoteAddress: string;
   readonly remotePort: number;
+  /** The address of this end; the same as the listener's unless that takes all of the machine. */
+  readonly localAddress: string;
+  readonly localPort: number;
   /** The name in the certificate of the other end, if it proved one that is believed: its common name. */
   readonly peerName?: string | undefined;
   /** Bytes handed to `write` that the operating system has not taken yet. */

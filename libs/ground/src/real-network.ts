@@ -93,6 +93,8 @@ class RealListener implements Listener {
 class RealSocket implements Socket {
   readonly remoteAddress: string;
   readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
   private receivedPlainBytes = 0;
   private needsDrain = false;
 
@@ -102,6 +104,8 @@ class RealSocket implements Socket {
   ) {
     this.remoteAddress = socket.remoteAddress ?? '';
     this.remotePort = socket.remotePort ?? 0;
+    this.localAddress = socket.localAddress ?? '';
+    this.localPort = socket.localPort ?? 0;
     // What went wrong is of no use to anybody: the close that always follows is what the owner acts on.
     socket.on('error', ignore);
   }

@@ -133,8 +133,9 @@ export class SimulatedNetwork implements Network, Wire {
 
   #pair(owner: object | undefined, listener: SimulatedListener): readonly [SimulatedSocket, SimulatedSocket] {
     const number = ++this.#connectionCount;
-    const near = new SimulatedSocket(`${number} client`, listener.port, this);
-    const far = new SimulatedSocket(`${number} server`, this.#freePort(), this);
+    const clientPort = this.#freePort();
+    const near = new SimulatedSocket(`${number} client`, clientPort, listener.port, this);
+    const far = new SimulatedSocket(`${number} server`, listener.port, clientPort, this);
     near.peer = far;
     far.peer = near;
     this.#sockets.push({ socket: near, owner, pair: number }, { socket: far, owner: listener.owner, pair: number });

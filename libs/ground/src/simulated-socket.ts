@@ -35,6 +35,7 @@ export interface Wire {
 
 export class SimulatedSocket implements Socket {
   readonly remoteAddress = '127.0.0.1';
+  readonly localAddress = '127.0.0.1';
   peerName: string | undefined;
   receivedBytes = 0;
   peer: SimulatedSocket | undefined;
@@ -59,6 +60,7 @@ export class SimulatedSocket implements Socket {
 
   constructor(
     readonly name: string,
+    readonly localPort: number,
     readonly remotePort: number,
     private readonly wire: Wire,
   ) {

@@ -14,6 +14,7 @@ export interface ConnectionParts {
   readonly enter: (user: string, virtualHost: string) => Entrance;
   readonly limits: AmqpLimits;
   readonly pool: BlockPool;
+  readonly isTls: boolean;
   readonly log: (line: string) => void;
   /** Called once, when the socket is gone. */
   readonly gone: (connection: Connection) => void;

@@ -57,13 +57,14 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   readonly deliveries: DeliveryWriter;
   readonly messageBytesMax: number;
   payloadBytesMax = 0;
-  private state: 'greeting' | 'handshake' | 'running' | 'closing' | 'closed' = 'greeting';
+  readonly connectedAt: number;
+  state: 'greeting' | 'handshake' | 'running' | 'closing' | 'closed' = 'greeting';
   private readonly output: Output;
   private readonly reader: FrameReader;
-  private readonly handshake: Handshake;
+  readonly handshake: Handshake;
   private readonly heartbeat: Heartbeat;
   private owner = new Owner();
-  private readonly channels = new Map<number, Channel>();
+  readonly channels = new Map<number, Channel>();
   private lastChannel: Channel | undefined;
   private greeting = Buffer.alloc(0);
   private held = 0;
@@ -79,13 +80,14 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   private deadline: Timer;
 
   constructor(
-    private readonly socket: Socket,
-    private readonly parts: ConnectionParts,
+    readonly socket: Socket,
+    readonly parts: ConnectionParts,
   ) {
     const { hosts, limits, clock, log } = parts;
     const host = hosts.first;
     this.name = `${socket.remoteAddress}:${socket.remotePort}`;
     this.host = host;
+    this.connectedAt = clock.now();
     this.random = parts.random;
     this.messageBytesMax = limits.messageBytesMax;
     this.output = new Output(socket, host.turn, parts.pool, () => this.becomeSlow());
@@ -123,13 +125,9 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
     return this.access === undefined ? undefined : this.host.name;
   }
 
-  /** The name that the client gave itself. */
-  get clientName(): string {
-    return this.handshake.clientName;
-  }
-
-  get channelCount(): number {
-    return this.channels.size;
+  /** It wants to publish, and may not now. */
+  get isBlocked(): boolean {
+    return (this.held & heldFor.gate) !== 0;
   }
 
   get isToldOfCancels(): boolean {

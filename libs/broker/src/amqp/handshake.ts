@@ -58,7 +58,8 @@ const locale = 'en_US';
 export class Handshake {
   state: HandshakeState = 'starting';
   user = '';
-  clientName = '';
+  mechanism = '';
+  clientProperties: FieldTable = {};
   frameBytesMax = 0;
   channelsMax = 0;
   heartbeatS = 0;
@@ -93,6 +94,7 @@ export class Handshake {
   private login(values: Arguments<'connection.start-ok'>): LoginOutcome | Promise<() => LoginOutcome> {
     const { mechanism, response, clientProperties } = values;
     this.readClientProperties(clientProperties);
+    this.mechanism = mechanism;
     const { user, password } = readCredentials(mechanism, response, this.parts.peerName);
     const answer = this.parts.login(user, password, this.parts.remoteAddress);
     if (typeof answer === 'boolean') return this.finishLogin(answer, user, mechanism);
@@ -121,8 +123,7 @@ export class Handshake {
     this.isToldOfCancels = has('consumer_cancel_notify');
     this.isToldOfBlocks = has('connection.blocked');
     this.isToldOfRefusal = has('authentication_failure_close');
-    const name = properties['connection_name'];
-    if (typeof name === 'string') this.clientName = logText(name.slice(0, 100));
+    this.clientProperties = properties;
   }
 
   private tune(values: Arguments<'connection.tune-ok'>): 'going-on' {

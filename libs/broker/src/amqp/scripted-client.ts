@@ -42,6 +42,8 @@ const highWaterBytes = 256 * 1024;
 class LoopbackSocket implements Socket {
   readonly remoteAddress = '127.0.0.1';
   readonly remotePort = 40_000;
+  readonly localAddress = '127.0.0.1';
+  readonly localPort = 5672;
   readonly peerName: string | undefined = undefined;
   unsentBytes = 0;
   receivedBytes = 0;

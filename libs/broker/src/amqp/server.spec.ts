@@ -540,7 +540,10 @@ describe('the end of a connection', () => {
       method('connection.open', { virtualHost: '/' }, 0),
       openChannel,
     );
-    expect(world.server.connections).toEqual([{ name: '127.0.0.1:40000', clientName: 'orders', user: 'guest', channelCount: 1 }]);
+    expect(world.server.connections).toMatchObject([
+      { name: '127.0.0.1:40000 -> 127.0.0.1:5672', user: 'guest', virtualHost: '/', state: 'running', channels: [{ number: 1 }] },
+    ]);
+    expect(world.server.connections[0]!.clientProperties).toEqual({ connection_name: 'orders' });
     client.cut();
     expect(world.server.connections).toEqual([]);
   });
@@ -556,7 +559,7 @@ describe('channels', () => {
     client.send(...steps);
     await world.settle();
     expect(client.take()).toHaveLength(2_000 + 2_047);
-    expect(world.server.connections[0]!.channelCount).toBe(2_047);
+    expect(world.server.connections[0]!.channels).toHaveLength(2_047);
   });
 
   it('deliver to prefetch and no further, count tags over all consumers, and share what is global', async () => {

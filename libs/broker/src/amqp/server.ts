@@ -11,10 +11,12 @@ import {
 import { CodedError } from '../errors.js';
 import type { Limits } from '../limits.js';
 import type { AccessChange } from '../engine/access-control.js';
+import type { ClientConnection } from '../engine/clients.js';
 import type { UserAccess } from '../engine/user-access.js';
 import type { VirtualHosts } from '../engine/virtual-hosts.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
 import { Connection } from './connection.js';
+import { describeConnection } from './connection-description.js';
 import { type AmqpLimits, amqpLimitsWith } from './limits.js';
 import { BlockPool } from './output.js';
 import { RouteCache } from './route-cache.js';
@@ -43,16 +45,6 @@ export interface Entrance {
   readonly host: VirtualHost;
   readonly access: UserAccess;
   readonly routes: RouteCache;
-}
-
-/** One connection, for inspection. */
-export interface ConnectionSnapshot {
-  /** Address and port of the client. */
-  readonly name: string;
-  /** What the client calls itself; empty when it has no name. */
-  readonly clientName: string;
-  readonly user: string;
-  readonly channelCount: number;
 }
 
 /**
@@ -85,7 +77,8 @@ export class AmqpServer {
   static async listen(options: AmqpServerOptions): Promise<AmqpServer> {
     const server = new AmqpServer(options);
     try {
-      for (const at of options.at) server.listeners.push(await options.network.listen(at, (socket) => server.accept(socket)));
+      for (const at of options.at)
+        server.listeners.push(await options.network.listen(at, (socket) => server.accept(socket, at.tls !== undefined)));
     } catch (error) {
       server.stopWatching();
       for (const listener of server.listeners) await listener.close();
@@ -109,8 +102,13 @@ export class AmqpServer {
     for (const [index, listener] of this.listeners.entries()) if (this.options.at[index]!.tls !== undefined) listener.renew(tls);
   }
 
-  get connections(): readonly ConnectionSnapshot[] {
-    return [...this.open].map(({ name, clientName, user, channelCount }) => ({ name, clientName, user, channelCount }));
+  get connectionCount(): number {
+    return this.open.size;
+  }
+
+  /** As they are now, for inspection. */
+  get connections(): readonly ClientConnection[] {
+    return [...this.open].map(describeConnection);
   }
 
   /** Takes no more connections and asks the ones there are to go; after `drainMs` they are cut. */
@@ -136,7 +134,7 @@ export class AmqpServer {
     cut.cancel();
   }
 
-  private accept(socket: Socket): void {
+  private accept(socket: Socket, isTls: boolean): void {
     if (this.open.size >= this.limits.connectionsMax) {
       this.options.log(
         `a connection from ${socket.remoteAddress} was closed: the limit of ${this.limits.connectionsMax} connections is reached`,
@@ -151,7 +149,7 @@ export class AmqpServer {
       this.open.delete(connection);
       if (this.open.size === 0) this.allGone?.();
     };
-    this.open.add(new Connection(socket, { clock, random, hosts, enter, limits, pool, log, gone }));
+    this.open.add(new Connection(socket, { clock, random, hosts, enter, limits, pool, isTls, log, gone }));
   }
 
   private stopWatching(): void {

@@ -19,12 +19,14 @@ import { isHeldOnly, nowhere, perMessage, type Route } from '../queues/route.js'
 import { ContentMessage } from '../queues/routed-message.js';
 import type { Session, SessionSink } from '../queues/session.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
+import type { UserAccess } from './user-access.js';
 import type {
   BrokerConsumer,
   BrokerSession,
   ConsumeOptions,
   Delivery,
   ExchangeOptions,
+  FetchedDelivery,
   OutgoingMessage,
   QueueOptions,
   TransactionWork,
@@ -68,13 +70,16 @@ export class InProcessSession implements BrokerSession, SessionSink {
   private readonly defining = new Set<(error: CodedError) => void>();
   private consumerNumber = 0;
   private error: CodedError | undefined;
+  private fetched: FetchedDelivery | undefined;
 
   constructor(
     private readonly host: VirtualHost,
     private readonly report: (line: string) => void,
     private readonly closed: () => void,
+    /** What it may do; without, everything. */
+    access?: UserAccess,
   ) {
-    this.owner = host.createOwner();
+    this.owner = host.createOwner(access);
     this.session = host.createSession(this.owner, this);
     this.session.isConfirming = true;
   }
@@ -89,8 +94,8 @@ export class InProcessSession implements BrokerSession, SessionSink {
     return this.define(() => this.host.declareExchange(this.session, name, type, declaration));
   }
 
-  deleteExchange(name: string): Promise<void> {
-    return this.define(() => this.host.deleteExchange(this.session, name, { ifUnused: false }));
+  deleteExchange(name: string, { ifUnused = false } = {}): Promise<void> {
+    return this.define(() => this.host.deleteExchange(this.session, name, { ifUnused }));
   }
 
   async declareQueue(name: string, options: QueueOptions = {}): Promise<{ name: string; messageCount: number; consumerCount: number }> {
@@ -100,11 +105,13 @@ export class InProcessSession implements BrokerSession, SessionSink {
     return { name: queue.name, messageCount: queue.messageCount, consumerCount: queue.consumerCount };
   }
 
-  async deleteQueue(name: string): Promise<{ messageCount: number }> {
-    return { messageCount: await this.define(() => this.host.deleteQueue(this.session, name, { ifUnused: false, ifEmpty: false })) };
+  async deleteQueue(name: string, { ifUnused = false, ifEmpty = false } = {}): Promise<{ messageCount: number }> {
+    await this.messagesOf(name);
+    return { messageCount: await this.define(() => this.host.deleteQueue(this.session, name, { ifUnused, ifEmpty })) };
   }
 
   async purgeQueue(name: string): Promise<{ messageCount: number }> {
+    await this.messagesOf(name);
     return { messageCount: await this.define(() => this.host.purgeQueue(this.session, name)) };
   }
 
@@ -158,6 +165,15 @@ export class InProcessSession implements BrokerSession, SessionSink {
     return handle;
   }
 
+  async get(queueName: string, { autoAck = false }: { readonly autoAck?: boolean } = {}): Promise<FetchedDelivery | undefined> {
+    await this.messagesOf(queueName);
+    return this.define(() => {
+      this.fetched = undefined;
+      this.session.get(this.host.findReadableQueue(this.session, queueName), autoAck);
+      return this.fetched;
+    });
+  }
+
   async close(): Promise<void> {
     this.fail(new CodedError('closed', 'The session was closed before the message was confirmed: it may or may not have been kept'));
   }
@@ -192,8 +208,10 @@ export class InProcessSession implements BrokerSession, SessionSink {
     }
   }
 
-  got(): void {
-    // nobody asks for single messages here
+  got(deliveryTag: number, isRedelivered: boolean, messageCount: number, bytes: Buffer, start: number, length: number): void {
+    const image = Buffer.allocUnsafe(length);
+    bytes.copy(image, 0, start, start + length);
+    this.fetched = new FetchedMessage(this.session, deliveryTag, isRedelivered, image, messageCount);
   }
 
   confirmed(upTo: number): void {
@@ -249,8 +267,10 @@ export class InProcessSession implements BrokerSession, SessionSink {
     const fault = expiration === undefined ? undefined : expirationFault(expiration);
     if (fault !== undefined) throw new CodedError('invalid-argument', `invalid expiration '${expiration}': ${fault}`);
     const image = writeContent(exchange, routingKey, properties, body);
-    let route = this.host.route(exchange, routingKey);
+    const { access } = this.owner;
+    let route = this.host.routeFor(access, exchange, routingKey);
     const keys = properties.headers === undefined ? undefined : extraKeys(image, 0);
+    if (keys !== undefined) this.host.checkTopics(access, exchange, keys);
     if (keys !== undefined || route === perMessage) route = this.host.routeMessage(exchange, new ContentMessage(image, 0, keys));
     return {
       image: keys === undefined || isHeldOnly(route) ? image : (withoutHeader(image, 0, image.length, 'BCC') ?? image),
@@ -279,6 +299,14 @@ export class InProcessSession implements BrokerSession, SessionSink {
 
   private diskFull(): CodedError {
     return new CodedError('disk-full', `Nothing can be published now: ${this.host.gateReason}`);
+  }
+
+  /** What was published before is in the queue when this resolves, or on its way for ever: the disk is full. */
+  private messagesOf(queueName: string): Promise<void> {
+    const { host } = this;
+    return new Promise((resolve) => {
+      if (host.isDiskFull || !host.afterMessagesOf(queueName, resolve)) resolve();
+    });
   }
 
   private async cancel(consumer: Consumer): Promise<void> {
@@ -339,6 +367,18 @@ class ReceivedMessage implements Delivery {
   reject({ requeue }: { readonly requeue: boolean }): void {
     this.session?.reject(this.tag, false, requeue);
     this.session = undefined;
+  }
+}
+
+class FetchedMessage extends ReceivedMessage implements FetchedDelivery {
+  constructor(
+    session: Session,
+    tag: number,
+    isRedelivered: boolean,
+    image: Buffer,
+    readonly messageCount: number,
+  ) {
+    super(session, tag, isRedelivered, image);
   }
 }
 

@@ -10,7 +10,8 @@ import type { MessageProperties } from '../queues/properties.js';
 export interface BrokerSession {
   /** `type` is a built-in one (direct, fanout, topic, headers, x-consistent-hash …) or one of `BrokerOptions.exchangeTypes`. */
   declareExchange(name: string, type: string, options?: ExchangeOptions): Promise<void>;
-  deleteExchange(name: string): Promise<void>;
+  /** Refused with `in-use` where it is asked to be unused and has bindings. */
+  deleteExchange(name: string, conditions?: { readonly ifUnused?: boolean }): Promise<void>;
   /** What `source` routes by the key goes on to `destination`. */
   bindExchange(destination: string, source: string, routingKey: string, bindingArguments?: FieldTable): Promise<void>;
   unbindExchange(destination: string, source: string, routingKey: string, bindingArguments?: FieldTable): Promise<void>;
@@ -19,7 +20,11 @@ export interface BrokerSession {
     name: string,
     options?: QueueOptions,
   ): Promise<{ readonly name: string; readonly messageCount: number; readonly consumerCount: number }>;
-  deleteQueue(name: string): Promise<{ readonly messageCount: number }>;
+  /** Refused with `in-use` or `not-empty` where a condition is not met. */
+  deleteQueue(
+    name: string,
+    conditions?: { readonly ifUnused?: boolean; readonly ifEmpty?: boolean },
+  ): Promise<{ readonly messageCount: number }>;
   purgeQueue(name: string): Promise<{ readonly messageCount: number }>;
   bindQueue(queue: string, exchange: string, routingKey: string, bindingArguments?: FieldTable): Promise<void>;
   unbindQueue(queue: string, exchange: string, routingKey: string, bindingArguments?: FieldTable): Promise<void>;
@@ -39,6 +44,8 @@ export interface BrokerSession {
   /** `prefetch` is the most deliveries that may be unacknowledged at once; 0 means no limit. If `onDelivery` throws, the message
    * stays unacknowledged and the broker's `log` is told (without one, a warning of the process). */
   consume(queue: string, options: ConsumeOptions, onDelivery: (delivery: Delivery) => void): Promise<BrokerConsumer>;
+  /** One message that waits; undefined where none does. It is outstanding until it is settled, unless `autoAck`. */
+  get(queue: string, options?: { readonly autoAck?: boolean }): Promise<FetchedDelivery | undefined>;
   /** What was delivered and not acknowledged goes back to its queues. */
   close(): Promise<void>;
 }
@@ -88,6 +95,11 @@ export interface Delivery {
   acknowledge(): void;
   /** Back to its place in the queue, or dropped. */
   reject(options: { readonly requeue: boolean }): void;
+}
+
+export interface FetchedDelivery extends Delivery {
+  /** What waits in the queue without it. */
+  readonly messageCount: number;
 }
 
 export interface BrokerConsumer {

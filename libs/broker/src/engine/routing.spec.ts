@@ -188,7 +188,7 @@ class Walk {
   private probe(): void {
     const { plain, place } = this;
     const name = this.pick(exchangeNames);
-    const known = place.host.exchangeSettings.map((settings) => settings.name).filter((other) => !other.startsWith('amq.'));
+    const known = place.host.exchanges.settings.map((settings) => settings.name).filter((other) => !other.startsWith('amq.'));
     const expected = plain.exchanges.map((exchange) => exchange.name);
     if (known.sort().join() !== expected.sort().join()) this.differences.push({ known, expected });
     if (!known.includes(name)) return;
@@ -381,7 +381,7 @@ describe('an exchange type of one’s own', () => {
       ),
     );
     await place.start();
-    expect(place.host.exchangeSettings.map(({ name }) => name)).toContain('turns');
+    expect(place.host.exchanges.settings.map(({ name }) => name)).toContain('turns');
   });
 
   it('has a name that nobody else has', async () => {

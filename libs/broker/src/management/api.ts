@@ -1,25 +1,37 @@
 import type { HttpRequest, HttpResponse } from '@dovecote/ground';
 import type { Administration } from '../engine/administration.js';
+import type { ClientConnection } from '../engine/clients.js';
 import type { VirtualHosts } from '../engine/virtual-hosts.js';
 import { CodedError } from '../errors.js';
+import type { Limits } from '../limits.js';
+import { bindingRoutes } from './bindings.js';
+import { connectionRoutes } from './connections.js';
 import { definitionRoutes } from './definitions.js';
+import { exchangeRoutes } from './exchanges.js';
+import { healthRoutes, unbuiltRoutes } from './health.js';
+import { viewOf } from './list-view.js';
 import { overviewRoutes } from './overview.js';
 import { permissionRoutes } from './permissions.js';
+import { queueRoutes } from './queues.js';
 import { limitRoutes, virtualHostRoutes } from './virtual-hosts.js';
 import { userRoutes } from './users.js';
-import { notFound, type Outcome, Refusal, type Route, type RouteRequest, type Tag } from './route.js';
+import { notAuthorised, notFound, type Outcome, Refusal, type Route, type RouteRequest, type Tag } from './route.js';
 
 /** What the API tells and changes; given by whoever opens the broker. */
 export interface ManagementContext {
   readonly hosts: VirtualHosts;
   readonly administration: Administration;
-  readonly connectionCount: () => number;
+  /** Who is connected, anew at each call. */
+  readonly connections: () => readonly ClientConnection[];
+  readonly limits: Limits;
+  /** Since the broker was opened. */
+  readonly uptimeMs: () => number;
   readonly listeners: () => readonly { readonly protocol: string; readonly host: string; readonly port: number }[];
   readonly log: (line: string) => void;
 }
 
 /**
- * The management API: RabbitMQ's paths and JSON for users, virtual hosts, permissions and definitions, so that its tools work on this
+ * The management API: RabbitMQ's paths and JSON for what there is, so that its tools work on this
  * broker and `dovecote` works on a RabbitMQ. SUPPORT.md lists what there is.
  *
  * Each request says who it is from (basic authentication with the broker's users, `guest` from this machine only), and each route which
@@ -36,6 +48,12 @@ export class ManagementApi {
       ...virtualHostRoutes(context),
       ...limitRoutes(context),
       ...permissionRoutes(context),
+      ...queueRoutes(context),
+      ...exchangeRoutes(context),
+      ...bindingRoutes(context),
+      ...connectionRoutes(context),
+      ...healthRoutes(context),
+      ...unbuiltRoutes(),
       ...definitionRoutes(context),
     ];
   }
@@ -64,8 +82,9 @@ export class ManagementApi {
     }
     if (method !== 'GET') refuseForeign(request);
     if (!mayUse(user.tags, chosen.route.tag)) return notAuthorised(`Not ${withArticle(chosen.route.tag)} user`);
-    const given: RouteRequest = { names: chosen.names!, query: url.searchParams, user, body: () => parse(request.body) };
-    return columns(await chosen.route.run(given), url.searchParams.get('columns'));
+    const header = (name: string): string | undefined => textIn(request.headers[name]);
+    const given: RouteRequest = { names: chosen.names!, query: url.searchParams, user, header, body: () => parse(request.body) };
+    return viewOf(await chosen.route.run(given), url.searchParams);
   }
 
   private async authenticate({ headers, remoteAddress }: HttpRequest): Promise<{ name: string; tags: readonly string[] }> {
@@ -100,10 +119,6 @@ function withArticle(tag: Tag): string {
   return tag === 'administrator' ? 'administrator' : tag;
 }
 
-function notAuthorised(reason: string): Outcome {
-  return { status: 401, body: { error: 'not_authorised', reason } };
-}
-
 /** A page of another site can make a browser send forms and texts, with the password that it remembers; it cannot make it send JSON. */
 function refuseForeign({ headers, body }: HttpRequest): void {
   const site = headers['sec-fetch-site'];
@@ -115,6 +130,11 @@ function refuseForeign({ headers, body }: HttpRequest): void {
     const reason = "the body must be JSON, and say so: send the header 'content-type: application/json'";
     throw new Refusal({ status: 415, body: { error: 'bad_request', reason } });
   }
+}
+
+/** Of a header that came twice, the first. */
+function textIn(header: string | readonly string[] | undefined): string | undefined {
+  return typeof header === 'string' ? header : header?.[0];
 }
 
 function credentials(header: string | readonly string[] | undefined): readonly [string, string] | undefined {
@@ -157,23 +177,6 @@ function parse(body: Buffer): Readonly<Record<string, unknown>> {
     throw new Refusal({ status: 400, body: { error: 'bad_request', reason: 'the body must be one JSON object' } });
   }
   return parsed as Readonly<Record<string, unknown>>;
-}
-
-/** `?columns=a,b.c` of a list or an object. */
-function columns(outcome: Outcome, wanted: string | null): Outcome {
-  if (wanted === null || outcome.status !== 200) return outcome;
-  const names = wanted.split(',');
-  const pick = (item: unknown, path = ''): unknown => {
-    if (typeof item !== 'object' || item === null || Array.isArray(item)) return item;
-    return Object.fromEntries(
-      Object.entries(item).flatMap(([name, value]) => {
-        const whole = `${path}${name}`;
-        if (names.includes(whole)) return [[name, value]];
-        return names.some((wanted) => wanted.startsWith(`${whole}.`)) ? [[name, pick(value, `${whole}.`)]] : [];
-      }),
-    );
-  };
-  return { ...outcome, body: Array.isArray(outcome.body) ? outcome.body.map((item) => pick(item)) : pick(outcome.body) };
 }
 
 function refusalOf(error: CodedError): Outcome {

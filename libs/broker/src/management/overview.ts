@@ -7,6 +7,9 @@ const likeRabbit = '4.0.5';
 /** Of this package; a test compares it. */
 const version = '0.1.0';
 
+/** There is one node, and it needs a name. */
+export const nodeName = 'dovecote@localhost';
+
 /** `/api/whoami`, `/api/overview` and other small things about the broker as a whole. */
 export function overviewRoutes(context: ManagementContext): readonly Route[] {
   const tag = 'management';
@@ -20,10 +23,13 @@ export function overviewRoutes(context: ManagementContext): readonly Route[] {
     { method: 'GET', path: 'api/overview', tag, run: () => ok(overview(context)) },
     { method: 'GET', path: 'api/cluster-name', tag, run: () => ok({ name: 'dovecote' }) },
     { method: 'GET', path: 'api/extensions', tag, run: () => ok([]) },
+    { method: 'GET', path: 'api/version', tag, run: () => ok(likeRabbit) },
+    { method: 'GET', path: 'api/auth', tag, run: () => ok({ oauth_enabled: false }) },
   ];
 }
 
-function overview({ hosts, connectionCount, listeners }: ManagementContext): object {
+function overview({ hosts, connections, listeners }: ManagementContext): object {
+  const open = connections();
   const queues = hosts.all.flatMap((host) => [...host.queues]);
   const sum = (count: (queue: (typeof queues)[number]) => number): number => queues.reduce((total, queue) => total + count(queue), 0);
   const [ready, unacknowledged] = [sum((queue) => queue.messageCount), sum((queue) => queue.unacknowledgedCount)];
@@ -33,20 +39,20 @@ function overview({ hosts, connectionCount, listeners }: ManagementContext): obj
     product_name: 'Dovecote',
     product_version: version,
     cluster_name: 'dovecote',
-    node: 'dovecote@localhost',
+    node: nodeName,
     rates_mode: 'none',
     default_queue_type: 'classic',
-    exchange_types: hosts.first.exchangeTypeNames.map((name) => ({ name, description: '', enabled: true })),
+    exchange_types: hosts.first.exchanges.typeNames.map((name) => ({ name, description: '', enabled: true })),
     queue_totals: { messages: ready + unacknowledged, messages_ready: ready, messages_unacknowledged: unacknowledged },
     object_totals: {
-      channels: 0,
-      connections: connectionCount(),
+      channels: open.reduce((total, { channels }) => total + channels.length, 0),
+      connections: open.length,
       consumers: sum((queue) => queue.consumerCount),
-      exchanges: hosts.all.reduce((total, host) => total + host.exchangeSettings.length + 1, 0),
+      exchanges: hosts.all.reduce((total, host) => total + host.exchanges.settings.length + 1, 0),
       queues: queues.length,
     },
     message_stats: {},
-    listeners: listeners().map(({ protocol, host, port }) => ({ node: 'dovecote@localhost', protocol, ip_address: host, port })),
+    listeners: listeners().map(({ protocol, host, port }) => ({ node: nodeName, protocol, ip_address: host, port })),
     contexts: [],
   };
 }

@@ -15,6 +15,8 @@ export interface RouteRequest {
   readonly names: Readonly<Record<string, string>>;
   readonly query: URLSearchParams;
   readonly user: { readonly name: string; readonly tags: readonly string[] };
+  /** One header, by its name in small letters. */
+  readonly header: (name: string) => string | undefined;
   /** The body as an object, empty where there is none. Throws a Refusal for anything but JSON. */
   readonly body: () => Readonly<Record<string, unknown>>;
 }
@@ -48,14 +50,39 @@ export function putAnswer(outcome: 'created' | 'changed'): Outcome {
   return outcome === 'created' ? created : done;
 }
 
-export function refuse(reason: string): Refusal {
+/** The reason is a sentence, or where RabbitMQ has a list of words, those. */
+export function refuse(reason: string | readonly unknown[]): Refusal {
   return new Refusal({ status: 400, body: { error: 'bad_request', reason } });
+}
+
+/** Somebody is there, and may not do that. */
+export function notAuthorised(reason: string): Outcome {
+  return { status: 401, body: { error: 'not_authorised', reason } };
+}
+
+/** Of a body: all of these must be there. */
+export function keysOf(body: Readonly<Record<string, unknown>>, keys: readonly string[]): void {
+  const missing = keys.filter((key) => body[key] === undefined);
+  if (missing.length > 0) throw refuse(`[${missing.map((key) => `{key_missing,${key}}`).join(',')}]`);
+}
+
+/** Of a body: true or false, as such or as a text; false where it is not there. */
+export function flagOf(body: Readonly<Record<string, unknown>>, key: string): boolean {
+  const value = body[key] ?? false;
+  if (value === true || value === 'true') return true;
+  if (value === false || value === 'false') return false;
+  throw refuse(['not_boolean', value]);
+}
+
+/** Of a query such as `?if-empty=true`. */
+export function flagIn({ query }: RouteRequest, name: string): boolean {
+  return query.get(name) === 'true';
 }
 
 /** Of a body: a text that must be there. The sentence for what is missing is RabbitMQ's. */
 export function textOf(body: Readonly<Record<string, unknown>>, key: string): string {
   const value = body[key];
-  if (value === undefined) throw refuse(`[{key_missing,${key}}]`);
+  keysOf(body, [key]);
   if (typeof value !== 'string') throw refuse(`"${key}" must be a text`);
   return value;
 }

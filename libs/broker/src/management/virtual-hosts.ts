@@ -1,17 +1,17 @@
 import type { VirtualHostLimits, VirtualHostSettings } from '../engine/access-records.js';
 import type { ManagementContext } from './api.js';
 import { notFound, ofWhatIsThere, ok, putAnswer, refuse, type Route, type RouteRequest, tagsOf } from './route.js';
+import { sees } from './visit.js';
 
 /** `/api/vhosts`. A user without the right tag sees those that it may enter. */
-export function virtualHostRoutes({ administration, hosts }: ManagementContext): readonly Route[] {
-  const sees = ({ user }: RouteRequest, name: string): boolean =>
-    user.tags.some((tag) => tag === 'administrator' || tag === 'monitoring') || hosts.access.mayEnter(user.name, name);
+export function virtualHostRoutes(context: ManagementContext): readonly Route[] {
+  const { administration, hosts } = context;
   return [
     {
       method: 'GET',
       path: 'api/vhosts',
       tag: 'management',
-      run: (request) => ok(administration.virtualHosts.filter(({ name }) => sees(request, name)).map(virtualHostJson)),
+      run: (request) => ok(administration.virtualHosts.filter(({ name }) => sees(context, request, name)).map(virtualHostJson)),
     },
     {
       method: 'GET',
@@ -19,7 +19,7 @@ export function virtualHostRoutes({ administration, hosts }: ManagementContext):
       tag: 'management',
       run: (request) => {
         const settings = hosts.settingsOf(request.names['vhost']!);
-        return settings === undefined || !sees(request, settings.name) ? notFound : ok(virtualHostJson(settings));
+        return settings === undefined || !sees(context, request, settings.name) ? notFound : ok(virtualHostJson(settings));
       },
     },
     {

@@ -7,7 +7,8 @@ import type { Consumer } from './consumer.js';
 export class ConsumerTurns {
   /** In the order of their priorities. */
   readonly all: Consumer[] = [];
-  private active: Consumer | undefined;
+  /** Of a single-active queue: who is given its messages. */
+  active: Consumer | undefined;
   /** Their priorities differ. */
   private isRanked = false;
   private turn = 0;

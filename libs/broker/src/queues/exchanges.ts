@@ -75,6 +75,10 @@ export class Exchanges {
     return [...this.byName.values()].map(({ settings }) => settings);
   }
 
+  get bindings(): readonly Binding[] {
+    return [...this.byName.values()].flatMap(({ bindings }) => [...bindings.values()]);
+  }
+
   /** Whether routing keys have permissions of their own there. */
   isTopic(name: string): boolean {
     return this.byName.get(name)?.settings.type === 'topic';

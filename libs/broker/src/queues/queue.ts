@@ -73,7 +73,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   private hasChores: boolean;
   /** Only one consumer is given messages; the next one follows when it leaves. */
   readonly isSingleActive: boolean;
-  private readonly turns: ConsumerTurns;
+  readonly turns: ConsumerTurns;
   /** If there is one, messages here have the moment at which they came in front of them. */
   expiry: Expiry | undefined;
   /** Ends the queue when it is not used. */

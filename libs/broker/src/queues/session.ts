@@ -135,6 +135,17 @@ export class Session {
     return this.transaction !== undefined;
   }
 
+  /** Published and not confirmed, where it confirms. */
+  get unconfirmedCount(): number {
+    return this.isConfirming ? this.publishedCount - this.confirmedUpTo : 0;
+  }
+
+  /** What its transaction has gathered. */
+  get uncommitted(): { readonly publishes: number; readonly settlements: number } {
+    const { publishes, settlements } = this.transaction ?? { publishes: [], settlements: [] };
+    return { publishes: publishes.length, settlements: settlements.length };
+  }
+
   /** Deliveries that take room in the prefetch: what a transaction settles does so until the commit, and what was fetched never does. */
   get outstandingCount(): number {
     return this.unacknowledged.count + (this.transaction?.settlements.length ?? 0) - this.fetchedCount;

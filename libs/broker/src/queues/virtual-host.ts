@@ -7,7 +7,7 @@ import { ConsumerTimeouts } from './consumer-timeouts.js';
 import type { DeadLetter } from './dead-letter.js';
 import { Deadlines } from './deadlines.js';
 import type { Checkpoint, Definition } from './definitions.js';
-import type { Exchange, ExchangeSettings } from './exchange.js';
+import type { Exchange } from './exchange.js';
 import { defaultExchangeError, type ExchangeDeclaration, Exchanges } from './exchanges.js';
 import { exchangeTypesWith } from './exchange-types/built-in.js';
 import type { ExchangeType } from './exchange-type.js';
@@ -87,7 +87,7 @@ export class VirtualHost implements SessionHost {
   readonly deadlines: Deadlines;
   readonly timeouts: ConsumerTimeouts;
   private readonly log: MessageLog | undefined;
-  private readonly exchanges: Exchanges;
+  readonly exchanges: Exchanges;
   private readonly replyQueues: ReplyQueues;
   readonly sessions = new Set<Session>();
   private readonly queuesByName = new Map<string, Queue>();
@@ -212,12 +212,9 @@ export class VirtualHost implements SessionHost {
     return this.queuesByName.values();
   }
 
-  get exchangeTypeNames(): readonly string[] {
-    return this.exchanges.typeNames;
-  }
-
-  get exchangeSettings(): readonly ExchangeSettings[] {
-    return this.exchanges.settings;
+  /** Whoever may use it. */
+  queueNamed(name: string): Queue | undefined {
+    return this.queuesByName.get(name);
   }
 
   /** How many messages an exchange holds until they are due. */
