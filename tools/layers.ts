@@ -79,6 +79,7 @@ export const rooms: readonly Room[] = [
       'broker/log',
       'broker/engine',
       'broker/amqp',
+      'broker/embedded',
       'broker/kafka-doors',
       'broker/kafka-opening',
       'broker/management',
@@ -94,7 +95,7 @@ export const rooms: readonly Room[] = [
   {
     name: 'broker/kafka-opening',
     at: 'libs/broker/src/kafka-opening.ts',
-    mayImport: ['@dovecote/ground', 'broker/floor', 'broker/log', 'broker/engine', 'broker/kafka'],
+    mayImport: ['@dovecote/ground', 'broker/floor', 'broker/log', 'broker/engine', 'broker/kafka', 'broker/embedded'],
     because: 'what only a broker with Kafka clients needs, in one file that is loaded for them alone',
   },
   {
@@ -114,6 +115,12 @@ export const rooms: readonly Room[] = [
     at: 'libs/broker/src/kafka/',
     mayImport: ['@dovecote/ground', 'broker/floor', 'broker/log', 'broker/engine'],
     because: 'protocol servers are strangers to each other, and reach the disk only through log and engine',
+  },
+  {
+    name: 'broker/embedded',
+    at: 'libs/broker/src/embedded/',
+    mayImport: ['@dovecote/ground', 'broker/floor', 'broker/log', 'broker/kafka'],
+    because: 'the log for this process stands on the log and the groups, beside the sockets and not through them',
   },
   {
     name: 'broker/simulation',
@@ -145,6 +152,7 @@ export const rooms: readonly Room[] = [
       'broker/amqp',
       'broker/kafka',
       'broker/kafka-doors',
+      'broker/embedded',
     ],
     because: 'the index beside the rooms says what of them is public',
   },

@@ -41,7 +41,7 @@ describe('an example', () => {
   });
 
   it('is there at all', () => {
-    expect([...examples.keys()].sort()).toEqual(['broker', 'exchange-type', 'ground', 'messaging', 'shop']);
+    expect([...examples.keys()].sort()).toEqual(['broker', 'exchange-type', 'ground', 'log', 'messaging', 'shop']);
     expect([...outputs.keys()]).toEqual([...examples.keys()]);
   });
 

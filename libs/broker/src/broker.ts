@@ -10,6 +10,7 @@ import {
 } from '@dovecote/ground';
 
 import { type AmqpAddress, AmqpServer } from './amqp/server.js';
+import type { BrokerLog } from './embedded/broker-log.js';
 import { CodedError } from './errors.js';
 import { defaultLimits, type Limits } from './limits.js';
 import type { ManagementApi } from './management/api.js';
@@ -144,6 +145,15 @@ export class Broker {
     );
     this.sessions.add(session);
     return session;
+  }
+
+  /**
+   * The partitioned log, for this process: topics, records and groups without a socket. It may do everything. Opened now if nobody needed it
+   * before; rejects with a CodedError: `closed`, `data-damaged`, `data-folder-unusable`, `disk-full`, `invalid-config`.
+   */
+  async log(): Promise<BrokerLog> {
+    if (this.closing !== undefined) throw new CodedError('closed', 'The broker is closed: open another one');
+    return (await this.openLog()).embedded;
   }
 
   /** What is in one virtual host; connections and memory are those of the broker. */
@@ -321,7 +331,7 @@ export class Broker {
     for (const session of this.sessions) session.fail(error);
     await this.kafkaDoors?.close();
     await this.openingKafka?.catch(() => undefined);
-    await this.kafka?.abort();
+    await this.kafka?.abort(error);
     await this.management?.close();
     await this.amqp?.abort(error.message);
     await this.storage.journal?.abandon();

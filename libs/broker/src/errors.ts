@@ -29,6 +29,10 @@ export type BrokerErrorCode =
   | 'invalid-topic'
   | 'invalid-partitions'
   | 'invalid-config'
+  // When records are read, and groups read them
+  | 'offset-out-of-range'
+  | 'unreadable-records'
+  | 'not-a-member'
   // When somebody logs in
   | 'no-virtual-host'
   | 'host-refused'

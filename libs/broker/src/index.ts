@@ -27,6 +27,26 @@ export type {
   OutgoingMessage,
   QueueOptions,
 } from './engine/in-process.js';
+export type {
+  AppendedRun,
+  AppendOptions,
+  BrokerLog,
+  CommittedPlace,
+  GroupMember,
+  GroupOptions,
+  LogReader,
+  NewTopic,
+  OffsetCommit,
+  OutgoingRecord,
+  PartitionBounds,
+  ReadOptions,
+  RecordHeader,
+  RecordPlace,
+  StartingPlace,
+  TopicPartition,
+  TopicView,
+} from './embedded/broker-log.js';
+export type { LogBatch, LogRecord } from './embedded/log-batch.js';
 export type { ExchangeBinding, ExchangeContext, ExchangeRouter, ExchangeType, RoutedMessage } from './queues/exchange-type.js';
 export type { MessageProperties } from './queues/properties.js';
 export type { FieldTable, FieldValue } from './queues/field-table.js';

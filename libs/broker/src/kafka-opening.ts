@@ -1,4 +1,5 @@
 import type { Ground } from '@dovecote/ground';
+import { EmbeddedLog } from './embedded/embedded-log.js';
 import type { CodedError } from './errors.js';
 import type { KafkaOptions, Durability } from './engine/options.js';
 import type { KafkaSettings } from './kafka/kafka-node.js';
@@ -32,10 +33,15 @@ export interface KafkaOpening extends LogParts {
  * Loaded for the first who needs it, because a broker without topics should not pay for them.
  */
 export class OpenKafka {
+  /** The same log and groups for this process. */
+  readonly embedded: EmbeddedLog;
+
   private constructor(
     private readonly log: OpenLog,
     readonly server: KafkaServer,
-  ) {}
+  ) {
+    this.embedded = new EmbeddedLog(server);
+  }
 
   /** Rejects with the CodedError that the log rejects with, and leaves nothing open. */
   static async open(opening: KafkaOpening): Promise<OpenKafka> {
@@ -62,11 +68,13 @@ export class OpenKafka {
 
   /** Answers what is being committed, then lets connections and files go. Rejects when the last commit failed. */
   async close({ drainMs }: { readonly drainMs: number }): Promise<void> {
+    await this.embedded.close({ drainMs });
     await this.server.close({ drainMs });
     await this.log.close();
   }
 
-  async abort(): Promise<void> {
+  async abort(error: CodedError): Promise<void> {
+    this.embedded.abort(error);
     await this.server.abort();
     await this.log.abandon();
   }

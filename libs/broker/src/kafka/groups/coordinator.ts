@@ -4,6 +4,7 @@ import type { NewRecord, Topic } from '../../log/log.js';
 import { recordsOf } from '../record-batch.js';
 import type { Due } from '../deadlines.js';
 import { Group, type GroupWorld } from './group.js';
+import { inProcessHost } from './member.js';
 import {
   type CommittedOffset,
   decodeOffsetsRecord,
@@ -262,6 +263,8 @@ export class GroupCoordinator implements GroupWorld {
     }));
     group.restore(members);
     group.stateSince = value.stateSince < 0 ? this.now() : value.stateSince;
+    // They ended with the process that they were in. One with a name of its own may come back to it.
+    for (const { member } of members) if (member.clientHost === inProcessHost && member.instanceId === null) group.leave(member.id, null);
   }
 
   /** Kafka's rule: a group that is empty keeps its offsets for a week; so does a simple consumer after its last commit. */

@@ -31,6 +31,8 @@ export interface JoinRequest {
   readonly mustComeBack: boolean;
   /** From version 9 a returning leader can be told that there is nothing to assign (KIP-814). */
   readonly canSkipAssignment: boolean;
+  /** Of a member in this process: called when it must join again. Must not call back. */
+  readonly mustRejoin?: () => void;
 }
 
 export interface SyncRequest {
@@ -265,6 +267,7 @@ export class Group {
     if (member.instanceId !== null) this.staticMembers.set(member.instanceId, id);
     this.leaderId ??= id;
     member.isNew = true;
+    member.mustRejoin = request.mustRejoin;
     member.awaitingJoin = reply;
     member.extendedTo = 0;
     this.world.deadlines.set(member, newMemberTimeoutMs);
@@ -301,6 +304,7 @@ export class Group {
     old.rebalanceTimeoutMs = request.rebalanceTimeoutMs;
     old.clientId = request.clientId;
     old.clientHost = request.clientHost;
+    old.mustRejoin = request.mustRejoin;
     this.renew(old);
     if (this.state !== 'Stable' || this.choose() !== choiceBefore) {
       old.awaitingJoin = reply;
@@ -347,11 +351,13 @@ export class Group {
   }
 
   private prepare(): void {
-    const { deadlines, initialRebalanceDelayMs } = this.world;
+    const { deadlines } = this.world;
+    const initialRebalanceDelayMs = this.isAllInProcess ? 0 : this.world.initialRebalanceDelayMs;
     if (this.state === 'CompletingRebalance') this.failSyncs('rebalanceInProgress');
     this.stopSync();
     const wasEmpty = this.state === 'Empty';
     this.enter('PreparingRebalance');
+    for (const member of this.members.values()) if (member.awaitingJoin === undefined) member.mustRejoin?.();
     this.initialLeftMs = -1;
     if (wasEmpty && initialRebalanceDelayMs > 0) {
       this.cameWhileGathering = false;
@@ -361,6 +367,12 @@ export class Group {
     }
     deadlines.set(this.rebalance, this.rebalanceTimeoutMs);
     this.tryCompleteJoin();
+  }
+
+  /** Others of the same process are not far away: nothing is gained by waiting for them. */
+  private get isAllInProcess(): boolean {
+    for (const { mustRejoin } of this.members.values()) if (mustRejoin === undefined) return false;
+    return true;
   }
 
   private get rebalanceTimeoutMs(): number {

@@ -27,6 +27,9 @@ export interface SyncReply {
 
 export const nothing = Buffer.alloc(0);
 
+/** Where members in the broker's own process come from: they end with it. */
+export const inProcessHost = '/in-process';
+
 export function refusedJoin(error: ErrorName, memberId: string): JoinReply {
   return { error, memberId, generation: -1, protocolType: null, protocolName: null, leader: '', skipAssignment: false, members: [] };
 }
@@ -48,6 +51,8 @@ export class Member implements Due {
   isNew = false;
   awaitingJoin: ((reply: JoinReply) => void) | undefined;
   awaitingSync: ((reply: SyncReply) => void) | undefined;
+  /** Tells a member in this process that the group shares out anew; others hear of it with their next heartbeat. */
+  mustRejoin: (() => void) | undefined;
 
   constructor(
     public id: string,
