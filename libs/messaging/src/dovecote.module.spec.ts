@@ -683,7 +683,12 @@ describe('the start is refused, with a sentence that says what to do,', () => {
   it('when the broker cannot be', async () => {
     const withBroker = (choice: MessagingOptions['broker']): Promise<string> => refusal({ options: { broker: choice } });
     expect(await withBroker('redis://here')).toMatch(/^unknown-broker: No transport speaks redis:/);
-    expect(await withBroker('kafka://here')).toMatch(/^unknown-broker: Kafka is not there yet/);
+    expect(await withBroker('kafka://here:port')).toMatch(/^invalid-options: .* host that cannot be read \(here:port\)/);
+    expect(await withBroker({ url: 'kafka://here', durability: 'os' })).toMatch(/^invalid-options: .* durability is for embedded brokers/);
+    expect(await withBroker({ url: 'kafka://here', kafka: { partitions: 0 } })).toMatch(
+      /^invalid-options: .* kafka\.partitions is a whole number/,
+    );
+    expect(await withBroker({ url: 'amqp://localhost', kafka: {} })).toMatch(/^invalid-options: The settings in kafka/);
     expect(await withBroker('nonsense')).toMatch(/^unknown-broker: .* no scheme/);
     expect(await withBroker('embedded://data')).toMatch(/^invalid-options: .* not a host/);
     expect(await withBroker({ url: 'embedded:', durability: 'fsync' })).toMatch(/^invalid-options: .* cannot be durable/);

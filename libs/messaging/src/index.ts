@@ -5,6 +5,7 @@ export { Publisher, type PublishOptions } from './publisher.js';
 export { Message } from './message.js';
 export { MessagingError, type MessagingErrorCode } from './errors.js';
 export type { BrokerOptions, GivenBrokerOptions, MessagingOptions, UrlBrokerOptions } from './options.js';
+export type { KafkaOptions } from './transports/kafka/kafka-options.js';
 export type { EventClass } from './event-definition.js';
 export type { Death, DeathCause, Envelope, Failure, MessageHeaders, MessageKind, Trail } from './envelope.js';
 export type { Parked, ParkingStore } from './parking-store.js';

@@ -1,6 +1,7 @@
 import { type Clock, type Random, realGround } from '@dovecote/ground';
 import { MessagingError } from './errors.js';
 import { PREFETCH_MAX } from './limits.js';
+import type { KafkaOptions } from './transports/kafka/kafka-options.js';
 
 /** What a service says about itself and its broker. Everything but the first two has a default. */
 export interface MessagingOptions {
@@ -8,7 +9,7 @@ export interface MessagingOptions {
   readonly service: string;
   /**
    * `embedded:./data` keeps the broker in this process and its messages in a folder, `embedded:` in memory; `amqp://user:password@host:port/vhost`
-   * (or `amqps:`) reaches any AMQP 0-9-1 broker.
+   * (or `amqps:`) reaches any AMQP 0-9-1 broker, and `kafka://host:port,host:port` (or `kafkas:`) a Kafka cluster.
    */
   readonly broker: string | BrokerOptions;
   /** The most events the service may hold unacknowledged, in work and waiting; 100. */
@@ -43,6 +44,7 @@ export interface UrlBrokerOptions {
    * after a crash is handled one at a time.
    */
   readonly queueType?: 'classic' | 'quorum';
+  readonly kafka?: KafkaOptions;
 }
 
 export interface GivenBrokerOptions {
@@ -67,7 +69,7 @@ export interface Settings {
 }
 
 /** The last words are those of queues beside a service's own: a service called so would read another's. */
-const SERVICE = /^(?!.*\.(?:commands|quarantine|dead|parked|by-key|\d+)$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
+const SERVICE = /^(?!.*\.(?:commands|inbox|quarantine|dead|parked|replies|by-key|\d+)$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 
 /** Throws a `MessagingError` of code `invalid-options` whose sentence names the option. */
 export function checkOptions(options: MessagingOptions): Settings {
@@ -76,7 +78,7 @@ export function checkOptions(options: MessagingOptions): Settings {
   }
   if (typeof options.service !== 'string' || !SERVICE.test(options.service)) {
     throw refused(
-      `service must be the name of this service, 1 to 100 letters, digits, '.', '_' or '-', such as 'notifications', and may not end in .commands, .quarantine, .dead, .parked, .by-key or a number; it is ${JSON.stringify(options.service)}`,
+      `service must be the name of this service, 1 to 100 letters, digits, '.', '_' or '-', such as 'notifications', and may not end in .commands, .inbox, .quarantine, .dead, .parked, .replies, .by-key or a number; it is ${JSON.stringify(options.service)}`,
     );
   }
   const ground = options.ground ?? realGround();
@@ -104,7 +106,7 @@ function checkBroker(broker: string | BrokerOptions): UrlBrokerOptions | GivenBr
     if ('url' in broker && typeof broker.url === 'string') return broker;
   }
   throw refused(
-    "broker must be a URL such as 'embedded:./data' or 'amqp://guest:guest@localhost:5672', { url, … }, or { broker } with an open Broker",
+    "broker must be a URL such as 'embedded:./data', 'amqp://guest:guest@localhost:5672' or 'kafka://localhost:9092', { url, … }, or { broker } with an open Broker",
   );
 }
 

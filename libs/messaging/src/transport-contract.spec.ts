@@ -1,9 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import { Broker } from '@dovecote/broker';
+import { realGround } from '@dovecote/ground';
 import { broken, defects } from './broken-transports.js';
 import { type ContractCase, transportContract } from './transport-contract.js';
 import { AmqpSubject } from './transports/amqp-subject.js';
 import { EmbeddedSubject } from './transports/embedded-subject.js';
+import { JumpingClock } from './transports/kafka/jumping-clock.js';
+import { KafkaSubject } from './transports/kafka/kafka-subject.js';
 import { turn } from './turn.js';
 
 async function openEmbedded(): Promise<EmbeddedSubject> {
@@ -16,12 +19,23 @@ async function openAmqp(): Promise<AmqpSubject> {
   return AmqpSubject.open(`amqp://guest:guest@127.0.0.1:${broker.amqpPort}`, () => broker.close());
 }
 
+/** Our own broker as a Kafka cluster of one node. */
+async function openKafka(): Promise<KafkaSubject> {
+  const clock = new JumpingClock();
+  const broker = await Broker.open({ durability: 'memory', kafka: { port: 0 }, ground: { ...realGround(), clock } });
+  return new KafkaSubject(`kafka://127.0.0.1:${broker.kafkaPort}`, clock, () => broker.close());
+}
+
 describe('the embedded transport', () => {
   keeps(transportContract(openEmbedded));
 });
 
 describe('the amqp transport, on our broker', () => {
   keeps(transportContract(openAmqp));
+});
+
+describe('the kafka transport, on our broker', () => {
+  keeps(transportContract(openKafka));
 });
 
 const foreignUrl = process.env['DOVECOTE_TEST_AMQP_URL'];

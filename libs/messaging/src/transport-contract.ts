@@ -83,14 +83,16 @@ const publishing: Readonly<Record<string, Body>> = {
     const inbox = await bench.member('readers', ['placed', 'paid']);
     const sender = await bench.open();
     for (const type of ['placed', 'shipped', 'paid']) await bench.publish(sender, type, type);
-    assert.deepEqual([textOf(await inbox.next()), textOf(await inbox.next())], ['placed', 'paid']);
+    assert.deepEqual((await inbox.texts(2)).toSorted(), ['paid', 'placed']);
+    await turns();
+    assert.equal(inbox.waiting, 0, 'a message came that nobody asked for');
   },
   'matches patterns of types: a star is one word, a hash any number': async (bench) => {
     const [stars, hashes] = [await bench.member('stars', ['orders.*.placed']), await bench.member('hashes', ['orders.#'])];
     const sender = await bench.open();
     const types = ['orders', 'orders.eu.placed', 'orders.placed', 'orders.eu.west.placed', 'orders.us.placed', 'payments.eu.placed'];
     for (const type of types) await bench.publish(sender, type, type);
-    assert.deepEqual(await stars.texts(2), ['orders.eu.placed', 'orders.us.placed']);
+    assert.deepEqual((await stars.texts(2)).toSorted(), ['orders.eu.placed', 'orders.us.placed']);
     assert.deepEqual((await hashes.texts(5)).toSorted(), types.slice(0, 5).toSorted());
   },
   'keeps commands and queries apart from events of the same type': async (bench) => {
@@ -121,11 +123,11 @@ const publishing: Readonly<Record<string, Body>> = {
     await bench.subject.refusePublishes();
     await rejectsWith('publish-refused', bench.publish(sender, 'placed', 'x'));
   },
-  'keeps the order of one publisher': async (bench) => {
+  'keeps the order of one publisher within a key': async (bench) => {
     const inbox = await bench.member('readers', ['placed'], 200);
     const sender = await bench.open();
     const expected = Array.from({ length: 100 }, (_, index) => `${index}`);
-    await Promise.all(expected.map((text) => bench.publish(sender, 'placed', text)));
+    await Promise.all(expected.map((text) => bench.publishKeyed(sender, 'placed', text)));
     assert.deepEqual(await inbox.texts(100), expected);
   },
 };
@@ -190,7 +192,7 @@ const consuming: Readonly<Record<string, Body>> = {
     const inbox = await bench.member('readers', ['placed'], 2);
     const witness = await bench.member('witnesses', ['placed'], 10);
     const sender = await bench.open();
-    for (let index = 0; index < 6; index++) await bench.publish(sender, 'placed', `${index}`);
+    for (let index = 0; index < 6; index++) await bench.publishKeyed(sender, 'placed', `${index}`);
     const first = await inbox.next();
     await inbox.next();
     await witness.texts(6);
@@ -232,7 +234,7 @@ const groups: Readonly<Record<string, Body>> = {
     const sender = await bench.open();
     for (const text of ['a', 'b', 'c']) await bench.publish(sender, 'placed', text);
     const inbox = await bench.member('readers', ['placed'], 10);
-    assert.deepEqual(await inbox.texts(3), ['a', 'b', 'c']);
+    assert.deepEqual((await inbox.texts(3)).toSorted(), ['a', 'b', 'c']);
   },
   'has the queue and its bindings in place when subscribe resolves': async (bench) => {
     const sender = await bench.open();
@@ -250,7 +252,7 @@ const boxes: Readonly<Record<string, Body>> = {
     const sender = await bench.open();
     await bench.publish(sender, 'placed', 'again', { to: bench.box('readers', 'inbox') });
     await bench.publish(sender, 'placed', 'marker');
-    assert.deepEqual(await one.texts(2), ['again', 'marker']);
+    assert.deepEqual((await one.texts(2)).toSorted(), ['again', 'marker']);
     assert.deepEqual(await two.texts(1), ['marker']);
   },
   'hands out what is in quarantine one message at a time': async (bench) => {
@@ -308,7 +310,7 @@ const endings: Readonly<Record<string, Body>> = {
     await Promise.all(sent.map((text) => bench.publish(sender, 'placed', text)));
     await bench.subject.crash(sender);
     await bench.publish(await bench.open(), 'placed', 'marker');
-    assert.deepEqual(await inbox.texts(51), [...sent, 'marker']);
+    assert.deepEqual((await inbox.texts(51)).toSorted(), [...sent, 'marker'].toSorted());
   },
   'rejects publish after close, and closes twice': async (bench) => {
     const sender = await bench.open();
@@ -366,6 +368,11 @@ class Bench {
 
   publish(transport: Transport, type: string, text: string, route?: Route): Promise<void> {
     return this.send(transport, this.envelope(type, text), route);
+  }
+
+  /** All of one key: the order among them is kept on every broker. */
+  publishKeyed(transport: Transport, type: string, text: string): Promise<void> {
+    return this.send(transport, { ...this.envelope(type, text), key: 'order-7' });
   }
 
   send(transport: Transport, envelope: Envelope, route?: Route): Promise<void> {

@@ -7,6 +7,7 @@ import { parseAddress } from './amqp-address.js';
 import type { Connect } from './amqp-link.js';
 import { AmqpTransport } from './amqp-transport.js';
 import { type BrokerSource, type EmbeddedBroker, EmbeddedTransport } from './embedded-transport.js';
+import { kafkaTransport } from './kafka/kafka-options.js';
 
 /** A broker that restarts is back in seconds, so nobody should wait much longer than that for the next try. */
 const RECONNECT_FIRST_MS = 100;
@@ -20,14 +21,12 @@ export function chooseTransport(settings: Settings, log: Log): Transport {
   const { url } = settings.broker;
   if (url.startsWith(EMBEDDED)) return new EmbeddedTransport(ownBroker(settings.broker, log), log);
   if (/^amqps?:\/\//.test(url)) return amqpTransport(settings, settings.broker, log);
-  if (url.startsWith('kafka:')) {
-    throw new MessagingError('unknown-broker', "Kafka is not there yet: use 'embedded:./data' or 'amqp://…' as the broker for now.");
-  }
+  if (/^kafkas?:\/\//.test(url)) return kafkaTransport(settings, settings.broker, log, loadKafkaLibrary);
   // Only the scheme is repeated: what follows may hold a password.
   const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0];
   throw new MessagingError(
     'unknown-broker',
-    `${scheme === undefined ? 'The broker must be a URL, and this has no scheme' : `No transport speaks ${scheme}`}. Use 'embedded:./data' (in this process, kept in a folder), 'embedded:' (in memory) or 'amqp://user:password@host:port/vhost'.`,
+    `${scheme === undefined ? 'The broker must be a URL, and this has no scheme' : `No transport speaks ${scheme}`}. Use 'embedded:./data' (in this process, kept in a folder), 'embedded:' (in memory), 'amqp://user:password@host:port/vhost' or 'kafka://host:port,host:port'.`,
   );
 }
 
@@ -38,6 +37,7 @@ function amqpTransport(settings: Settings, broker: UrlBrokerOptions, log: Log): 
       'durability is for embedded brokers: an AMQP broker decides by itself when it confirms. Remove it.',
     );
   }
+  if (broker.kafka !== undefined) throw new MessagingError('invalid-options', 'The settings in kafka are for kafka:// URLs. Remove them.');
   const { service, connectTimeoutMs, clock, random } = settings;
   return new AmqpTransport({
     address: parseAddress(broker.url),
@@ -59,6 +59,17 @@ async function loadClient(): Promise<Connect> {
   } catch (error) {
     if (!isMissing(error)) throw error;
     const advice = 'A broker at amqp: is reached through the package amqplib, which is not installed: npm install amqplib';
+    throw new MessagingError('missing-package', advice, { cause: error });
+  }
+}
+
+async function loadKafkaLibrary(): Promise<typeof import('@platformatic/kafka')> {
+  try {
+    return await import('@platformatic/kafka');
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+    const advice =
+      'A Kafka cluster is reached through the package @platformatic/kafka, which is not installed: npm install @platformatic/kafka (version 1 on Node 20)';
     throw new MessagingError('missing-package', advice, { cause: error });
   }
 }

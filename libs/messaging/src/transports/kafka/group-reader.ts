@@ -1,0 +1,378 @@
+/**
+ * Reads topics as a member of a group: a lane for each partition it is given, the fetches that fill the lanes, and the commits of what is done.
+ *
+ *   member ─▶ assigned ─▶ lanes ◀─ fetches, one loop for each node that leads some of them
+ *                           └─▶ handed out in turns ─▶ settled ─▶ committed
+ *
+ * A crash repeats what was handed out and not committed, and loses nothing. Where a group begins that never read a partition is committed before `start`
+ * resolves: what is published from then on reaches it.
+ */
+import type { Clock, Timer } from '@dovecote/ground';
+import type { Backoff } from '../../backoff.js';
+import { type MessagingError, reasonOf } from '../../errors.js';
+import type { Log } from '../../log.js';
+import { CommitNotes } from './commit-notes.js';
+import { nameOf } from './group-assignment.js';
+import { type GroupEvents, GroupMember } from './group-member.js';
+import {
+  type FetchedPartition,
+  type IncomingRecord,
+  type KafkaClient,
+  KafkaFailure,
+  type TopicPartition,
+  kafkaCodes,
+} from './kafka-client.js';
+import { type LanePlace, PartitionLane } from './partition-lane.js';
+
+export interface GroupReaderSettings {
+  readonly group: string;
+  readonly sessionTimeoutMs: number;
+  readonly rebalanceTimeoutMs: number;
+  /** How often what is done is committed: a crash repeats so much. */
+  readonly commitEveryMs: number;
+  /** How often topics are looked for that are new. */
+  readonly discoverEveryMs: number;
+  readonly clock: Clock;
+  readonly backoff: Backoff;
+  readonly log: Log;
+}
+
+/** What is read, and who takes it. */
+export interface GroupReading {
+  /** The most records that may be out at once. */
+  readonly outstandingMax: number;
+  /** The topics to be read, of those there are. */
+  topics(): Promise<readonly string[]>;
+  /** Whether a group that never read a topic begins with all that is in it, or with what comes. `note` is what an earlier member left there. */
+  beginsAtOldest(topic: string, note: string | undefined): boolean;
+  /** Left with the commits of partition 0 of a topic, for those who come later. */
+  readonly note: { readonly topic: string; readonly text: string } | undefined;
+  laneOutstandingMax(topic: string): number;
+  take(record: IncomingRecord, lane: PartitionLane, place: LanePlace): void;
+  assigned(lane: PartitionLane): Promise<void>;
+  revoked(lane: PartitionLane, isLost: boolean): Promise<void>;
+}
+
+const FETCH_WAIT_MS = 500;
+/** `ListOffsets` by these in place of a time. */
+const OLDEST = -2;
+const NEXT = -1;
+
+export class GroupReader implements GroupEvents {
+  readonly #member: GroupMember;
+  readonly #lanes = new Map<string, PartitionLane>();
+  readonly #reading = new Set<number>();
+  readonly #notes: CommitNotes;
+  #topics: readonly string[] = [];
+  #outstanding = 0;
+  #isStopped = false;
+  #ticking: Timer | undefined;
+  #discovering: Timer | undefined;
+  #committing: Promise<void> | undefined;
+  #closing: () => void = () => undefined;
+  /** Whoever waits for handlers stops waiting then. */
+  readonly #isClosing = new Promise<void>((resolve) => (this.#closing = resolve));
+
+  constructor(
+    private readonly client: KafkaClient,
+    private readonly settings: GroupReaderSettings,
+    private readonly reading: GroupReading,
+  ) {
+    this.#member = new GroupMember(client, settings, this);
+    this.#notes = new CommitNotes(reading.note);
+  }
+
+  async start(): Promise<void> {
+    this.#topics = await this.reading.topics();
+    await this.#member.join(this.#topics);
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await this.#beginWhereNobodyRead();
+        break;
+      } catch (error) {
+        if (this.#isStopped) break;
+        await this.#pause(this.settings.backoff.delayMs(tries), error);
+      }
+    }
+    this.#discoverLater();
+  }
+
+  /** Hands out nothing more and gives its partitions to the others, once nothing of them is out any more. */
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#discovering?.cancel();
+    this.#member.subscribe([]);
+  }
+
+  /** Leaves the group: what was not settled by then is somebody else's to handle again. */
+  async close(): Promise<void> {
+    this.#isStopped = true;
+    this.#discovering?.cancel();
+    for (const lane of this.#lanes.values()) lane.close();
+    this.#closing();
+    await this.#member.leave();
+    this.#ticking?.cancel();
+  }
+
+  /** As if the process had ended: nothing is committed, and nobody is told. */
+  abandon(): void {
+    this.#isStopped = true;
+    this.#ticking?.cancel();
+    this.#discovering?.cancel();
+    for (const lane of this.#lanes.values()) lane.close();
+    this.#lanes.clear();
+    this.#member.abandon();
+  }
+
+  /** What was taken is done with. */
+  settle(lane: PartitionLane, place: LanePlace): void {
+    lane.leave(place);
+    if (lane.isGone) return;
+    this.#outstanding -= 1;
+    this.#tickSoon();
+    this.#handOut();
+  }
+
+  /** What was taken is taken once more, in a later turn, where its lane is still here. */
+  again(lane: PartitionLane, take: () => void): void {
+    this.settings.clock.defer(() => {
+      if (!lane.isGone && !this.#isStopped) take();
+    });
+  }
+
+  async assigned(partitions: readonly TopicPartition[]): Promise<void> {
+    await this.#beginWhereNobodyRead();
+    const [topics, committed] = await Promise.all([
+      this.client.topics([...new Set(partitions.map(({ topic }) => topic))]),
+      this.client.group.committed(this.settings.group, partitions),
+    ]);
+    const lanes: PartitionLane[] = [];
+    for (const [topic, { id, partitions: shapes }] of topics) {
+      const offsets = committed.filter((offset) => offset.topic === topic);
+      const numbers = offsets.map(({ partition }) => partition);
+      const ends = await this.client.offsets(topic, numbers, NEXT);
+      for (const { partition, offset, metadata } of offsets) {
+        const { starts } = this.#notes.read(metadata);
+        const leader = shapes[partition]?.leader ?? -1;
+        lanes.push(
+          new PartitionLane({ topic, partition }, { topicId: id, leader, offset, knownUpTo: ends.get(partition) ?? offset, starts }),
+        );
+      }
+    }
+    // Before anything of it is handed out: a record that ends the process is known by how often reading began with it.
+    if (!(await this.#member.commit(lanes.map((lane) => this.#notes.offsetOf(lane))))) throw sharingOut();
+    for (const lane of lanes) {
+      lane.onResume = () => this.#handOut();
+      await this.reading.assigned(lane);
+      this.#lanes.set(lane.id, lane);
+    }
+    this.#read();
+  }
+
+  async revoked(partitions: readonly TopicPartition[]): Promise<void> {
+    const lanes = this.#lanesOf(partitions);
+    await Promise.all(lanes.map(async (lane) => this.#drain(lane)));
+    await this.#committing;
+    await this.#commitNow(lanes, true);
+    for (const lane of lanes) this.#drop(lane);
+  }
+
+  lost(partitions: readonly TopicPartition[]): void {
+    for (const lane of this.#lanesOf(partitions)) {
+      this.#drop(lane);
+      void this.reading.revoked(lane, true);
+    }
+  }
+
+  failed(error: MessagingError): void {
+    this.#isStopped = true;
+    this.settings.log.error(`This service receives nothing more: ${error.message}`);
+  }
+
+  /** Waits for the handlers, but no longer than the group does. */
+  async #drain(lane: PartitionLane): Promise<void> {
+    const { clock, rebalanceTimeoutMs, log } = this.settings;
+    const patienceMs = rebalanceTimeoutMs / 2;
+    let timer: Timer | undefined;
+    const isOver = new Promise<void>((resolve) => (timer = clock.after(patienceMs, resolve)));
+    const drained = lane.isGone ? Promise.resolve() : lane.drain();
+    await Promise.race([Promise.all([drained, this.reading.revoked(lane, false)]), isOver, this.#isClosing]);
+    timer?.cancel();
+    if (lane.isGone || lane.outstanding === 0) return;
+    log.warn(
+      `${lane.outstanding} handlers on ${lane.id} did not end in ${patienceMs} ms; the partition goes to another member, which handles their messages again.`,
+    );
+  }
+
+  #drop(lane: PartitionLane): void {
+    lane.close();
+    if (this.#lanes.get(lane.id) !== lane) return;
+    this.#lanes.delete(lane.id);
+    this.#outstanding -= lane.outstanding;
+    this.#handOut();
+  }
+
+  #lanesOf(partitions: readonly TopicPartition[]): PartitionLane[] {
+    return partitions.flatMap((part) => this.#lanes.get(nameOf(part)) ?? []);
+  }
+
+  /** Where nothing was committed, the beginning is, at once, so that it stays there whoever reads it first. */
+  async #beginWhereNobodyRead(): Promise<void> {
+    const topics = await this.client.topics(this.#topics);
+    const all = [...topics].flatMap(([topic, { partitions }]) => partitions.map((_, partition) => ({ topic, partition })));
+    const committed = await this.client.group.committed(this.settings.group, all);
+    const known = new Set(committed.map(nameOf));
+    const note = this.#notes.find(committed);
+    for (const [topic, { partitions }] of topics) {
+      const fresh = partitions.map((_, partition) => partition).filter((partition) => !known.has(nameOf({ topic, partition })));
+      if (fresh.length === 0) continue;
+      // A partition that was added when the group was there already: all that is in it is the group's to read.
+      const isOldest = fresh.length < partitions.length || this.reading.beginsAtOldest(topic, note);
+      const begins = await this.client.offsets(topic, fresh, isOldest ? OLDEST : NEXT);
+      const isTaken = await this.#member.commit([...begins].map(([partition, offset]) => ({ topic, partition, offset, metadata: '' })));
+      if (!isTaken) throw sharingOut();
+    }
+  }
+
+  #discoverLater(): void {
+    this.#discovering = this.settings.clock.after(this.settings.discoverEveryMs, () => void this.#discover());
+  }
+
+  async #discover(): Promise<void> {
+    try {
+      const topics = await this.reading.topics();
+      if (topics.length !== this.#topics.length || topics.some((topic) => !this.#topics.includes(topic))) {
+        this.#topics = topics;
+        this.#member.subscribe(topics);
+      }
+    } catch {
+      // Not reached now: those who fetch say so, and new topics wait.
+    }
+    if (!this.#isStopped) this.#discoverLater();
+  }
+
+  /** A loop for each node that leads partitions with nothing left to hand out. */
+  #read(): void {
+    if (this.#isStopped) return;
+    for (const lane of this.#lanes.values()) {
+      if (this.#reading.has(lane.leader) || !lane.wantsMore) continue;
+      this.#reading.add(lane.leader);
+      void this.#readFrom(lane.leader);
+    }
+  }
+
+  async #readFrom(node: number): Promise<void> {
+    for (let failures = 0; !this.#isStopped;) {
+      const lanes = [...this.#lanes.values()].filter((lane) => lane.leader === node && lane.wantsMore);
+      if (lanes.length === 0) break;
+      const positions = lanes.map(({ topic, partition, topicId, nextOffset }) => ({ topic, partition, topicId, offset: nextOffset }));
+      try {
+        if (node < 0) throw new KafkaFailure('a partition has no leader now', kafkaCodes.leaderNotAvailable);
+        const fetched = await this.client.fetch(node, positions, FETCH_WAIT_MS);
+        await this.#receive(lanes, fetched);
+        failures = 0;
+      } catch (error) {
+        failures += 1;
+        await this.#findLeaders(lanes, error, failures);
+        break;
+      }
+    }
+    this.#reading.delete(node);
+    this.#read();
+  }
+
+  /** Throws where one of them is led by another node now. */
+  async #receive(lanes: readonly PartitionLane[], fetched: readonly FetchedPartition[]): Promise<void> {
+    let isStale = false;
+    for (const part of fetched) {
+      // A lane that was given up while the fetch waited, and came back, is another one.
+      const lane = this.#lanes.get(nameOf(part));
+      if (lane === undefined || !lanes.includes(lane)) continue;
+      if (part.code === kafkaCodes.offsetOutOfRange) await this.#skipToOldest(lane);
+      else if (part.code !== kafkaCodes.none) isStale = true;
+      else lane.receive(part);
+    }
+    this.#handOut();
+    if (isStale) throw new KafkaFailure('a partition has another leader now', kafkaCodes.notLeader);
+  }
+
+  /** Retention took what this group had not read. It is gone; going on is all that is left to do, and saying so. */
+  async #skipToOldest(lane: PartitionLane): Promise<void> {
+    const oldest = (await this.client.offsets(lane.topic, [lane.partition], OLDEST)).get(lane.partition) ?? 0;
+    this.settings.log.error(
+      `${lane.id} no longer has the offset ${lane.nextOffset} at which '${this.settings.group}' stood: its retention took what was not read, or the topic was made anew. Reading goes on at ${oldest}.`,
+    );
+    lane.nextOffset = oldest;
+  }
+
+  async #findLeaders(lanes: readonly PartitionLane[], error: unknown, failures: number): Promise<void> {
+    await this.#pause(this.settings.backoff.delayMs(failures), error);
+    try {
+      const topics = await this.client.topics([...new Set(lanes.map(({ topic }) => topic))]);
+      for (const lane of lanes) lane.leader = topics.get(lane.topic)?.partitions[lane.partition]?.leader ?? -1;
+    } catch {
+      // The cluster is not there; the next round finds that out again.
+    }
+  }
+
+  async #pause(delayMs: number, error: unknown): Promise<void> {
+    const { log, clock } = this.settings;
+    // What has a code passes with the next answer about the cluster, and happens in every restart of a node.
+    const isUsual = error instanceof KafkaFailure && error.code !== undefined;
+    if (!isUsual && !this.#isStopped) log.warn(`Reading from Kafka failed (${reasonOf(error)}). Trying again in ${delayMs} ms.`);
+    await new Promise<void>((resolve) => clock.after(delayMs, resolve));
+  }
+
+  /** One from each lane in turn, as long as there is room. */
+  #handOut(): void {
+    for (let isAny = true; isAny && !this.#isStopped;) {
+      isAny = false;
+      for (const lane of this.#lanes.values()) {
+        if (this.#outstanding >= this.reading.outstandingMax) return;
+        if (!lane.canHandOut || lane.outstanding >= this.reading.laneOutstandingMax(lane.topic)) continue;
+        // Silent for a whole session: somebody else may have the partition by now. The next heartbeat tells.
+        if (!this.#member.isAlive) return this.#tickSoon();
+        const { record, place } = lane.take()!;
+        this.#outstanding += 1;
+        isAny = true;
+        this.reading.take(record, lane, place);
+      }
+    }
+    this.#read();
+  }
+
+  #tickSoon(): void {
+    if (this.#ticking !== undefined) return;
+    this.#ticking = this.settings.clock.after(this.settings.commitEveryMs, () => {
+      this.#ticking = undefined;
+      void this.#commit();
+      this.#handOut();
+    });
+  }
+
+  /** One after the other: an older offset must not overtake a newer one. */
+  async #commit(): Promise<void> {
+    if (this.#committing !== undefined) return this.#tickSoon();
+    const moved = [...this.#lanes.values()].filter((lane) => lane.committable > lane.committed);
+    if (moved.length === 0) return;
+    this.#committing = this.#commitNow(moved, false);
+    await this.#committing;
+    this.#committing = undefined;
+  }
+
+  async #commitNow(lanes: readonly PartitionLane[], isFarewell: boolean): Promise<void> {
+    const offsets = lanes.map((lane) => this.#notes.offsetOf(lane, lane.committable, isFarewell));
+    try {
+      if (await this.#member.commit(offsets)) lanes.forEach((lane, index) => (lane.committed = offsets[index]!.offset));
+      else if (!this.#isStopped) this.#tickSoon();
+    } catch (error) {
+      this.settings.log.warn(`What was handled could not be committed (${reasonOf(error)}): it is tried again.`);
+      if (!this.#isStopped) this.#tickSoon();
+    }
+  }
+}
+
+function sharingOut(): KafkaFailure {
+  return new KafkaFailure('the group shares out its partitions', kafkaCodes.rebalanceInProgress);
+}

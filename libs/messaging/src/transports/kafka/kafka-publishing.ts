@@ -1,0 +1,170 @@
+/**
+ * What is published to Kafka and not confirmed yet: batches by themselves, because everything that came while one was on its way goes with the next, and
+ * stays in order. Kept in memory across reconnects and sent again, under the same ids, until the cluster confirms it or its deadline is over.
+ *
+ * One batch at a time: two on their way could change places when the first has to be sent again.
+ */
+import type { Clock } from '@dovecote/ground';
+import type { Backoff } from '../../backoff.js';
+import type { Envelope } from '../../envelope.js';
+import { MessagingError, reasonOf } from '../../errors.js';
+import { Fifo } from '../../fifo.js';
+import type { Log } from '../../log.js';
+import type { Route } from '../../transport.js';
+import { type KafkaClient, KafkaFailure, type OutgoingRecord, kafkaCodes } from './kafka-client.js';
+import { toRecord } from './kafka-events.js';
+import { destinationOf } from './kafka-topics.js';
+import type { TopicMaker } from './topic-maker.js';
+
+export interface KafkaPublishingSettings {
+  readonly clock: Clock;
+  readonly backoff: Backoff;
+  readonly log: Log;
+  /** For sentences. */
+  readonly shown: string;
+}
+
+interface Unconfirmed {
+  readonly envelope: Envelope;
+  readonly record: OutgoingRecord;
+  readonly deadlineMs: number;
+  readonly resolve: () => void;
+  readonly reject: (error: MessagingError) => void;
+}
+
+/** Below what brokers take in one batch (`message.max.bytes`, 1 MiB), with room for headers. */
+const BATCH_BYTES_MAX = 768 * 1024;
+const BATCH_RECORDS_MAX = 10_000;
+
+export class KafkaPublishing {
+  readonly #waiting = new Fifo<Unconfirmed>();
+  #isSending = false;
+  #isClosed = false;
+  #failures = 0;
+  /** So many of those that wait are sent by themselves: one of them was refused, and nobody said which. */
+  #alone = 0;
+
+  constructor(
+    private readonly client: KafkaClient,
+    private readonly topicMaker: TopicMaker,
+    private readonly settings: KafkaPublishingSettings,
+  ) {}
+
+  publish(envelope: Envelope, deadlineMs: number, route: Route | undefined): Promise<void> {
+    // A dead letter is found by its id, and gone when a record without a value stands under it.
+    const key = route?.to?.box === 'dead-letters' ? envelope.id : envelope.key;
+    return this.send(envelope, toRecord(envelope, destinationOf(envelope, route), key), deadlineMs);
+  }
+
+  /** The envelope as a record of its own kind. */
+  send(envelope: Envelope, record: OutgoingRecord, deadlineMs: number): Promise<void> {
+    if (this.#isClosed) return Promise.reject(closedError());
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ envelope, record, deadlineMs, resolve, reject });
+      if (!this.#isSending) this.#sendSoon();
+    });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const { reject } of this.#waiting.drain()) reject(closedError());
+  }
+
+  /** What is published in this turn goes together. */
+  #sendSoon(): void {
+    this.#isSending = true;
+    queueMicrotask(() => void this.#sendAll());
+  }
+
+  async #sendAll(): Promise<void> {
+    for (;;) {
+      this.#forgetExpired();
+      const batch = this.#nextBatch();
+      if (batch.length === 0) break;
+      await this.#send(batch);
+    }
+    this.#isSending = false;
+  }
+
+  async #send(batch: readonly Unconfirmed[]): Promise<void> {
+    try {
+      await this.topicMaker.ensure([...new Set(batch.map(({ record }) => record.topic))]);
+      await this.client.produce(batch.map(({ record }) => record));
+      this.#failures = 0;
+      for (const { resolve } of batch) resolve();
+    } catch (error) {
+      await this.#failed(batch, error);
+    }
+  }
+
+  async #failed(batch: readonly Unconfirmed[], error: unknown): Promise<void> {
+    const [first] = batch;
+    if (this.#isClosed) {
+      for (const { reject } of batch) reject(closedError());
+    } else if (isRefusal(error)) {
+      // Which of them it was is not said: each is sent by itself, and the one to blame is told.
+      if (batch.length === 1) return first?.reject(refusedError(first.envelope, error));
+      this.#alone = batch.length;
+      this.#putBack(batch);
+    } else {
+      this.topicMaker.forget();
+      this.#failures += 1;
+      const delayMs = this.settings.backoff.delayMs(this.#failures);
+      this.settings.log.warn(
+        `The Kafka cluster at ${this.settings.shown} did not confirm ${batch.length} messages (${reasonOf(error)}). They are sent again in ${delayMs} ms.`,
+      );
+      await new Promise<void>((resolve) => this.settings.clock.after(delayMs, resolve));
+      this.#putBack(batch);
+      if (this.#isClosed) this.close();
+    }
+  }
+
+  #putBack(batch: readonly Unconfirmed[]): void {
+    const later = this.#waiting.drain();
+    for (const one of [...batch, ...later]) this.#waiting.push(one);
+  }
+
+  #nextBatch(): Unconfirmed[] {
+    const batch: Unconfirmed[] = [];
+    let bytes = 0;
+    const most = this.#alone > 0 ? 1 : BATCH_RECORDS_MAX;
+    if (this.#alone > 0) this.#alone -= 1;
+    for (let next = this.#waiting.peek(); next !== undefined && batch.length < most; next = this.#waiting.peek()) {
+      const size = (next.record.value?.length ?? 0) + 512;
+      if (batch.length > 0 && bytes + size > BATCH_BYTES_MAX) break;
+      bytes += size;
+      batch.push(next);
+      this.#waiting.shift();
+    }
+    return batch;
+  }
+
+  #forgetExpired(): void {
+    const nowMs = this.settings.clock.monotonicMs();
+    for (let next = this.#waiting.peek(); next !== undefined && next.deadlineMs <= nowMs; next = this.#waiting.peek()) {
+      this.#waiting.shift();
+      next.reject(new MessagingError('publish-timeout', `${next.envelope.type} ${next.envelope.id} was not confirmed in time.`));
+    }
+  }
+}
+
+const refusals: ReadonlySet<number | undefined> = new Set<number>([
+  kafkaCodes.messageTooLarge,
+  kafkaCodes.recordListTooLarge,
+  kafkaCodes.invalidTopic,
+  kafkaCodes.topicAuthorizationFailed,
+  kafkaCodes.clusterAuthorizationFailed,
+  kafkaCodes.invalidRecord,
+]);
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof MessagingError || (error instanceof KafkaFailure && refusals.has(error.code));
+}
+
+function refusedError({ type, id }: Envelope, error: unknown): MessagingError {
+  return new MessagingError('publish-refused', `The broker did not take ${type} ${id}: ${reasonOf(error)}.`, { cause: error });
+}
+
+export function closedError(): MessagingError {
+  return new MessagingError('closed', 'The connection to the broker is closed: the service has shut down.');
+}

@@ -1,0 +1,159 @@
+/**
+ * A service's subscription on Kafka: the topics of its sources, found anew as topics come, its inbox and its quarantine, read as one consumer group.
+ *
+ * What stands in a topic and nobody here asked for is passed over. Where the group begins with a topic that it never read: at what comes from now on, and
+ * with all of it where the topic came into being after a pattern asked for it, or is the group's own. Keeps nothing but through its commits.
+ */
+import { MessagingError } from '../../errors.js';
+import type { Incoming, Lane, SubscriptionRequest, TransportConsumer, TransportSubscription } from '../../transport.js';
+import { isPattern } from '../../type-pattern.js';
+import { GroupReader, type GroupReaderSettings, type GroupReading } from './group-reader.js';
+import type { IncomingRecord, KafkaClient } from './kafka-client.js';
+import { fromRecord } from './kafka-events.js';
+import { boxTopic, foundTopics, literalTopics, sourceFinder } from './kafka-topics.js';
+import type { LanePlace, PartitionLane } from './partition-lane.js';
+import type { TopicMaker } from './topic-maker.js';
+
+export class KafkaSubscription implements TransportSubscription, GroupReading {
+  readonly outstandingMax: number;
+  readonly note: { readonly topic: string; readonly text: string };
+  readonly #reader: GroupReader;
+  readonly #inbox: string;
+  readonly #quarantine: string;
+  readonly #literals: readonly string[];
+  readonly #ordered = new Set<PartitionLane>();
+  readonly #find: ReturnType<typeof sourceFinder>;
+  #isStarted = false;
+
+  constructor(
+    private readonly client: KafkaClient,
+    settings: Omit<GroupReaderSettings, 'group'>,
+    private readonly topicMaker: TopicMaker,
+    private readonly request: SubscriptionRequest,
+    private readonly consumer: TransportConsumer,
+  ) {
+    const { group, sources, prefetch } = request;
+    this.#inbox = boxTopic({ group, box: 'inbox' });
+    this.#quarantine = boxTopic({ group, box: 'quarantine' });
+    this.#literals = literalTopics(request);
+    this.#find = sourceFinder(sources);
+    this.outstandingMax = prefetch;
+    // So that a topic which appears while nobody is there is read from its beginning by whoever comes back.
+    const patterns = sources.filter(({ pattern }) => isPattern(pattern)).map(({ kind, pattern }) => `${kind} ${pattern}`);
+    this.note = { topic: this.#inbox, text: JSON.stringify(patterns) };
+    this.#reader = new GroupReader(client, { ...settings, group }, this);
+  }
+
+  async start(): Promise<void> {
+    const { group } = this.request;
+    await this.topicMaker.ensure(this.#literals);
+    await this.topicMaker.ensureBoxes(group);
+    await this.#reader.start();
+    this.#isStarted = true;
+  }
+
+  stop(): Promise<void> {
+    this.#reader.stop();
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    return this.#reader.close();
+  }
+
+  abandon(): void {
+    this.#reader.abandon();
+  }
+
+  async topics(): Promise<readonly string[]> {
+    const boxes = [this.#inbox, this.#quarantine];
+    if (!this.request.sources.some(({ pattern }) => isPattern(pattern))) return [...this.#literals, ...boxes];
+    return [...new Set([...this.#literals, ...boxes, ...foundTopics(this.request, (await this.client.topics()).keys())])].toSorted();
+  }
+
+  beginsAtOldest(topic: string, note: string | undefined): boolean {
+    if (topic === this.#inbox || topic === this.#quarantine || topic.startsWith('dovecote.commands.')) return true;
+    if (this.#literals.includes(topic)) return false;
+    return this.#isStarted || note === this.note.text;
+  }
+
+  laneOutstandingMax(topic: string): number {
+    return topic === this.#quarantine ? 1 : Number.POSITIVE_INFINITY;
+  }
+
+  take(record: IncomingRecord, lane: PartitionLane, place: LanePlace): void {
+    const envelope = fromRecord(lane.topic, lane.partition, record);
+    const isOwn = lane.topic === this.#inbox || lane.topic === this.#quarantine;
+    const kind = 'problem' in envelope ? 'event' : envelope.kind;
+    const source = isOwn ? undefined : this.#find(kind, envelope.type, lane.topic);
+    if (!isOwn && source === undefined) {
+      this.#reader.settle(lane, place);
+      return;
+    }
+    const order = source?.order === 'key' ? lane : undefined;
+    this.consumer.onMessage(
+      new KafkaIncoming(this.#reader, this.consumer, lane, place, record, envelope, lane.topic === this.#quarantine, order),
+    );
+  }
+
+  async assigned(lane: PartitionLane): Promise<void> {
+    if (!this.request.sources.some(({ order }) => order === 'key') || lane.topic === this.#inbox || lane.topic === this.#quarantine) return;
+    this.#ordered.add(lane);
+    await this.consumer.assigned(lane);
+  }
+
+  async revoked(lane: PartitionLane, isLost: boolean): Promise<void> {
+    if (this.#ordered.delete(lane)) await this.consumer.revoked(lane, isLost);
+  }
+}
+
+class KafkaIncoming implements Incoming {
+  #isSettled = false;
+
+  constructor(
+    private readonly reader: GroupReader,
+    private readonly consumer: TransportConsumer,
+    private readonly from: PartitionLane,
+    private readonly place: LanePlace,
+    private readonly record: IncomingRecord,
+    readonly envelope: Incoming['envelope'],
+    readonly isQuarantined: boolean,
+    readonly lane: Lane | undefined,
+    private readonly isRepeated = false,
+  ) {}
+
+  get isRedelivered(): boolean {
+    return this.isRepeated || this.from.isKnown(this.record.offset);
+  }
+
+  get deliveries(): number {
+    return Math.max(this.from.deliveries(this.record.offset), this.isRepeated ? 2 : 1);
+  }
+
+  get isTakenBack(): boolean {
+    return this.from.isGone;
+  }
+
+  acknowledge(): void {
+    if (this.#settle()) this.reader.settle(this.from, this.place);
+  }
+
+  /** A log has nothing to give back: the same record is handed out again here, as long as the partition is here. */
+  release(): void {
+    if (!this.#settle()) return;
+    const { reader, consumer, from, place, record, envelope, isQuarantined, lane } = this;
+    reader.again(from, () =>
+      consumer.onMessage(new KafkaIncoming(reader, consumer, from, place, record, envelope, isQuarantined, lane, true)),
+    );
+  }
+
+  #settle(): boolean {
+    if (this.#isSettled || this.from.isGone) return false;
+    this.#isSettled = true;
+    return true;
+  }
+}
+
+export function alreadySubscribed(): MessagingError {
+  return new MessagingError('unsupported', 'This transport has a subscription already.');
+}
