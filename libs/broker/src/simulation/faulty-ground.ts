@@ -1,11 +1,26 @@
 import type { Disk, DiskError, DiskFile, Ground } from '@dovecote/ground';
+import type { Broker } from '../broker.js';
+import type { MessageLog } from '../queues/message-log.js';
 
 /**
  * The ground of a simulated process with somebody looking over its shoulder: what the disk answered is seen, and the disk may be told to lie,
- * to prove that the simulation would notice a broker that does not wait for it.
+ * to prove that the simulation would notice a broker that does not wait for it, or the broker itself to leave something out.
  */
-export const sabotages = ['none', 'confirm-before-sync', 'confirm-before-write', 'skip-directory-sync', 'never-sync'] as const;
+export const sabotages = [
+  'none',
+  'confirm-before-sync',
+  'confirm-before-write',
+  'skip-directory-sync',
+  'never-sync',
+  'forget-moves',
+] as const;
 export type Sabotage = (typeof sabotages)[number];
+
+/** `forget-moves`: what lives in an old file of the journal is not written again when the file goes, although it is said to be. */
+export function sabotageMoves(broker: Broker): void {
+  const { storage } = broker as unknown as { readonly storage: { readonly hosts: { readonly parts: { readonly log: MessageLog } } } };
+  storage.hosts.parts.log.appendMoved = () => undefined;
+}
 
 export function watchedGround(ground: Ground, sabotage: Sabotage, failed: (operation: string, error: DiskError) => void): Ground {
   const { disk, clock } = ground;

@@ -26,19 +26,28 @@ describe('the whole broker in a simulated world', () => {
     expect(third.traceHash).not.toBe(one.traceHash);
   });
 
-  // If one of these held, the runs above would prove nothing.
+  // If one of these held, the runs above would prove nothing. Some of its runs may end with a broker that finds the lie itself and does not
+  // open: then for this reason and no other, and the promise must be seen broken in another run.
   it.each<readonly [ScenarioName, Sabotage, RegExp]>([
-    // A file may go, or be lost, while it is still needed: then the broker does not open.
-    ['power-cuts', 'confirm-before-sync', /must hold|was confirmed and is lost|is gone|does not open/],
-    ['power-cuts', 'skip-directory-sync', /must hold|was confirmed and is lost|is gone|does not open/],
-    ['process-kills', 'confirm-before-write', /must hold|was confirmed and is lost|is gone/],
-  ])('notices in %s a disk that is made to %s', async (name, sabotage, story) => {
+    ['power-cuts', 'confirm-before-sync', /does not open: \S+ is damaged at byte \d+: what stands there had been synced/],
+    ['power-cuts', 'skip-directory-sync', /does not open: \S+ is missing although it is still needed/],
+    ['process-kills', 'confirm-before-write', /^there is none$/],
+    ['power-cuts', 'forget-moves', /^there is none$/],
+  ])('notices in %s a broker, or its disk, that is made to %s', async (name, sabotage, excuse) => {
     const scenario = brokerScenario(name, sabotage);
-    const { failed } = await simulateMany({ scenario, firstSeed: 1, runs: 300, steps });
-    expect(failed?.failure?.error.message).toMatch(story);
-    const shrunk = await shrink(failed!, { scenario });
-    expect(shrunk.actions.length).toBeLessThan(steps / 2);
-    expect(shrunk.failure?.error.name).toBe('BrokenPromise');
+    const broken = /holds \d+ messages after the crash and must hold|was confirmed and is lost|was answered, and is gone/;
+    let seen = '';
+    for (let seed = 1; seed <= 300 && !broken.test(seen); seed++) {
+      const run = await simulate({ scenario, seed, steps });
+      if (run.failure === undefined) continue;
+      seen = run.failure.error.message;
+      if (excuse.test(seen)) continue;
+      expect(seen).toMatch(broken);
+      const shrunk = await shrink(run, { scenario });
+      expect(shrunk.actions.length).toBeLessThan(steps / 2);
+      expect(shrunk.failure?.error.name).toBe('BrokenPromise');
+    }
+    expect(seen).toMatch(broken);
   });
 });
 

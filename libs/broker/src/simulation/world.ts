@@ -4,7 +4,7 @@ import type { Durability } from '../engine/options.js';
 import { CodedError } from '../errors.js';
 import { amqpClient } from './amqp-client.js';
 import { type Client, inProcessClient, type Received } from './client.js';
-import { type Sabotage, watchedGround } from './faulty-ground.js';
+import { type Sabotage, sabotageMoves, watchedGround } from './faulty-ground.js';
 import { BrokenPromise, type Entry, Ledger, type Party } from './ledger.js';
 
 /**
@@ -287,6 +287,7 @@ export class World {
   /** A broker that is open. */
   private async ready(): Promise<void> {
     for (let attempt = 0; this.broker === undefined; attempt++) {
+      this.throwBroken(); // it says why it does not open
       if (attempt === attemptsMax) throw new BrokenPromise('the broker does not open');
       if (attempt > 1) this.machine.faults.clear();
       this.opening ??= this.open();
@@ -315,6 +316,7 @@ export class World {
       throw error;
     });
     if (life !== this.ledger.life) return;
+    if (this.options.sabotage === 'forget-moves') sabotageMoves(broker);
     this.broker = broker;
     this.ledger.undecided.clear();
     void broker.ended.then((error) => this.ended(life, error));
