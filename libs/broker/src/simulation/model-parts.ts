@@ -141,8 +141,10 @@ function isReady(consumer: Consumer): boolean {
   return channel.sharedPrefetch === 0 || takenCount(channel) < channel.sharedPrefetch;
 }
 
+/** What was fetched is nobody's share. */
 function takenCount({ outstanding, transaction }: Channel): number {
-  return outstanding.length + (transaction?.settlements.length ?? 0);
+  const settled = (transaction?.settlements ?? []).map((settlement) => settlement.outstanding);
+  return [...outstanding, ...settled].filter(({ consumer }) => consumer !== undefined).length;
 }
 
 /** When it goes because nobody uses it. */

@@ -28,10 +28,19 @@ const marginMs = 250;
 /** A dead letter may die again, and again. */
 const roundsOfAnswers = 5;
 
+/** Without what only RabbitMQ does, and would not be missed. */
 export function drawScript(seed: number, steps: number): Command[] {
   const random = new SeededRandom(seed).fork('actions');
   const shapes = drawShapes(random);
-  return Array.from({ length: steps }, (_, index) => drawCommand(random, index, shapes));
+  const commands = Array.from({ length: steps }, (_, index) => drawCommand(random, index, shapes));
+  const hasPriorities = JSON.stringify(commands).includes('maxPriority');
+  return commands.map((command, index) => {
+    // It forgets the clock of a message that comes in before others that do not expire, and delivers it when it is over.
+    if (command.do === 'publish' && hasPriorities) return { ...command, expirationMs: undefined };
+    // What was fetched before a limit for the channel takes of it for ever, also when it was acknowledged.
+    const hasFetched = commands.slice(0, index).some((other) => other.do === 'get' && other.who === command.who);
+    return command.do === 'qos' && hasFetched ? { ...command, isGlobal: false } : command;
+  });
 }
 
 /** One script, from nothing to nothing. */

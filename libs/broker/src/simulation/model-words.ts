@@ -36,7 +36,7 @@ export interface Publish {
   readonly persistent: boolean;
   readonly mandatory: boolean;
   readonly priority: number;
-  readonly expirationMs?: number;
+  readonly expirationMs?: number | undefined;
 }
 
 /** Every command is plain data and makes sense at any time, if only to be refused. `who` is a channel. */
