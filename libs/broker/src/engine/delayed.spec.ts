@@ -2,6 +2,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { SeededRandom } from '@dovecote/ground/testing';
 import { CodedError } from '../errors.js';
+import type { Limits } from '../limits.js';
 import type { FieldTable, FieldValue } from '../queues/field-table.js';
 import type { MessageProperties } from '../queues/properties.js';
 import { inMemory, Machine, type ScriptedSession } from './scripted-session.js';
@@ -198,6 +199,84 @@ describe('an x-delayed-message exchange', () => {
     await clock.advance(600);
     const inOrder = wanted.sort((one, other) => one.at - other.at || Number(one.body) - Number(other.body)).map(({ body }) => body);
     expect(bodies(client, 'q')).toEqual(inOrder);
+  });
+});
+
+describe('more delayed messages than memory has room for', () => {
+  const bytesOf = (body: string): string => body.padEnd(500, '.');
+
+  /** So many messages in a random order of time, and the numbers of their chunks and of the reads from then on. */
+  async function scattered(seed: number, count: number, limits: Partial<Limits>) {
+    const machine = new Machine(seed, limits);
+    await machine.open();
+    const { client, storage, ground } = machine;
+    client.declareExchange('later', 'x-delayed-message', { 'x-delayed-type': 'fanout' }, true);
+    client.declare('q', {}, true);
+    client.bind('q', 'later', '');
+    await machine.settle();
+    const random = new SeededRandom(seed);
+    const wanted: { readonly at: number; readonly body: string }[] = [];
+    for (let i = 0; i < count; i++) {
+      const delay = 20_000 + random.below(20_000);
+      client.publishTo('later', '', bytesOf(String(i)), later(delay, persistent));
+      wanted.push({ at: ground.clock.now() + delay, body: bytesOf(String(i)) });
+      if (i % 100 === 99) await ground.clock.advance(20);
+    }
+    await machine.settle();
+    const inOrder = wanted.sort((one, other) => one.at - other.at || Number.parseInt(one.body) - Number.parseInt(other.body));
+    const chunks = storage.arena.chunks.filter((chunk) => chunk !== undefined).length;
+    const reads = { count: 0 };
+    const { reader } = storage.arena;
+    for (const how of ['readNow', 'fetch'] as const) {
+      const read = reader![how].bind(reader) as (...given: unknown[]) => void;
+      reader![how] = (...given: [never, never]) => {
+        if (how === 'readNow' || given[0]['waiters'] === undefined) reads.count++;
+        read(...given);
+      };
+    }
+    return { machine, reads, chunks, inOrder };
+  }
+
+  it('are read back together, a chunk once for many, and given out by time', async () => {
+    const { machine, reads, chunks, inOrder } = await scattered(7, 3000, { residentBytesMax: 2 << 20, journalFileBytesMax: 64 * 1024 });
+    const { client, storage, ground } = machine;
+    expect(chunks).toBeGreaterThan(10);
+    expect(storage.arena.evictedCount).toBeGreaterThan(chunks / 2);
+    const given: string[] = [];
+    for (let step = 0; step < 450; step++) {
+      await ground.clock.advance(100);
+      given.push(...bodies(client, 'q'));
+      expect(storage.arena.bytesInUse).toBeLessThan(8 << 20);
+    }
+    expect(given).toEqual(inOrder.map(({ body }) => body));
+    expect(storage.host.heldCount('later')).toBe(0);
+    // Not once for each message: a buffer holds about 400 of them, so each chunk is read some eight times.
+    expect(reads.count).toBeLessThan(10 * chunks);
+  });
+
+  it.each([1, 2, 3])('wait for nobody who comes later and is due earlier, whatever has to be read (seed %i)', async (seed) => {
+    const { machine, inOrder } = await scattered(seed, 600, { residentBytesMax: 1, journalFileBytesMax: 16 * 1024 });
+    const { client, ground } = machine;
+    const random = new SeededRandom(seed);
+    const wanted = [...inOrder];
+    const given: string[] = [];
+    for (let step = 0; step < 450; step++) {
+      for (let i = random.below(4); i > 0; i--) {
+        const delay = 1 + random.below(3000);
+        const body = bytesOf(String(10_000 + 4 * step + i));
+        // One that fits into no buffer now and then.
+        const long = random.chance(0.01) ? body.padEnd(20_000, '-') : body;
+        client.publishTo('later', '', long, later(delay, random.chance(0.5) ? persistent : {}));
+        wanted.push({ at: ground.clock.now() + delay, body: long });
+      }
+      await ground.clock.advance(100);
+      given.push(...bodies(client, 'q'));
+    }
+    await ground.clock.advance(5000);
+    given.push(...bodies(client, 'q'));
+    const dueAt = new Map(wanted.map(({ at, body }) => [body, at]));
+    expect(given).toHaveLength(wanted.length);
+    expect(given.map((body) => dueAt.get(body))).toEqual(wanted.map(({ at }) => at).sort((one, other) => one - other));
   });
 });
 

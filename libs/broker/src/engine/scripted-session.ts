@@ -1,5 +1,5 @@
 import { type SimulatedClock, type SimulatedGround, simulatedGround } from '@dovecote/ground/testing';
-import { defaultLimits } from '../limits.js';
+import { defaultLimits, type Limits } from '../limits.js';
 import type { Consumer } from '../queues/consumer.js';
 import { bodyLength, bodyStart, propertiesEnd, propertiesStart, writeContent } from '../queues/content.js';
 import { withoutHeader } from '../queues/content-edit.js';
@@ -135,13 +135,16 @@ export class Machine {
   storage!: OpenStorage;
   client!: ScriptedSession;
 
-  constructor(seed: number) {
+  constructor(
+    seed: number,
+    private readonly limits: Partial<Limits> = {},
+  ) {
     this.ground = simulatedGround(seed);
   }
 
   async open(): Promise<void> {
     const { ground } = this.ground.startProcess();
-    const limits = { ...defaultLimits, journalFileBytesMax: 1 << 20 };
+    const limits = { ...defaultLimits, journalFileBytesMax: 1 << 20, ...this.limits };
     this.storage = await this.ground.clock.drive(openStorage({ durability: 'fsync', data: '/data' }, ground, limits));
     this.client = new ScriptedSession(this.storage);
   }

@@ -4,6 +4,7 @@ import type { Deadlines, Due } from './deadlines.js';
 import { delayIn } from './delay.js';
 import { enqueuedAtBytes } from './expiry.js';
 import type { MessageLog } from './message-log.js';
+import { type HeldSlots, ReadAhead } from './read-ahead.js';
 import { type Route, routeTo } from './route.js';
 import type { VisitHolding } from './trimmer.js';
 
@@ -32,25 +33,26 @@ const slotsMin = 16;
  * came, from which its delay counts, and settled in the record that puts it into its queues. So after a crash a persistent message of a
  * durable exchange is either held or routed, and what came due meanwhile goes on at the opening. All others are gone with the process.
  *
- * 36 bytes a message beside its image. When the exchange is deleted, what it holds is dropped. Only Exchanges makes and ends one.
+ * 36 bytes a message beside its image. Images that memory has no room for are read back together (read-ahead.ts). When the exchange is deleted, what it holds is dropped. Only Exchanges makes and ends one.
  */
-export class DelayedMessages implements Due {
+export class DelayedMessages implements Due, HeldSlots {
   dueAt = Infinity;
   duePlace = -1;
   count = 0;
   isDeleted = false;
   /** Leads to here and to nowhere else. */
   readonly route: Route;
+  private readonly ahead: ReadAhead;
   private nextSequence = 1;
   private isOutOfOrder = false;
   /** Slots in the order of a binary heap in front of `count`, free slots behind. */
-  private heap = new Uint32Array(slotsMin).map((_, slot) => slot);
-  private times = new Float64Array(slotsMin);
+  heap = new Uint32Array(slotsMin).map((_, slot) => slot);
+  times = new Float64Array(slotsMin);
   private sequences = new Float64Array(slotsMin);
-  private chunks = new Uint32Array(slotsMin);
-  private offsets = new Uint32Array(slotsMin);
-  /** 0 marks one that was settled while it was recovered. */
-  private lengths = new Uint32Array(slotsMin);
+  chunks = new Uint32Array(slotsMin);
+  offsets = new Uint32Array(slotsMin);
+  /** 0 marks one that was given out, or settled while it was recovered. */
+  lengths = new Uint32Array(slotsMin);
 
   constructor(
     /** Of its exchange. */
@@ -62,6 +64,7 @@ export class DelayedMessages implements Due {
     private readonly host: DelayHost,
   ) {
     this.route = routeTo([], [this]);
+    this.ahead = new ReadAhead(this, host.arena);
   }
 
   get upcomingSequence(): number {
@@ -83,14 +86,30 @@ export class DelayedMessages implements Due {
     const { clock, mustWait } = this.host;
     const now = clock.now();
     if (mustWait) return this.host.deadlines.schedule(this, now + retryMs);
+    const { ahead } = this;
     for (let left = quantum; this.count > 0 && this.times[this.heap[0]!]! <= now; left--) {
       if (left === 0) return this.host.deadlines.schedule(this, now + 1);
-      const slot = this.takeFirst();
-      const chunk = this.host.arena.chunks[this.chunks[slot]!]!;
-      this.host.release(this, this.sequences[slot]!, chunk.bytes, this.offsets[slot]!, this.lengths[slot]!);
-      this.host.arena.drop(chunk);
+      if (!ahead.isHere(this.heap[0]!) && ahead.bring()) return; // it goes on when they are there
+      this.giveOut(this.takeFirst());
     }
+    ahead.goOn();
     this.watchFirst();
+  }
+
+  cameAhead(): void {
+    if (this.count > 0) this.host.deadlines.schedule(this, this.host.clock.now());
+  }
+
+  /** The slot is free when the message is released: it may be held again, or another come in its place. */
+  private giveOut(slot: number): void {
+    const { ahead, host } = this;
+    const chunk = host.arena.chunks[this.chunks[slot]!]!;
+    const [bytes, offset, length] = [ahead.bytesOf(slot), ahead.offsetOf(slot), this.lengths[slot]!];
+    ahead.leave(slot);
+    this.lengths[slot] = 0;
+    host.release(this, this.sequences[slot]!, bytes, offset, length);
+    host.arena.drop(chunk);
+    if ((this.count & 4095) === 0) this.shrink();
   }
 
   /** The exchange is deleted. */
@@ -103,6 +122,7 @@ export class DelayedMessages implements Due {
       if (this.lengths[slot] !== 0) arena.drop(arena.chunks[this.chunks[slot]!]!);
     }
     this.count = 0;
+    this.ahead.forget();
   }
 
   // What recovery does, in the order of the journal: so the slots are in the order of the sequences until it is finished.
@@ -199,18 +219,17 @@ export class DelayedMessages implements Due {
     return slot;
   }
 
-  /** Its numbers stay readable until the next message comes. */
+  /** Its numbers stay readable until slots are shrunk, or the next message comes. */
   private takeFirst(): number {
     const { heap } = this;
     const first = heap[0]!;
     const last = heap[--this.count]!;
     heap[this.count] = first;
     if (this.count > 0) this.sink(last);
-    if ((this.count & 4095) === 0) this.shrink();
-    return this.heap[this.count]!; // which may be another array now
+    return first;
   }
 
-  private isBefore(one: number, other: number): boolean {
+  isBefore(one: number, other: number): boolean {
     const [at, otherAt] = [this.times[one]!, this.times[other]!];
     return at < otherAt || (at === otherAt && this.sequences[one]! < this.sequences[other]!);
   }
@@ -245,7 +264,7 @@ export class DelayedMessages implements Due {
     if (this.count > 0) this.host.deadlines.schedule(this, this.times[this.heap[0]!]!);
   }
 
-  /** Gives memory back when most of it is unused. The slot behind the last one is kept: it may have been taken out just now. */
+  /** Gives memory back when most of it is unused. */
   private shrink(): void {
     let slots = this.heap.length;
     while (slots > 4096 && this.count + 1 < slots / 8) slots /= 2;
@@ -268,6 +287,7 @@ export class DelayedMessages implements Due {
       this.offsets[place] = offsets[from]!;
       this.lengths[place] = lengths[from]!;
     }
+    this.ahead.renumber(heap, slots);
     this.heap = new Uint32Array(slots).map((_, slot) => slot);
   }
 }

@@ -130,6 +130,8 @@ export class Arena {
   entryBytes = 0;
   /** Entries that are packed together at most: fewer where little memory is to be used. */
   packedTogetherMax = 4096;
+  /** Copies of messages that are due soon, in a buffer of this size. */
+  readAheadBytes = 8 << 20;
   /** Queues with many entries in memory. */
   readonly backlogs = new Set<Packable>();
   /** undefined where no chunk can ever be without its bytes. */

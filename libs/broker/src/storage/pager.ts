@@ -37,6 +37,9 @@ const spillingBytesMax = 16 * 1024 * 1024;
 const spillRetryMs = 5000;
 /** So that what is taken out of its pack to be delivered is a small part of the memory that there is. */
 const bytesPerPackedEntry = 16_384;
+/** There are two buffers of what is due soon: a quarter of the memory that there is. */
+const readAheadShare = 8;
+const readAheadBytesMin = 16 * 1024;
 
 export class Pager implements ChunkReader {
   /** Takes the reason why the broker cannot go on. Until then whoever asks for the bytes hears of it. */
@@ -49,6 +52,7 @@ export class Pager implements ChunkReader {
   constructor(private readonly options: PagerOptions) {
     const { arena, residentBytesMax } = options;
     arena.reader = this;
+    arena.readAheadBytes = Math.min(Math.max(Math.floor(residentBytesMax / readAheadShare), readAheadBytesMin), arena.readAheadBytes);
     arena.packedTogetherMax = Math.min(Math.max(Math.floor(residentBytesMax / bytesPerPackedEntry), 16), arena.packedTogetherMax);
   }
 
