@@ -25,6 +25,7 @@ import type {
 import { removeIfThere, replaceFile, writeNew } from './open-files.js';
 import { type ProducerStates, refusal } from './producer-state.js';
 import { encodeSnapshot, encodeWindow } from './producer-snapshot.js';
+import { readBlocks } from './read-blocks.js';
 import { BatchHead, controlBit, transactionalBit, writeInt64 } from './record-batch.js';
 import { encodeBatch } from './records.js';
 import { Segment, segmentStem, type SegmentWorld } from './segment.js';
@@ -516,8 +517,10 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
     const { indexIntervalBytes } = this.topic.config;
     try {
       const found = await readSegments({ segments: () => this.segments, indexIntervalBytes, offset, limit, bytesMax, atLeastOne });
+      const { block } = found;
       if (this.isRemoved) return 'removed';
-      return this.found(found.parts, found.bytes, offset, found.nextOffset, isolation);
+      const batches = this.found(found.parts, found.bytes, offset, found.nextOffset, isolation);
+      return block === undefined ? batches : { ...batches, release: () => readBlocks.give(block) };
     } catch (error) {
       if (this.isRemoved) return 'removed';
       if (offset < this.logStartOffset) return 'offset-out-of-range';

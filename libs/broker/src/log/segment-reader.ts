@@ -2,6 +2,7 @@ import { DiskError } from '@dovecote/ground';
 import { isPlausible } from './batch-scan.js';
 import { codecOf, decompress } from './compression.js';
 import type { TimestampedOffset } from './log.js';
+import { readBlocks } from './read-blocks.js';
 import { BatchHead, batchHeadBytes } from './record-batch.js';
 import { RecordCursor } from './records.js';
 import type { Segment } from './segment.js';
@@ -17,6 +18,8 @@ export interface FoundBatches {
   readonly bytes: number;
   /** Behind the last of them. */
   readonly nextOffset: number;
+  /** What the parts stand in: goes back to `readBlocks` when they are not needed any more. */
+  readonly block?: Buffer;
 }
 
 export interface ReadRange {
@@ -92,6 +95,7 @@ async function readSegment(segment: Segment, offset: number, range: ReadRange, w
     if (entry >= 0) indexedOffset = segment.baseOffset + offsets.offsetAt(entry);
   }
   const file = await segment.pin();
+  let block: Buffer | undefined;
   try {
     const head = new BatchHead();
     // What stands between the entry of the index and the batch: about the interval, and that batch itself.
@@ -99,7 +103,9 @@ async function readSegment(segment: Segment, offset: number, range: ReadRange, w
     for (let isSecond = false; ;) {
       const size = Math.min(wanted, segment.writtenBytes - position);
       if (size < batchHeadBytes) return 'behind';
-      const bytes = Buffer.allocUnsafeSlow(size);
+      if (block !== undefined) readBlocks.give(block);
+      block = readBlocks.take(size);
+      const bytes = block.subarray(0, size);
       const filled = await file.handle.read(bytes, position);
       let at = 0;
       while (at + batchHeadBytes <= filled) {
@@ -115,8 +121,13 @@ async function readSegment(segment: Segment, offset: number, range: ReadRange, w
         at += head.bytes;
       }
       if (at + batchHeadBytes <= filled && head.baseOffset >= range.limit) return nothing(offset);
-      if (at + batchHeadBytes <= filled && (at + head.bytes <= filled || (head.bytes > range.bytesMax && !range.atLeastOne)))
-        return cut(segment, bytes, filled, at, position, range);
+      if (at + batchHeadBytes <= filled && (at + head.bytes <= filled || (head.bytes > range.bytesMax && !range.atLeastOne))) {
+        const found = cut(segment, bytes, filled, at, position, range);
+        if (found.bytes === 0) return found;
+        const holding = block;
+        block = undefined;
+        return { ...found, block: holding };
+      }
       if (position + at + batchHeadBytes > segment.writtenBytes) return 'behind';
       position += at;
       wanted = Math.max(range.bytesMax, at + batchHeadBytes <= filled ? head.bytes : batchHeadBytes);
@@ -124,6 +135,7 @@ async function readSegment(segment: Segment, offset: number, range: ReadRange, w
     }
   } finally {
     segment.unpin(file);
+    if (block !== undefined) readBlocks.give(block);
   }
 }
 
