@@ -384,6 +384,20 @@ describe('the contract of the network fails', () => {
         },
       })),
     ],
+    [
+      'fills the room',
+      onSocket((socket) => ({
+        start: (events) => {
+          const only = events.room?.();
+          socket.start({
+            onData: (bytes) => events.onData(bytes),
+            ...(only === undefined ? {} : { room: () => only, onFilled: (length) => events.onFilled?.(length) }),
+            onDrain: () => events.onDrain(),
+            onClose: () => events.onClose(),
+          });
+        },
+      })),
+    ],
     ['holds the writer back', onSocket((socket) => ({ write: (bytes, sent) => socket.write(bytes, sent) || true }))],
     ['gives every buffer back once', onSocket((socket) => ({ write: (bytes, sent) => (sent?.(), socket.write(bytes)) }))],
     [

@@ -4,7 +4,7 @@ import { type ContractCase, type ContractSubject, type OpenSubject, contractCase
 import { type Listener, type Network, NetworkError, type Socket, type SocketEvents } from './network.js';
 
 export function networkContract(open: OpenSubject<ContractSubject<Network>>): readonly ContractCase[] {
-  return contractCases(open, { ...addresses, ...bytes, ...endings });
+  return contractCases(open, { ...addresses, ...bytes, ...rooms, ...endings });
 }
 
 type Cases = Readonly<Record<string, (subject: ContractSubject<Network>) => Promise<void>>>;
@@ -116,6 +116,47 @@ const bytes: Cases = {
       );
     await closeBoth(near, far);
     await listener.close();
+  },
+};
+
+const rooms: Cases = {
+  'fills the room that the receiver gives, asked anew each time': async ({ port }) => {
+    const sent = pattern(400_000, 13);
+    const received: Buffer[] = [];
+    const [small, large] = [Buffer.alloc(7), Buffer.alloc(30_000)];
+    let given = small;
+    let [count, asked, filled] = [0, 0, 0];
+    const take = (socket: Socket, bytes: Buffer): void => {
+      received.push(Buffer.from(bytes));
+      count += bytes.length;
+      if (count === sent.length) return socket.end();
+      if (received.length % 5 > 0) return undefined;
+      socket.pause();
+      queueMicrotask(() => socket.resume());
+    };
+    const closed = new Promise<Listener>((resolve, reject) => {
+      const accept = (socket: Socket): void =>
+        socket.start({
+          onData: (bytes) => take(socket, bytes),
+          room: () => (given = ++asked % 3 === 0 ? small : large),
+          onFilled: (length) => {
+            filled++;
+            take(socket, given.subarray(0, length));
+            given.fill(0xee);
+          },
+          onDrain: ignore,
+          onClose: () => resolve(listening),
+        });
+      const listening = port.listen({ host: HOST, port: 0 }, accept);
+      void listening.then(async (listener) => {
+        const near = new End(await port.connect({ host: HOST, port: listener.port }));
+        for (let at = 0; at < sent.length; at += 50_001) near.socket.write(sent.subarray(at, at + 50_001));
+        await near.closes();
+      }, reject);
+    });
+    await (await closed).close();
+    assert.ok(Buffer.concat(received).equals(sent));
+    assert.ok(asked === filled || asked === filled + 1, `asked ${asked} times for ${filled} fillings`);
   },
 };
 

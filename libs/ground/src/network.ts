@@ -82,6 +82,12 @@ export interface Socket {
 export interface SocketEvents {
   /** The bytes are the receiver's: they are not used again by the socket. */
   onData(bytes: Buffer): void;
+  /**
+   * For a receiver with memory of its own, both of these: where the next bytes are to go (never nothing; asked once, then after each `onFilled`), and how many now stand at
+   * the front of that. Memory that is used again for every read halves what reading costs. A socket may call `onData` all the same, as one over TLS does.
+   */
+  room?(): Buffer;
+  onFilled?(length: number): void;
   onDrain(): void;
   /** Comes exactly once, however the connection ends; nothing comes after it. */
   onClose(): void;

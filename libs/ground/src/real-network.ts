@@ -5,7 +5,7 @@
  * bound once, and the `sent` callback goes to Node as it is. Made once by `realGround`; anyone may call it.
  */
 import assert from 'node:assert/strict';
-import { type Server, type Socket as NodeSocket, connect, createServer } from 'node:net';
+import { type Server, Socket as NodeSocket, connect, createServer } from 'node:net';
 import { clearTimeout, setImmediate, setTimeout } from 'node:timers';
 import type { Server as TlsServer } from 'node:tls';
 import type { ConnectAddress, ListenAddress, Listener, Network, Socket, SocketEvents, TlsIdentity } from './network.js';
@@ -97,9 +97,10 @@ class RealSocket implements Socket {
   readonly localPort: number;
   private receivedPlainBytes = 0;
   private needsDrain = false;
+  private isEnding = false;
 
   constructor(
-    private readonly socket: NodeSocket,
+    private socket: NodeSocket,
     readonly peerName?: string,
   ) {
     this.remoteAddress = socket.remoteAddress ?? '';
@@ -119,15 +120,37 @@ class RealSocket implements Socket {
   }
 
   start(events: SocketEvents): void {
-    const socket = this.socket;
-    if (socket.closed) {
+    if (this.socket.closed) {
       setImmediate(() => events.onClose());
       return;
     }
+    if (events.room !== undefined && !this.isTls) this.readInto(events);
+    const { socket } = this;
     socket.once('close', () => events.onClose());
     if (this.isTls) return this.startTls(events);
     socket.on('drain', () => events.onDrain());
     socket.on('data', (bytes: Buffer) => events.onData(bytes));
+  }
+
+  /**
+   * Node reads into memory that it is given (`onread`), but takes it for sockets that connect only: one that a server accepted is made anew over the same handle, before anything
+   * was read. Measured on 128 KiB requests: 0.5 to 0.7 µs of processor time a KiB with a buffer for each read, of which half is collecting garbage; 0.2 µs with one that is used again.
+   */
+  private readInto(events: SocketEvents): void {
+    const accepted = this.socket as unknown as { _handle?: unknown };
+    const handle = accepted._handle;
+    if (typeof handle !== 'object' || handle === null || this.socket.bytesRead > 0) return;
+    const callback = (length: number): boolean => {
+      if (!this.isEnding) events.onFilled!(length);
+      return true;
+    };
+    // @types/node knows neither `handle` nor a buffer that is asked for.
+    const options = { handle, onread: { buffer: () => events.room!(), callback }, highWaterMark: HIGH_WATER_MARK_BYTES };
+    const socket = new NodeSocket(options as ConstructorParameters<typeof NodeSocket>[0]);
+    accepted._handle = undefined;
+    socket.on('error', ignore);
+    socket.resume();
+    this.socket = socket;
   }
 
   /** Node gives the mark above to plain sockets only, and counts what came over TLS before it is decrypted. */
@@ -171,6 +194,7 @@ class RealSocket implements Socket {
   end(): void {
     const socket = this.socket;
     if (!socket.writable) return;
+    this.isEnding = true;
     socket.removeAllListeners('data');
     socket.resume();
     // From when the system has taken the last byte: a slow reader may take its time until then.

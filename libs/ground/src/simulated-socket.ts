@@ -56,6 +56,8 @@ export class SimulatedSocket implements Socket {
   #linger: Timer | undefined;
   #isSendDue = false;
   #isReceiveDue = false;
+  /** Where the owner wants the next bytes. */
+  #given: Buffer | undefined;
   readonly #windowBytes: number;
 
   constructor(
@@ -231,7 +233,7 @@ export class SimulatedSocket implements Socket {
       const bytes = this.#take(this.wire.random.chance(0.5) ? most : 1 + this.wire.random.below(most));
       this.#note(`receives ${fingerprint(bytes)}`);
       this.peer?.wake();
-      if (!this.#isEnding) this.#events?.onData(bytes);
+      if (!this.#isEnding) this.#handOver(bytes);
     } else if (this.#isEnding) {
       if (this.#unsent.length === 0) this.#close();
     } else {
@@ -244,6 +246,19 @@ export class SimulatedSocket implements Socket {
       } else this.#sendSoon();
     }
     this.#receiveSoon();
+  }
+
+  /** Into the room of an owner who has some, which holds other bytes as soon as it was told: who keeps a piece of it finds out. */
+  #handOver(bytes: Buffer): void {
+    const events = this.#events;
+    if (events?.room === undefined) return events?.onData(bytes);
+    for (let at = 0; at < bytes.length && !this.#isClosed && !this.#isEnding;) {
+      const given = (this.#given ??= events.room());
+      const length = bytes.copy(given, 0, at);
+      at += length;
+      events.onFilled!(length);
+      this.#given = undefined;
+    }
   }
 
   /** A buffer of its own, whatever the sender does with its bytes. */
