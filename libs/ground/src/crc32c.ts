@@ -1,9 +1,33 @@
+import { foldBytesMax, foldedBytes, Folding } from './crc32c-folding.js';
+
 /**
  * CRC-32C, the sum with Castagnoli's polynomial that Kafka's formats ask for: sixteen bytes a step through sixteen tables, all in JavaScript, because Node has no
- * native one (zlib's is another polynomial). `start` is the sum of what stands before the bytes. The check value of "123456789" is e3069283.
+ * native one (zlib's is another polynomial); many bytes are made few before (crc32c-folding.ts). `start` is the sum of what stands before the bytes. The check value of "123456789" is
+ * e3069283.
  */
 export function crc32c(bytes: Uint8Array, start = 0, from = 0, to = bytes.length): number {
   let sum = ~start;
+  let at = from;
+  while (to - at >= foldedFrom) {
+    folding ??= Folding.make() ?? 'none';
+    if (folding === 'none') break;
+    const length = Math.min(to - at, foldBytesMax) & ~15;
+    folding.bytes.set(length === bytes.length ? bytes : bytes.subarray(at, at + length), foldedBytes);
+    // What was summed before is as if it stood in the first four bytes.
+    folding.words32[foldedBytes / 4]! ^= sum;
+    const left = folding.run(length);
+    sum = sumByTables(folding.bytes, 0, left, left + foldedBytes);
+    at += length;
+  }
+  return ~sumByTables(bytes, sum, at, to) >>> 0;
+}
+
+/** Below this the tables are quicker: what is left of folding is for them in any case. */
+const foldedFrom = 8192;
+let folding: Folding | 'none' | undefined;
+
+function sumByTables(bytes: Uint8Array, start: number, from: number, to: number): number {
+  let sum = start;
   let at = from;
   if (to - at >= 32) {
     const view = viewOf(bytes);
@@ -36,7 +60,7 @@ export function crc32c(bytes: Uint8Array, start = 0, from = 0, to = bytes.length
     }
   }
   for (; at < to; at++) sum = tables[(sum ^ bytes[at]!) & 0xff]! ^ (sum >>> 8);
-  return ~sum >>> 0;
+  return sum;
 }
 
 const polynomial = 0x82f63b78;

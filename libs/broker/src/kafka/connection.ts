@@ -6,7 +6,7 @@ import { Exchange } from './exchange.js';
 import type { KafkaNode } from './kafka-node.js';
 import type { ListenerView } from './listener-view.js';
 import { Login } from './login.js';
-import { RequestFrames } from './request-frames.js';
+import { isLent, RequestFrames } from './request-frames.js';
 
 /** Answers below this are joined for the socket: one call for all of a turn. */
 const joinedBytesMax = 65_536;
@@ -82,6 +82,17 @@ export class Connection implements SocketEvents {
     this.pump();
   }
 
+  room(): Buffer {
+    return this.frames.room();
+  }
+
+  onFilled(length: number): void {
+    if (this.isEnding) return;
+    this.lastHeardMs = this.node.deadlines.nowMs;
+    this.frames.filled(length);
+    this.pump();
+  }
+
   onDrain(): void {
     this.pump();
   }
@@ -150,8 +161,15 @@ export class Connection implements SocketEvents {
       this.refuse(error);
     } finally {
       this.isPumping = false;
+      this.keepLent();
     }
     if (!this.isClosed && !this.isEnding) this.adjustReading();
+  }
+
+  /** What could not begin in this turn is going to outlive the memory that it came in. */
+  private keepLent(): void {
+    if (this.waiting !== undefined && isLent(this.waiting)) this.waiting = Buffer.from(this.waiting);
+    this.frames.settle();
   }
 
   private beginAll(): void {
@@ -160,7 +178,8 @@ export class Connection implements SocketEvents {
       if (this.waiting === undefined || !this.mayBegin(this.waiting)) break;
       const frame = this.waiting;
       this.waiting = undefined;
-      this.begin(frame);
+      // Only of small batches it is known that they are copied where they are kept.
+      this.begin(isLent(frame) && keyOf(frame) !== produceKey ? Buffer.from(frame) : frame);
     }
     if (!this.frames.isInside) this.insideSinceMs = Infinity;
     else if (this.insideSinceMs === Infinity) this.insideSinceMs = this.node.deadlines.nowMs;
@@ -184,14 +203,14 @@ export class Connection implements SocketEvents {
     if (this.hasTooMuchUnsent || this.isLoggingIn) return false;
     const { inFlight } = this;
     if (inFlight.length === 0) return !this.node.waitForRoom(this);
-    if (frame.length < 2 || frame.readInt16BE(0) !== produceKey || inFlight[0]!.key !== produceKey) return false;
+    if (keyOf(frame) !== produceKey || inFlight[0]!.key !== produceKey) return false;
     if (inFlight.length >= limits.pipelinedRequestsMax || this.inFlightBytes > limits.pipelinedBytesMax) return false;
     return !this.node.waitForRoom(this);
   }
 
   private begin(frame: Buffer): void {
     if (this.login.isRaw) {
-      void this.loginRaw(frame);
+      void this.loginRaw(Buffer.from(frame));
       return;
     }
     const cursor = Cursor.over(frame);
@@ -299,4 +318,9 @@ export class Connection implements SocketEvents {
     else for (const part of outgoing) this.socket.write(part);
     if (this.waiting !== undefined) this.pump();
   }
+}
+
+/** Which API a request asks for; -1 where it is too short to say. */
+function keyOf(frame: Buffer): number {
+  return frame.length < 2 ? -1 : frame.readInt16BE(0);
 }

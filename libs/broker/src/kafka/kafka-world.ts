@@ -125,12 +125,22 @@ class LoopbackSocket implements Socket {
     this.deliver();
   }
 
+  /** As a real socket does: into the room that the server gives, which holds something else afterwards. */
+  private fill(bytes: Buffer): void {
+    for (let at = 0; at < bytes.length && !this.isClosed;) {
+      const room = this.events!.room!();
+      const length = bytes.copy(room, 0, at);
+      at += length;
+      this.events!.onFilled!(length);
+    }
+  }
+
   private deliver(): void {
     while (!this.isPaused && !this.isClosed) {
       const bytes = this.arriving.shift();
       if (bytes === undefined) return;
       this.receivedBytes += bytes.length;
-      this.events?.onData(Buffer.from(bytes));
+      this.fill(bytes);
     }
   }
 }

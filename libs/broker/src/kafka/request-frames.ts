@@ -3,11 +3,20 @@ import { MalformedError } from './cursor.js';
 /**
  * Cuts what a socket delivers into requests: `size i32 | request`.
  *
- * A request that lies whole in one chunk is handed out as it came; one that spans several is gathered in a buffer of its own as
- * its chunks arrive, so that each byte is copied once, while it is warm. What a stranger announces is not allocated before it
- * comes. Wire code: no I/O; nothing survives the connection.
+ * A socket reads into the memory that `room` names: into one block for all connections, which is used again for every read, or, while a large request is coming, straight
+ * into a buffer of its own, so that its bytes are not copied again until they are written. A small request is looked at where it lies (`isLent`); whoever wants to
+ * keep it copies it. What a stranger announces is not allocated before it comes. Wire code: no I/O; nothing survives the connection.
  */
 const firstBlockBytes = 1024 * 1024;
+/** Requests up to here may be lent; of larger ones something is kept as it came. */
+const lentBytesMax = 8 * 1024;
+/** Read beside a large request, in the hope of its head alone. */
+const headBlockBytes = 4 * 1024;
+const largeBytesMin = 32 * 1024;
+
+/** What it holds is over when the next socket is read: everything that outlives the turn is copied out of it. */
+const commonBlock = Buffer.allocUnsafeSlow(64 * 1024);
+const commonHeadBlock = commonBlock.subarray(0, headBlockBytes);
 
 export class RequestFrames {
   private chunks: Buffer[] = [];
@@ -17,6 +26,8 @@ export class RequestFrames {
   private gathered: Buffer | undefined;
   private gatheredBytes = 0;
   private size = 0;
+  private wasLarge = false;
+  private roomIsGathered = false;
 
   constructor(private readonly sizeMax: () => number) {}
 
@@ -25,8 +36,34 @@ export class RequestFrames {
     return this.gathered !== undefined || this.chunks.length > 0;
   }
 
+  /** Bytes that belong to us from now on. */
   push(chunk: Buffer): void {
     this.chunks.push(chunk);
+  }
+
+  /** Where the next bytes may go; `filled` says how many did. */
+  room(): Buffer {
+    this.roomIsGathered = this.gathered !== undefined && this.chunks.length === 0;
+    if (!this.roomIsGathered) return this.wasLarge ? commonHeadBlock : commonBlock;
+    this.makeRoom(1);
+    return this.gathered!.subarray(this.gatheredBytes, this.size);
+  }
+
+  /** What stood there before may be over: `settle` before the next socket is read. */
+  filled(length: number): void {
+    if (this.roomIsGathered) this.gatheredBytes += length;
+    else this.chunks.push(commonBlock.subarray(0, length));
+  }
+
+  /** Copies what is left of lent bytes. */
+  settle(): void {
+    const { chunks } = this;
+    for (let n = 0; n < chunks.length; n++) {
+      const chunk = chunks[n]!;
+      if (!isLent(chunk)) continue;
+      chunks[n] = Buffer.from(n === 0 ? chunk.subarray(this.at) : chunk);
+      if (n === 0) this.at = 0;
+    }
   }
 
   /** The next whole request without its size, or undefined. Throws MalformedError where the size cannot be one. */
@@ -41,11 +78,13 @@ export class RequestFrames {
       throw new MalformedError(`a request announces ${size} bytes, where at most ${this.sizeMax()} are taken: closed`);
     }
     const end = start + size;
-    if (end <= first.length) {
+    if (end <= first.length && (size <= lentBytesMax || !isLent(first))) {
       if (end === first.length) this.drop();
       else this.at = end;
+      this.wasLarge = false;
       return first.subarray(start, end);
     }
+    this.wasLarge = size >= largeBytesMin;
     this.size = size;
     this.gathered = Buffer.allocUnsafeSlow(Math.min(size, firstBlockBytes));
     this.gatheredBytes = 0;
@@ -54,20 +93,18 @@ export class RequestFrames {
   }
 
   private gather(): Buffer | undefined {
-    for (let chunk = this.chunks[0]; chunk !== undefined; chunk = this.chunks[0]) {
+    for (let chunk = this.chunks[0]; chunk !== undefined && this.gatheredBytes < this.size; chunk = this.chunks[0]) {
       const length = Math.min(chunk.length - this.at, this.size - this.gatheredBytes);
       this.makeRoom(length);
       chunk.copy(this.gathered!, this.gatheredBytes, this.at, this.at + length);
       this.gatheredBytes += length;
       this.at += length;
       if (this.at === chunk.length) this.drop();
-      if (this.gatheredBytes === this.size) {
-        const whole = this.gathered!;
-        this.gathered = undefined;
-        return whole;
-      }
     }
-    return undefined;
+    if (this.gatheredBytes < this.size) return undefined;
+    const whole = this.gathered!;
+    this.gathered = undefined;
+    return whole;
   }
 
   private makeRoom(length: number): void {
@@ -90,4 +127,9 @@ export class RequestFrames {
     this.chunks.shift();
     this.at = 0;
   }
+}
+
+/** Whether these bytes are over in the next turn. */
+export function isLent(bytes: Buffer): boolean {
+  return bytes.buffer === commonBlock.buffer;
 }

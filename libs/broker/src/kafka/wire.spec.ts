@@ -3,7 +3,7 @@ import { SeededRandom } from '@dovecote/ground/testing';
 import { apis } from './apis.js';
 import type { ApiCodec } from './api.js';
 import { Cursor, MalformedError } from './cursor.js';
-import { RequestFrames } from './request-frames.js';
+import { isLent, RequestFrames } from './request-frames.js';
 import type { AnyField, Struct } from './schema.js';
 import { Writer } from './writer.js';
 
@@ -179,6 +179,47 @@ describe('the framing', () => {
             .filter(({ length }) => length > 0),
         ),
       ).toEqual(bodies);
+    }
+  });
+
+  /** As a socket that fills the room it is given: what is found is copied at once or never, as its reader may do. */
+  function cutFilled(pieces: readonly Buffer[]): { found: Buffer[]; lent: number } {
+    const frames = new RequestFrames(() => 2 ** 20);
+    const found: Buffer[] = [];
+    let lent = 0;
+    for (const piece of pieces) {
+      for (let at = 0; at < piece.length;) {
+        const room = frames.room();
+        const length = piece.copy(room, 0, at);
+        at += length;
+        frames.filled(length);
+        for (let next = frames.next(); next !== undefined; next = frames.next()) {
+          if (isLent(next)) lent++;
+          found.push(isLent(next) ? Buffer.from(next) : next);
+        }
+        frames.settle();
+      }
+    }
+    expect(frames.isInside).toBe(false);
+    return { found, lent };
+  }
+
+  it('finds them in memory that is used again, and lends only small ones', () => {
+    for (let at = 0; at <= stream.length; at++) {
+      const { found, lent } = cutFilled([stream.subarray(0, at), stream.subarray(at)]);
+      expect(found).toEqual(bodies);
+      expect(lent > 0 || (at > 0 && at < 4)).toBe(true); // a size in two pieces is joined with what follows
+      expect(cutFilled([...stream.subarray(0, at)].map((byte) => Buffer.from([byte])).concat(stream.subarray(at))).found).toEqual(bodies);
+    }
+    const random = new SeededRandom(3);
+    const sizes = [8192, 8193, 60_000, 65_535, 40_000, 5, 8190, 33_000];
+    const large = sizes.map((length) => Buffer.from(random.bytes(length)));
+    const together = Buffer.concat(large.map(frame));
+    for (let round = 0; round < 50; round++) {
+      const pieces: Buffer[] = [];
+      for (let at = 0; at < together.length; at += pieces.at(-1)!.length)
+        pieces.push(together.subarray(at, at + 1 + random.below(random.chance(0.5) ? 70_000 : 100)));
+      expect(cutFilled(pieces).found.every((found, n) => found.equals(large[n]!))).toBe(true);
     }
   });
 
