@@ -1,6 +1,7 @@
 /** `dovecote users`, `vhosts`, `permissions` and `definitions`: each a few requests to the management API and a table or JSON. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
+import { wholeNumber } from './broker-options.js';
 import type { ManagementClient } from './management-client.js';
 import { newPassword, UsageError } from './passwords.js';
 import { table, type Terminal } from './terminal.js';
@@ -13,7 +14,8 @@ export interface CommandContext {
   readonly isJson: () => boolean;
 }
 
-type Item = Readonly<Record<string, unknown>>;
+/** One thing as the API tells of it. */
+export type Item = Readonly<Record<string, unknown>>;
 
 export function addUsers(program: Command, context: CommandContext): void {
   const { connect, terminal } = context;
@@ -115,7 +117,8 @@ export function addVirtualHosts(program: Command, context: CommandContext): void
       const client = await connect();
       for (const [limit, text] of Object.entries(limits)) {
         if (text === 'none') await client.ask('DELETE', ['vhost-limits', name, limit]);
-        else if (text !== undefined) await client.ask('PUT', ['vhost-limits', name, limit], { value: wholeNumber(`--${limit}`, text) });
+        else if (text !== undefined)
+          await client.ask('PUT', ['vhost-limits', name, limit], { value: wholeNumber(`--${limit}`, text, ' or "none"') });
       }
     });
 }
@@ -166,7 +169,9 @@ export function addPermissions(program: Command, context: CommandContext): void 
 }
 
 export function addDefinitions(program: Command, { connect, terminal }: CommandContext): void {
-  const definitions = program.command('definitions').description('users, virtual hosts and permissions as a file, as RabbitMQ writes it');
+  const definitions = program
+    .command('definitions')
+    .description('users, virtual hosts, permissions, queues, exchanges and bindings as a file, as RabbitMQ writes it');
   definitions
     .command('export [file]')
     .description('to a file, or to standard output; passwords as hashes')
@@ -177,7 +182,7 @@ export function addDefinitions(program: Command, { connect, terminal }: CommandC
     });
   definitions
     .command('import <file>')
-    .description('all of the file or nothing of it')
+    .description('users, virtual hosts and permissions together, then exchanges, queues and bindings; what is there stays as it is')
     .action(async (file: string) => {
       let parsed: unknown;
       try {
@@ -196,11 +201,13 @@ export function addWhoami(program: Command, context: CommandContext): void {
     .action(async () => show(context, ['name', 'tags'], [await (await context.connect()).ask<Item>('GET', ['whoami'])]));
 }
 
-function show({ isJson, terminal }: CommandContext, columns: readonly string[], items: readonly Item[]): void {
+/** A table of some of it, or JSON of all of it. */
+export function show({ isJson, terminal }: CommandContext, columns: readonly string[], items: readonly Item[]): void {
   terminal.say(isJson() ? `${JSON.stringify(items, null, 2)}\n` : table(columns, items));
 }
 
-function wholeNumber(option: string, text: string): number {
-  if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new UsageError(`${option} must be a whole number or "none"; "${text}" was given`);
+/** One thing, a line for each of its fields. */
+export function showOne({ isJson, terminal }: CommandContext, item: Item): void {
+  const fields = Object.entries(item).map(([field, value]) => ({ field, value }));
+  terminal.say(isJson() ? `${JSON.stringify(item, null, 2)}\n` : table(['field', 'value'], fields));
 }

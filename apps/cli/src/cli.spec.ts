@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import amqp from 'amqplib';
 import { Broker } from '@dovecote/broker';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { run } from './command-line.js';
@@ -18,7 +19,7 @@ interface Ran {
 let broker: Broker;
 let folder: string;
 beforeEach(async () => {
-  broker = await Broker.open({ management: { port: 0 } });
+  broker = await Broker.open({ amqp: { port: 0 }, management: { port: 0 } });
   folder = mkdtempSync(join(tmpdir(), 'dovecote-cli-'));
 });
 afterEach(async () => {
@@ -194,5 +195,88 @@ describe('dovecote', () => {
     const program = fileURLToPath(new URL('../bin/dovecote.js', import.meta.url));
     const ran = spawnSync(process.execPath, [program, '--version'], { env: {} });
     expect([ran.status, ran.stdout.toString()]).toEqual([0, expect.stringMatching(/^\d+\.\d+\.\d+\n$/)]);
+  });
+});
+
+describe('dovecote queues, exchanges and bindings', () => {
+  it('makes, shows, fills, reads and deletes queues', async () => {
+    expect(
+      await dovecote(['queues', 'declare', 'q', '--argument', 'x-message-ttl=60000', '--argument', 'x-overflow=reject-publish']),
+    ).toEqual(done);
+    expect(await dovecote(['queues', 'declare', 'r', '--type', 'quorum'])).toEqual(done);
+    expect(await dovecote(['queues', 'publish', 'q', 'hello'])).toEqual(done);
+    expect(await dovecote(['queues', 'publish', 'q', '--properties', '{"type":"t"}'], { input: 'from\nelsewhere' })).toEqual(done);
+    expect((await dovecote(['queues', 'publish', 'none', 'x'])).code).toBe(1);
+    expect((await dovecote(['queues', 'list'])).out).toBe(
+      'vhost  name  type     durable  messages_ready  messages_unacknowledged  consumers\n' +
+        '/      q     classic  true     2               0                        0\n' +
+        '/      r     quorum   true     0               0                        0\n',
+    );
+    expect((await dovecote(['queues', 'show', 'q'])).out).toMatch(/^arguments +{"x-message-ttl":60000,"x-overflow":"reject-publish"}$/m);
+    expect(JSON.parse((await dovecote(['--json', 'queues', 'get', 'q', '--count', '5'])).out)).toMatchObject([
+      { payload: 'hello', redelivered: false, properties: { delivery_mode: 2 } },
+      { payload: 'from\nelsewhere', properties: { type: 't' } },
+    ]);
+    expect((await dovecote(['queues', 'get', 'q', '--take'])).out).toMatch(/ true .* hello\n$/);
+    expect(await dovecote(['queues', 'delete', 'q', '--if-empty'])).toMatchObject({ code: 1, err: expect.stringContaining('not empty') });
+    expect(await dovecote(['queues', 'purge', 'q'])).toEqual(done);
+    expect(await dovecote(['queues', 'delete', 'q', 'r'])).toMatchObject({ code: 0 });
+    expect((await dovecote(['--json', 'queues', 'list'])).out).toBe('[]\n');
+    expect(await dovecote(['queues', 'declare', 'q', '--argument', 'x'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('name=value'),
+    });
+    expect((await dovecote(['queues', 'get', 'q', '--count', 'many'])).code).toBe(2);
+    expect((await dovecote(['queues', 'publish', 'q', 'x', '--properties', '3'])).code).toBe(2);
+  });
+
+  it('leads messages from an exchange to a queue', async () => {
+    await dovecote(['vhosts', 'add', 'v']);
+    const inside = ['--vhost', 'v'];
+    await dovecote(['queues', 'declare', 'q', ...inside]);
+    expect(await dovecote(['exchanges', 'declare', 'x', 'headers', '--internal', ...inside])).toEqual(done);
+    expect(await dovecote(['exchanges', 'declare', 'y', 'topic', '--argument', 'alternate-exchange=x', ...inside])).toEqual(done);
+    expect(await dovecote(['bindings', 'add', 'x', 'q', ...inside, '--argument', 'x-match=any', '--argument', 'n=1'])).toEqual(done);
+    expect(await dovecote(['bindings', 'add', 'y', 'x', 'a.*', '--exchange', ...inside])).toEqual(done);
+    expect((await dovecote(['bindings', 'list', ...inside])).out).toBe(
+      'vhost  source  destination  destination_type  routing_key  arguments\n' +
+        'v      x       q            queue                          {"n":1,"x-match":"any"}\n' +
+        'v      y       x            exchange          a.*          {}\n',
+    );
+    expect((await dovecote(['exchanges', 'list', ...inside])).out).toContain(
+      'v      y                   topic    true     false        false     {"alternate-exchange":"x"}\n',
+    );
+    expect((await dovecote(['exchanges', 'show', 'x', ...inside])).out).toContain('internal     true\n');
+    expect(await dovecote(['exchanges', 'publish', 'y', 'a.b', 'm', '--properties', '{"headers":{"n":1}}', ...inside])).toEqual(done);
+    expect(await dovecote(['exchanges', 'publish', 'y', 'b', 'm', ...inside])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('no queue'),
+    });
+    expect(await dovecote(['bindings', 'delete', 'y', 'x', 'b', '--exchange', ...inside])).toMatchObject({ code: 1 });
+    expect(await dovecote(['bindings', 'delete', 'x', 'q', '--argument', 'n=1', '--argument', 'x-match=any', ...inside])).toEqual(done);
+    expect(await dovecote(['exchanges', 'delete', 'x', '--if-unused', ...inside])).toEqual(done);
+  });
+});
+
+describe('dovecote connections, channels and consumers', () => {
+  it('tells who is there, and sends somebody away', async () => {
+    const connection = await amqp.connect(`amqp://127.0.0.1:${broker.amqpPort}`, { clientProperties: { connection_name: 'me' } });
+    const closed = new Promise<Error>((resolve) => void connection.once('close', resolve));
+    const channel = await connection.createChannel();
+    await channel.assertQueue('q');
+    await channel.consume('q', () => undefined, { consumerTag: 'tag' });
+    const [{ name }] = JSON.parse((await dovecote(['--json', 'connections', 'list'])).out) as [{ name: string }];
+    expect((await dovecote(['connections', 'list'])).out).toContain(
+      `${name}  me                  guest  /      running  1         false\n`,
+    );
+    expect((await dovecote(['channels', 'list'])).out).toContain(`${name} (1)  guest  /      false    0               1`);
+    expect((await dovecote(['channels', 'show', `${name} (1)`])).out).toContain('number                     1\n');
+    expect((await dovecote(['consumers', 'list', '--vhost', '/'])).out).toContain(
+      `/      q      tag           ${name} (1)  true          0               true\n`,
+    );
+    expect((await dovecote(['connections', 'show', name])).out).toContain('auth_mechanism             PLAIN\n');
+    expect(await dovecote(['connections', 'close', name, '--reason', 'tired'])).toEqual(done);
+    expect((await closed).message).toContain('tired');
+    expect((await dovecote(['connections', 'close', 'none'])).code).toBe(1);
   });
 });

@@ -10,10 +10,13 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { addDefinitions, addPermissions, addUsers, addVirtualHosts, addWhoami, type CommandContext } from './access-commands.js';
 import { addCheck, UncheckedError, WrongFolderError } from './check-command.js';
+import { addChannels, addConnections, addConsumers } from './client-commands.js';
 import { addCompletion } from './completion.js';
 import { ManagementClient, RefusedError, UnreachableError } from './management-client.js';
 import { ownPassword, UsageError } from './passwords.js';
+import { addQueues } from './queue-commands.js';
 import type { Terminal } from './terminal.js';
+import { addBindings, addExchanges } from './topology-commands.js';
 
 export interface Surroundings {
   readonly argv: readonly string[];
@@ -29,7 +32,7 @@ export async function run({ argv, environment, terminal }: Surroundings): Promis
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
   program
     .description(
-      'Users, virtual hosts and permissions of a running broker: a Dovecote, or a RabbitMQ with its management plugin. And what is in the folder of one that is not running.',
+      'Users, queues, exchanges and connections of a running broker: a Dovecote, or a RabbitMQ with its management plugin. And what is in the folder of one that is not running.',
     )
     .version(version)
     .option('--url <url>', `management API of the broker (DOVECOTE_URL; default: ${defaultUrl})`)
@@ -48,6 +51,12 @@ export async function run({ argv, environment, terminal }: Surroundings): Promis
   addVirtualHosts(program, context);
   addPermissions(program, context);
   addDefinitions(program, context);
+  addQueues(program, context);
+  addExchanges(program, context);
+  addBindings(program, context);
+  addConnections(program, context);
+  addChannels(program, context);
+  addConsumers(program, context);
   addWhoami(program, context);
   addCheck(program, context);
   addCompletion(program, terminal);

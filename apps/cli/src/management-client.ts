@@ -31,14 +31,22 @@ export interface ManagementAddress {
   readonly authorities: string | undefined;
 }
 
+/** What few requests need. */
+interface Further {
+  readonly query?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 const timeoutMs = 30_000;
 
 export class ManagementClient {
   constructor(private readonly address: ManagementAddress) {}
 
   /** The answer's JSON; undefined where it has none. `path` is a list of names, which may hold anything. Rejects with one of the errors above. */
-  async ask<T>(method: 'GET' | 'PUT' | 'POST' | 'DELETE', path: readonly string[], body?: unknown): Promise<T> {
-    const { status, text } = await this.send(method, `/api/${path.map(encodeURIComponent).join('/')}`, body);
+  async ask<T>(method: 'GET' | 'PUT' | 'POST' | 'DELETE', path: readonly string[], body?: unknown, more: Further = {}): Promise<T> {
+    const query = new URLSearchParams(more.query).toString();
+    const whole = `/api/${path.map(encodeURIComponent).join('/')}${query === '' ? '' : `?${query}`}`;
+    const { status, text } = await this.send(method, whole, body, more.headers);
     if (status === 401 || status === 403)
       throw new UnreachableError(
         `${this.where} does not let '${this.address.user}' do that: ${reasonIn(text) ?? 'wrong name or password'}`,
@@ -52,13 +60,16 @@ export class ManagementClient {
     return `The broker at ${this.address.url.origin}`;
   }
 
-  private send(method: string, path: string, body: unknown): Promise<{ status: number; text: string }> {
+  private send(method: string, path: string, body: unknown, further: Further['headers']): Promise<{ status: number; text: string }> {
     const { url, user, password, authorities } = this.address;
     const text = body === undefined ? undefined : JSON.stringify(body);
     const options = {
       method,
       auth: `${user}:${password}`,
-      headers: text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
+      headers: {
+        ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
+        ...further,
+      },
       timeout: timeoutMs,
       ...(authorities === undefined ? {} : { ca: readFileSync(authorities) }),
     };

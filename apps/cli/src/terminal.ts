@@ -32,7 +32,7 @@ export function table(columns: readonly string[], items: readonly Readonly<Recor
 
 function shown(value: unknown): string {
   if (value === undefined || value === null) return '';
-  if (Array.isArray(value)) return value.join(' ');
+  if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value.join(' ');
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 

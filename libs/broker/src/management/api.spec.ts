@@ -81,6 +81,7 @@ describe('the management API, as that of RabbitMQ', () => {
     expect(await ask('GET', 'nothing')).toMatchObject({ status: 404, body: absent });
     expect(await status('POST', 'whoami', {})).toBe(405);
     expect(await status('HEAD', 'whoami')).toBe(200);
+    expect(await status('GET', 'connections/')).toBe(200);
   });
 
   it('makes, shows, changes and deletes users', async () => {

@@ -70,7 +70,8 @@ export class ManagementApi {
 
   private async run(request: HttpRequest): Promise<Outcome> {
     const url = new URL(request.url, 'http://broker');
-    const segments = url.pathname.split('/').slice(1).map(decode);
+    // A slash at the end says nothing, as in RabbitMQ: some clients send one.
+    const segments = url.pathname.replace(/\/$/, '').split('/').slice(1).map(decode);
     const found = this.routes.map((route) => ({ route, names: match(route.path, segments) })).filter(({ names }) => names !== undefined);
     const user = await this.authenticate(request);
     if (found.length === 0) return notFound;
