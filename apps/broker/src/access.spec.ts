@@ -137,7 +137,7 @@ describe('TLS', () => {
     const connection = await enter('ada');
     await queueOn(connection, 'q');
     await connection.close();
-    await expect(enter('eve')).rejects.toThrow('Login was refused using authentication mechanism EXTERNAL');
+    await expect(enter('eve')).rejects.toThrow(/EXTERNAL is not provided by the server/); // so that who comes with a password does not take it
     await expect(enter('ada', authority)).rejects.toThrow(/closed|ECONNRESET|EPIPE|hang up/i); // an authority that is not believed
     await expect(connect(url, { ca: [authority.certificate], credentials: credentials.external() })).rejects.toThrow(/EXTERNAL/);
     await (await connect(url, { ca: [authority.certificate] })).close();

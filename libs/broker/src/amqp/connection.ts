@@ -97,7 +97,8 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
       limits,
       login: (user, password, address) =>
         password === undefined ? hosts.access.knows(user, address) : hosts.access.login(user, password, address),
-      peerName: socket.peerName,
+      // Some clients with a certificate take EXTERNAL wherever it is offered, also where they mean to come with a password.
+      peerName: hosts.access.knows(socket.peerName ?? '', socket.remoteAddress) ? socket.peerName : undefined,
       enter: (virtualHost) => this.enter(virtualHost),
       remoteAddress: socket.remoteAddress,
       log,
