@@ -399,6 +399,7 @@ describe('the contract of the network fails', () => {
       })),
     ],
     ['holds the writer back', onSocket((socket) => ({ write: (bytes, sent) => socket.write(bytes, sent) || true }))],
+    ['holds the writer back', onSocket(() => ({ sentBytes: 0 }))],
     ['gives every buffer back once', onSocket((socket) => ({ write: (bytes, sent) => (sent?.(), socket.write(bytes)) }))],
     [
       'needs the bytes no longer',

@@ -75,10 +75,15 @@ const bytes: Cases = {
       assert.ok(chunks < 2_000, 'the writer was never held back');
       goesOn = near.socket.write(chunk);
     }
+    const takenBefore = near.socket.sentBytes;
+    assert.ok(takenBefore < chunks * chunk.length);
     const drained = near.drains();
     far.socket.resume();
+    await far.receives(takenBefore + 1);
+    assert.ok(near.socket.sentBytes > takenBefore, 'what the peer reads was not seen to go');
     await drained;
     assert.equal(near.socket.unsentBytes, 0);
+    assert.ok(near.socket.sentBytes >= chunks * chunk.length); // TLS sends more than was written
     await far.receives(chunks * chunk.length);
     await closeBoth(near, far);
     await listener.close();

@@ -61,6 +61,8 @@ export interface Socket {
   readonly peerName?: string | undefined;
   /** Bytes handed to `write` that the operating system has not taken yet. */
   readonly unsentBytes: number;
+  /** Bytes that the operating system has taken since the connection began, as they went out: while some wait, this moves as long as the peer reads. */
+  readonly sentBytes: number;
   /** Octets received since the connection began, whether or not `onData` has seen them. For heartbeats. */
   readonly receivedBytes: number;
   /** Says who takes what comes; call it once, in the turn in which the socket was handed over. */

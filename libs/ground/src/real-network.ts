@@ -115,6 +115,14 @@ class RealSocket implements Socket {
     return this.socket.writableLength;
   }
 
+  /** What Node itself goes by, to tell a slow peer from one that is gone: only the handle knows how far a write has come. */
+  get sentBytes(): number {
+    const { _handle: own } = this.socket as unknown as { readonly _handle?: Partial<WritingHandle> | null };
+    const handle = this.isTls ? own?._parent : own;
+    if (handle?.bytesWritten === undefined || handle.writeQueueSize === undefined) return this.socket.bytesWritten - this.unsentBytes;
+    return handle.bytesWritten - handle.writeQueueSize;
+  }
+
   get receivedBytes(): number {
     return this.isTls ? this.receivedPlainBytes : this.socket.bytesRead;
   }
@@ -207,6 +215,15 @@ class RealSocket implements Socket {
   destroy(): void {
     this.socket.destroy();
   }
+}
+
+interface WritingHandle {
+  /** Given to the system. */
+  readonly bytesWritten: number;
+  /** And not taken by it yet. */
+  readonly writeQueueSize: number;
+  /** Of TLS: the one that writes what was encrypted. */
+  readonly _parent: Partial<WritingHandle> | null;
 }
 
 function ignore(): void {}

@@ -38,6 +38,7 @@ export class SimulatedSocket implements Socket {
   readonly localAddress = '127.0.0.1';
   peerName: string | undefined;
   receivedBytes = 0;
+  sentBytes = 0;
   peer: SimulatedSocket | undefined;
   #events: SocketEvents | undefined;
   #isPaused = false;
@@ -181,6 +182,7 @@ export class SimulatedSocket implements Socket {
       peer.#arrive(next.sent === undefined ? piece : Buffer.from(piece));
       next.offset += count;
       this.#unsentBytes -= count;
+      this.sentBytes += count;
       if (next.offset < next.bytes.length) break;
       this.#unsent.shift();
       if (next.sent !== undefined) this.#soon(next.sent);

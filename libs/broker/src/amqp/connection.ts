@@ -14,6 +14,7 @@ import { Heartbeat } from './heartbeat.js';
 import { type Arguments, decodeArguments, encodeMethod, type Method, methodById, methodFrame, methodFrameBytes } from './method-codec.js';
 import type { ConnectionMethodName, MethodName } from './methods.js';
 import { Output, unsentBytesMax } from './output.js';
+import { SlowReader } from './slow-reader.js';
 import { isProtocolHeader, ourProtocolHeader, protocolHeaderBytes, strangerOn } from './protocol-header.js';
 import { publishId } from './publisher.js';
 import type { RouteCache } from './route-cache.js';
@@ -63,6 +64,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   private readonly reader: FrameReader;
   readonly handshake: Handshake;
   private readonly heartbeat: Heartbeat;
+  private readonly slowReader: SlowReader;
   private owner = new Owner();
   readonly channels = new Map<number, Channel>();
   private lastChannel: Channel | undefined;
@@ -73,7 +75,6 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   private hasWaited = false;
   private lookCount = 0;
   private unfinishedBytes = 0;
-  private isSlow = false;
   private isBlockedTold = false;
   private isUnreadable = false;
   /** Ends the handshake, or the close, that takes too long. */
@@ -84,13 +85,12 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
     readonly parts: ConnectionParts,
   ) {
     const { hosts, limits, clock, log } = parts;
-    const host = hosts.first;
     this.name = `${socket.remoteAddress}:${socket.remotePort}`;
-    this.host = host;
+    this.host = hosts.first;
     this.connectedAt = clock.now();
     this.random = parts.random;
     this.messageBytesMax = limits.messageBytesMax;
-    this.output = new Output(socket, host.turn, parts.pool, () => this.becomeSlow());
+    this.output = new Output(socket, hosts.first.turn, parts.pool, () => this.becomeSlow());
     this.deliveries = new DeliveryWriter(this.output);
     this.reader = new FrameReader(this, limits.handshakeFrameBytesMax);
     this.handshake = new Handshake({
@@ -105,6 +105,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
       send: (name, values) => this.send(name, values, 0),
     });
     this.heartbeat = new Heartbeat(clock, this);
+    this.slowReader = new SlowReader(clock, socket, limits.sendTimeoutMs, (why) => this.lost(why));
     this.deadline = clock.after(limits.handshakeTimeoutMs, () => {
       log(`${this.name}: no AMQP handshake within ${limits.handshakeTimeoutMs} ms, closed`);
       socket.destroy();
@@ -185,7 +186,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   }
 
   onDrain(): void {
-    this.isSlow = false;
+    this.slowReader.forget();
     for (const channel of this.channels.values()) channel.session.setWritable(true);
     this.release(heldFor.drain);
   }
@@ -204,8 +205,8 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
     this.output.write(heartbeatFrame, 0, heartbeatFrame.length);
   }
 
-  lost(): void {
-    this.parts.log(`${this.name}: missed heartbeats from client, timeout ${this.handshake.heartbeatS} s, closed`);
+  lost(why = `missed heartbeats from client, timeout ${this.handshake.heartbeatS} s`): void {
+    this.parts.log(`${this.name}: ${why}, closed`);
     this.socket.destroy();
   }
 
@@ -491,7 +492,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
       return this.closeWith('not-allowed', explanation, nothingFails);
     }
     const channel = new Channel(id, this, (sink) => this.host.createSession(this.owner, sink));
-    if (this.isSlow) channel.session.setWritable(false);
+    if (this.slowReader.isWatched) channel.session.setWritable(false);
     this.channels.set(id, channel);
     this.send('channel.open-ok', {}, id);
   }
@@ -542,6 +543,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   /** Gives back what the channels hold; exclusive queues go with the connection. */
   private end(): void {
     this.heartbeat.stop();
+    this.slowReader.forget();
     for (const channel of this.channels.values()) channel.close();
     this.channels.clear();
     this.lastChannel = undefined;
@@ -590,10 +592,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   /** The peer reads more slowly than we write: no more deliveries, and in the end nothing more from it either. */
   private becomeSlow(): void {
     if (this.state === 'closed') return;
-    if (!this.isSlow) {
-      this.isSlow = true;
-      for (const channel of this.channels.values()) channel.session.setWritable(false);
-    }
+    if (this.slowReader.watch()) for (const channel of this.channels.values()) channel.session.setWritable(false);
     if (this.socket.unsentBytes > unsentBytesMax) this.hold(heldFor.drain);
   }
 }

@@ -13,6 +13,8 @@ export interface AmqpLimits extends Pick<Limits, 'messageBytesMax' | 'connection
   readonly heartbeatS: number;
   /** From the connection to connection.open; then the socket is closed. */
   readonly handshakeTimeoutMs: number;
+  /** How long a client may read nothing while something waits for it; then the socket is closed, and what it holds goes back to its queues. */
+  readonly sendTimeoutMs: number;
   /** How long a close waits for its close-ok. */
   readonly closeTimeoutMs: number;
   /** How long a refused login waits for its answer, where the client did not ask to be told: guessing must be slow. */
@@ -27,6 +29,7 @@ const amqpLimits = {
   unfinishedBytesMax: 64 * 1024 * 1024,
   heartbeatS: 60,
   handshakeTimeoutMs: 10_000,
+  sendTimeoutMs: 30_000,
   closeTimeoutMs: 3_000,
   refusedLoginDelayMs: 1_000,
 };

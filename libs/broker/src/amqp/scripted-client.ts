@@ -46,6 +46,7 @@ class LoopbackSocket implements Socket {
   readonly localPort = 5672;
   readonly peerName: string | undefined = undefined;
   unsentBytes = 0;
+  sentBytes = 0;
   receivedBytes = 0;
   isPaused = false;
   isClosed = false;
@@ -93,6 +94,7 @@ class LoopbackSocket implements Socket {
   /** The client reads what was written. */
   drain(): void {
     const wasFull = this.unsentBytes >= highWaterBytes;
+    this.sentBytes += this.unsentBytes;
     this.unsentBytes = 0;
     for (const bytes of this.unread.splice(0)) this.client.receive(bytes);
     for (const done of this.callbacks.splice(0)) done();

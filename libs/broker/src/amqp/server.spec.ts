@@ -380,6 +380,38 @@ describe('back-pressure', () => {
     expect(bodies).toHaveLength(100);
   });
 
+  it('gives up a client that reads nothing for half a minute: what it was given goes to others, first of all', async () => {
+    const world = await openWorld();
+    const consume = (tag: string) => method('basic.consume', { queue: 'q', consumerTag: tag });
+    const stalled = await world.connected(Buffer.concat([onChannel, declare]));
+    const slow = await world.connected(onChannel);
+    for (const client of [stalled, slow]) {
+      client.send(consume('c'));
+      client.isStalled = true;
+    }
+    await world.settle();
+    for (let round = 0; round < 200; round++) stalled.send(large);
+    await world.settle();
+    // The second one reads a little, ten seconds later.
+    await world.clock.advance(10_000);
+    slow.unstall();
+    slow.isStalled = true;
+    await world.clock.advance(19_000);
+    expect(stalled.isClosed).toBe(false);
+    await world.clock.advance(9000);
+    expect([stalled.isClosed, slow.isClosed]).toEqual([true, false]);
+    expect(world.logged.at(-1)).toBe('127.0.0.1:40000: client read nothing of what waits for it, timeout 30 s, closed');
+    slow.unstall();
+    const other = await world.connected(onChannel);
+    other.send(consume('other'));
+    await world.settle();
+    slow.cut();
+    await world.settle();
+    const given = other.take().filter((line) => line.startsWith('basic.deliver'));
+    expect(given).toHaveLength(200);
+    expect(given[0]).toContain('"redelivered":true');
+  });
+
   it('stops reading a client that asks and asks and never reads the answers', async () => {
     const world = await openWorld();
     const client = await world.connected(Buffer.concat([onChannel, declare]));

@@ -72,6 +72,7 @@ class LoopbackSocket implements Socket {
   readonly localAddress = '127.0.0.1';
   readonly localPort = 9092;
   unsentBytes = 0;
+  sentBytes = 0;
   receivedBytes = 0;
   isPaused = false;
   isClosed = false;
@@ -96,6 +97,7 @@ class LoopbackSocket implements Socket {
 
   drain(): void {
     const wasFull = this.unsentBytes >= highWaterBytes;
+    this.sentBytes += this.unsentBytes;
     this.unsentBytes = 0;
     for (const done of this.callbacks.splice(0)) done();
     if (wasFull && !this.isClosed) this.events?.onDrain();
