@@ -113,9 +113,11 @@ export const channelMethods: Handlers = {
 
   'basic.qos': (channel, { prefetchSize, prefetchCount, isGlobal }) => {
     if (prefetchSize !== 0) throw new AmqpError('not-implemented', `prefetch_size!=0 (${prefetchSize})`);
-    if (isGlobal) channel.session.sharedPrefetch = prefetchCount;
-    else channel.prefetch = prefetchCount;
-    if (isGlobal) channel.session.wakeQueues();
+    const { session } = channel;
+    const before = session.sharedPrefetch;
+    session.sharedPrefetch = isGlobal ? prefetchCount : 0; // one for each consumer ends the one for all, as in RabbitMQ
+    if (!isGlobal) channel.prefetch = prefetchCount;
+    if (session.sharedPrefetch !== before) session.wakeQueues();
     channel.line.send('basic.qos-ok', {}, channel.id);
   },
   'basic.consume': (channel, { queue: name, consumerTag, noAck, exclusive, noWait, arguments: given }) => {

@@ -32,6 +32,27 @@ async function withDurableQueue(): Promise<{ world: AmqpWorld; client: ScriptedC
 const persistent = (text: string, routingKey = 'd'): Buffer => publish({ routingKey }, text, { deliveryMode: 2 });
 const names = (lines: readonly string[]): string[] => lines.map((line) => line.split(' ')[0]!);
 
+/** As a RabbitMQ 4.0.5 does it, which random commands found. */
+describe('a limit for the whole channel', () => {
+  it('is over when one for each consumer is set', async () => {
+    const world = await openWorld();
+    const declare = method('queue.declare', { queue: 'q' });
+    const client = await world.connected(
+      Buffer.concat([handshake, openChannel, declare, method('basic.qos', { prefetchCount: 1, isGlobal: true })]),
+    );
+    client.send(
+      method('basic.consume', { queue: 'q', consumerTag: 'c' }),
+      ...['1', '2', '3'].map((body) => publish({ routingKey: 'q' }, body)),
+    );
+    await world.settle();
+    const given = (): number => client.take().filter((line) => line.startsWith('basic.deliver')).length;
+    expect(given()).toBe(1);
+    client.send(method('basic.qos', { prefetchCount: 1 }));
+    await world.settle();
+    expect(given()).toBe(2);
+  });
+});
+
 describe('a look into a queue', () => {
   it.each([
     ['basic.get', method('basic.get', { queue: 'd' }), /^basic\.get-ok .*"messageCount":0/],

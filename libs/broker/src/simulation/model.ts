@@ -241,8 +241,8 @@ export class Model {
         return answer(`cancelled ${command.tag}`);
       }
       case 'qos':
-        if (command.isGlobal) channel.sharedPrefetch = command.count;
-        else channel.prefetch = command.count;
+        channel.sharedPrefetch = command.isGlobal ? command.count : 0; // the other kind ends this one
+        if (!command.isGlobal) channel.prefetch = command.count;
         return answer('limited');
       case 'settle':
         return this.settle(channel, command);
