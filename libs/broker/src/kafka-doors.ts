@@ -150,6 +150,10 @@ class HeldSocket implements Socket, SocketEvents {
     return this.socket.unsentBytes;
   }
 
+  get sentBytes(): number {
+    return this.socket.sentBytes;
+  }
+
   get receivedBytes(): number {
     return this.socket.receivedBytes;
   }

@@ -229,8 +229,13 @@ class Line {
       case 'purge':
         return method('queue.purge', { queue: own(command.queue) }, channel);
       case 'declare-exchange': {
-        const { type, durable, autoDelete, internal, alternate } = command.shape;
-        const given: FieldTable = alternate === undefined ? {} : { 'alternate-exchange': own(alternate) };
+        const { durable, autoDelete, internal, alternate } = command.shape;
+        const isDelayed = command.shape.type === 'delayed';
+        const type = isDelayed ? 'x-delayed-message' : command.shape.type;
+        const given: FieldTable = {
+          ...(alternate === undefined ? {} : { 'alternate-exchange': own(alternate) }),
+          ...(isDelayed ? { 'x-delayed-type': 'direct' } : {}),
+        };
         const passive = command.passive === true;
         const exchange = own(command.exchange);
         return method('exchange.declare', { exchange, type, durable, autoDelete, internal, passive, arguments: given }, channel);
@@ -291,8 +296,12 @@ class Line {
   }
 
   private publishFrames(command: Publish, channel: number, body: string): Buffer {
-    const { exchange, key, copies, headers, persistent, mandatory, priority, expirationMs } = command;
-    const all: FieldTable = copies.length === 0 ? headers : { ...headers, CC: copies.map((copy) => this.named(copy)) };
+    const { exchange, key, copies, headers, persistent, mandatory, priority, expirationMs, delayMs } = command;
+    const all: FieldTable = {
+      ...headers,
+      ...(copies.length === 0 ? {} : { CC: copies.map((copy) => this.named(copy)) }),
+      ...(delayMs === undefined ? {} : { 'x-delay': delayMs }),
+    };
     const properties: MessageProperties = {
       ...(Object.keys(all).length > 0 ? { headers: all } : {}),
       deliveryMode: persistent ? 2 : 1,
@@ -313,6 +322,8 @@ class Line {
       'x-dead-letter-routing-key': shape.deadKey === undefined ? undefined : this.named(shape.deadKey),
       'x-max-priority': shape.maxPriority,
       'x-single-active-consumer': shape.isSingleActive,
+      'x-queue-type': shape.type,
+      'x-delivery-limit': shape.deliveryLimit,
     };
     return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as FieldTable;
   }
@@ -402,15 +413,18 @@ class Line {
     this.content = undefined;
     const { exchange, routingKey, deliveryTag, redelivered, consumerTag, messageCount } = values;
     const { deliveryMode, priority = 0, expiration, headers = {} } = properties;
-    const message = textOf({
-      id: Number(body.toString()),
-      exchange: this.unnamed(exchange),
-      key: this.unnamed(routingKey),
-      persistent: deliveryMode === 2,
-      priority,
-      expirationMs: expiration === undefined ? undefined : Number(expiration),
-      deaths: this.deathsIn(headers),
-    });
+    const message = textOf(
+      {
+        id: Number(body.toString()),
+        exchange: this.unnamed(exchange),
+        key: this.unnamed(routingKey),
+        persistent: deliveryMode === 2,
+        priority,
+        expirationMs: expiration === undefined ? undefined : Number(expiration),
+        deaths: this.deathsIn(headers),
+      },
+      Number(headers['x-delivery-count'] ?? 0),
+    );
     const collected = this.collect(channel);
     if (kind === 'returned') collected.returned.push(message);
     else if (kind === 'delivery') collected.deliveries.push({ consumer: consumerTag, tag: deliveryTag, redelivered, message });

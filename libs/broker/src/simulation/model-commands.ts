@@ -11,7 +11,10 @@ const queues = ['q0', 'q1', 'q2', 'q3'];
 const exchanges = ['x0', 'x1', 'x2', 'x3'];
 const keys = ['a', 'b', 'a.b', 'a.b.c', ''];
 const patterns = ['a', 'b', '#', 'a.*', 'a.#', '*.b', '#.c', ''];
-const setupSteps = queues.length + exchanges.length + 6;
+/** Only published to, and bound to queues: what it holds on the way from elsewhere is tested in engine/delayed.spec.ts. */
+const delayed = 'x4';
+const delayedShape: ExchangeShape = { type: 'delayed', durable: true, autoDelete: false, internal: false };
+const setupSteps = queues.length + exchanges.length + 7;
 
 /** Long beside a command and short beside `wait`. */
 export const lifeMs = 3000;
@@ -20,12 +23,15 @@ const waitMs = 3500;
 export interface Shapes {
   readonly queues: ReadonlyMap<string, QueueShape>;
   readonly exchanges: ReadonlyMap<string, ExchangeShape>;
+  /** There is an exchange that holds messages back: where the broker knows such a thing. */
+  readonly hasDelayed: boolean;
 }
 
-export function drawShapes(random: SeededRandom): Shapes {
+export function drawShapes(random: SeededRandom, hasDelayed: boolean): Shapes {
   return {
     queues: new Map(queues.map((name) => [name, drawQueue(random)])),
     exchanges: new Map(exchanges.map((name) => [name, drawExchange(random, name)])),
+    hasDelayed,
   };
 }
 
@@ -34,7 +40,7 @@ export function drawCommand(random: SeededRandom, index: number, shapes: Shapes)
   const who = random.below(connectionsOf.length);
   let left = random.below(100);
   const falls = (share: number): boolean => (left -= share) < 0;
-  if (falls(28)) return { who, do: 'publish', ...drawPublish(random) };
+  if (falls(28)) return { who, do: 'publish', ...drawPublish(random, shapes) };
   if (falls(8)) return { who, do: 'get', queue: pick(random, queues), noAck: random.chance(0.3) };
   if (falls(9)) return drawConsume(random, who);
   if (falls(17)) return drawSettle(random, who);
@@ -55,10 +61,13 @@ function setUp(random: SeededRandom, index: number, shapes: Shapes): Command {
   if (queue !== undefined) return { who: 0, do: 'declare-queue', queue, shape: shapes.queues.get(queue)! };
   const exchange = exchanges[index - queues.length];
   if (exchange !== undefined) return { who: 0, do: 'declare-exchange', exchange, shape: shapes.exchanges.get(exchange)! };
-  return drawBinding(random, 0, 'bind');
+  if (index === queues.length + exchanges.length && shapes.hasDelayed)
+    return { who: 0, do: 'declare-exchange', exchange: delayed, shape: delayedShape };
+  return drawBinding(random, 0, 'bind', shapes);
 }
 
 function drawQueue(random: SeededRandom): QueueShape {
+  if (random.chance(0.25)) return drawQuorumQueue(random);
   const bound = random.below(10);
   return {
     durable: random.chance(0.8),
@@ -71,6 +80,20 @@ function drawQueue(random: SeededRandom): QueueShape {
     ...(random.chance(0.55) ? drawGrave(random) : {}),
     ...(random.chance(0.2) ? { maxPriority: random.chance(0.5) ? 2 : 5 } : {}),
     ...(random.chance(0.15) ? { isSingleActive: true } : {}),
+  };
+}
+
+function drawQuorumQueue(random: SeededRandom): QueueShape {
+  const limit = random.below(4);
+  return {
+    type: 'quorum',
+    durable: true,
+    exclusive: false,
+    autoDelete: false,
+    ...(limit === 0 ? {} : { deliveryLimit: limit }),
+    ...(random.chance(0.25) ? { maxLength: 1 + random.below(3) } : {}),
+    ...(random.chance(0.15) ? { ttlMs: lifeMs } : {}),
+    ...(random.chance(0.6) ? drawGrave(random) : {}),
   };
 }
 
@@ -95,7 +118,8 @@ function drawExchange(random: SeededRandom, name: string): ExchangeShape {
   };
 }
 
-function drawPublish(random: SeededRandom): Publish {
+function drawPublish(random: SeededRandom, { hasDelayed }: Shapes): Publish {
+  if (hasDelayed && random.chance(0.12)) return drawDelayedPublish(random);
   const isDirect = random.chance(0.45);
   return {
     exchange: isDirect ? '' : pick(random, random.chance(0.03) ? ['x9'] : exchanges),
@@ -107,6 +131,12 @@ function drawPublish(random: SeededRandom): Publish {
     priority: random.chance(0.4) ? random.below(7) : 0,
     ...(random.chance(0.12) ? { expirationMs: random.chance(0.3) ? 0 : lifeMs } : {}),
   };
+}
+
+function drawDelayedPublish(random: SeededRandom): Publish {
+  const [persistent, mandatory] = [random.chance(0.75), random.chance(0.3)];
+  const delayMs = random.chance(0.2) ? 0 : pick(random, [lifeMs / 2, lifeMs, 2 * lifeMs]);
+  return { exchange: delayed, key: pick(random, keys), copies: [], headers: {}, persistent, mandatory, priority: random.below(7), delayMs };
 }
 
 function drawHeaders(random: SeededRandom): Headers {
@@ -144,8 +174,9 @@ function drawQueueCommand(random: SeededRandom, who: number, shapes: Shapes): Co
 
 function drawExchangeCommand(random: SeededRandom, who: number, shapes: Shapes): Command {
   const kind = random.below(12);
-  if (kind < 5) return drawBinding(random, who, 'bind');
-  if (kind < 8) return drawBinding(random, who, 'unbind');
+  if (kind < 5) return drawBinding(random, who, 'bind', shapes);
+  if (kind < 8) return drawBinding(random, who, 'unbind', shapes);
+  if (shapes.hasDelayed && random.chance(0.2)) return drawDelayedCommand(random, who);
   const exchange = pick(random, exchanges);
   const shape = random.chance(0.06) ? drawExchange(random, exchange) : shapes.exchanges.get(exchange)!;
   if (kind < 10) return { who, do: 'declare-exchange', exchange, shape };
@@ -153,7 +184,15 @@ function drawExchangeCommand(random: SeededRandom, who: number, shapes: Shapes):
   return { who, do: 'delete-exchange', exchange, ifUnused: random.chance(0.5) };
 }
 
-function drawBinding(random: SeededRandom, who: number, what: 'bind' | 'unbind'): Command {
+function drawDelayedCommand(random: SeededRandom, who: number): Command {
+  if (random.chance(0.5)) return { who, do: 'declare-exchange', exchange: delayed, shape: delayedShape };
+  return { who, do: 'delete-exchange', exchange: delayed, ifUnused: random.chance(0.5) };
+}
+
+function drawBinding(random: SeededRandom, who: number, what: 'bind' | 'unbind', { hasDelayed }: Shapes): Command {
+  if (hasDelayed && random.chance(0.25)) {
+    return { who, do: what, source: delayed, to: 'queue', destination: pick(random, queues), key: pick(random, keys) };
+  }
   const to = random.chance(0.75) ? 'queue' : 'exchange';
   const binding = { source: pick(random, exchanges), to, destination: pick(random, to === 'queue' ? queues : exchanges) } as const;
   const match = random.chance(0.3) ? { match: { 'x-match': pick(random, ['all', 'any']), ...drawHeaders(random) } } : {};

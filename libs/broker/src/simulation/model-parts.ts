@@ -15,6 +15,7 @@ export interface Message {
   readonly priority: number;
   readonly expirationMs: number | undefined;
   readonly deaths: readonly Death[];
+  readonly delayMs: number;
 }
 
 export interface Death {
@@ -23,17 +24,29 @@ export interface Death {
   readonly count: number;
 }
 
-export type Reason = 'rejected' | 'expired' | 'maxlen';
+export type Reason = 'rejected' | 'expired' | 'maxlen' | 'delivery_limit';
 export type Outcome = 'done' | 'put-back' | 'dead';
 
 export interface Entry {
   readonly message: Message;
   readonly order: number;
+  /** Its number in this queue, from 1 on. */
+  readonly sequence: number;
   readonly expiresAt: number;
   /** It goes to a consumer at once or never. */
   readonly isForNow: boolean;
   hadChance: boolean;
   redelivered: boolean;
+  /** In a quorum queue: how often it came back, and as which of all that came back; 0 for one that did not. */
+  returnCount: number;
+  returnOrder: number;
+}
+
+/** A message that an exchange holds until it is due. */
+export interface Held {
+  readonly message: Message;
+  readonly dueAt: number;
+  readonly order: number;
 }
 
 export interface Queue {
@@ -46,6 +59,10 @@ export interface Queue {
   hadConsumer: boolean;
   isDeleted: boolean;
   usedAt: number;
+  lastSequence: number;
+  lastReturn: number;
+  /** Of a quorum queue: how many were taken since the last one that is not high, at most two. */
+  turn: number;
 }
 
 export interface Consumer {
@@ -62,6 +79,7 @@ export interface Exchange {
   readonly name: string;
   readonly shape: ExchangeShape;
   hadBinding: boolean;
+  held: Held[];
 }
 
 export interface Binding {
@@ -118,11 +136,14 @@ export function bodyOf(id: number): string {
 }
 
 /** All that a receiver sees of a message, but for what belongs to the delivery. */
-export function textOf(message: Pick<Message, 'id' | 'exchange' | 'key' | 'deaths' | 'expirationMs' | 'persistent' | 'priority'>): string {
+export function textOf(
+  message: Pick<Message, 'id' | 'exchange' | 'key' | 'deaths' | 'expirationMs' | 'persistent' | 'priority'>,
+  returnCount = 0,
+): string {
   const { id, exchange, key, deaths, expirationMs, persistent, priority } = message;
   const died = deaths.map(({ queue, reason, count }) => ` ${reason} in ${queue} x${count}`).join('');
   const expiration = expirationMs === undefined ? '' : ` expires ${expirationMs}`;
-  return `${bodyOf(id)} ${exchange}/${key} ${persistent ? 'kept' : 'transient'} p${priority}${expiration}${died}`;
+  return `${bodyOf(id)} ${exchange}/${key} ${persistent ? 'kept' : 'transient'} p${priority}${expiration}${died}${returnCount === 0 ? '' : ` returned x${returnCount}`}`;
 }
 
 /** Those that may be given the next message: of the highest priority that can take one. */
@@ -138,13 +159,21 @@ function isReady(consumer: Consumer): boolean {
   const settled = (channel.transaction?.settlements ?? []).map(({ outstanding }) => outstanding);
   const mine = [...channel.outstanding, ...settled].filter((other) => other.consumer === consumer);
   if (prefetch !== 0 && mine.length >= prefetch) return false;
-  return channel.sharedPrefetch === 0 || takenCount(channel) < channel.sharedPrefetch;
+  return isQuorum(queue) || channel.sharedPrefetch === 0 || takenCount(channel) < channel.sharedPrefetch;
 }
 
 /** What was fetched is nobody's share. */
 function takenCount({ outstanding, transaction }: Channel): number {
   const settled = (transaction?.settlements ?? []).map((settlement) => settlement.outstanding);
   return [...outstanding, ...settled].filter(({ consumer }) => consumer !== undefined).length;
+}
+
+export function isQuorum({ shape }: Pick<Queue, 'shape'>): boolean {
+  return shape.type === 'quorum';
+}
+
+export function deliveryLimit({ shape }: Queue): number {
+  return shape.deliveryLimit ?? 20;
 }
 
 /** When it goes because nobody uses it. */
@@ -171,7 +200,28 @@ export function laneOf({ shape }: Queue, { message }: Entry): number {
 /** By priority, then as it came in. */
 export function insert(queue: Queue, entry: Entry): void {
   queue.ready.push(entry);
-  queue.ready.sort((one, other) => laneOf(queue, other) - laneOf(queue, one) || one.order - other.order);
+  if (isQuorum(queue)) arrangeQuorum(queue);
+  else queue.ready.sort((one, other) => laneOf(queue, other) - laneOf(queue, one) || one.order - other.order);
+}
+
+/** Takes the first one out; there must be one. */
+export function takeFirst(queue: Queue): Entry {
+  const first = queue.ready.shift()!;
+  if (first.returnOrder === 0) queue.turn = queue.turn === 2 ? 0 : queue.turn + 1;
+  return first;
+}
+
+/** What came back first, as it did; then two high ones for each of the others, and a high one before all that came later. */
+function arrangeQuorum({ ready, turn: now }: Queue): void {
+  const returned = ready.filter(({ returnOrder }) => returnOrder > 0).sort((one, other) => one.returnOrder - other.returnOrder);
+  const fresh = ready.filter(({ returnOrder }) => returnOrder === 0).sort((one, other) => one.sequence - other.sequence);
+  const high = fresh.filter(({ message }) => message.priority > 4);
+  const normal = fresh.filter(({ message }) => message.priority <= 4);
+  ready.splice(0, ready.length, ...returned);
+  for (let turn = now; high.length + normal.length > 0; turn = turn === 2 ? 0 : turn + 1) {
+    const isHighNext = normal.length === 0 || (high.length > 0 && (turn < 2 || high[0]!.sequence < normal[0]!.sequence));
+    ready.push((isHighNext ? high : normal).shift()!);
+  }
 }
 
 /** It would go round by itself: it died there before, and since then nobody rejected it. */
@@ -196,6 +246,7 @@ export function leads(type: ExchangeType, { key, match }: Binding, message: Mess
     case 'fanout':
       return true;
     case 'direct':
+    case 'delayed':
       return keys.includes(key);
     case 'topic':
       return keys.some((given) => isTopic(key.split('.'), given.split('.')));

@@ -31,7 +31,7 @@ const roundsOfAnswers = 5;
 /** Without what only RabbitMQ does, and would not be missed. */
 export function drawScript(seed: number, steps: number): Command[] {
   const random = new SeededRandom(seed).fork('actions');
-  const shapes = drawShapes(random);
+  const shapes = drawShapes(random, false);
   const commands = Array.from({ length: steps }, (_, index) => drawCommand(random, index, shapes));
   const hasPriorities = JSON.stringify(commands).includes('maxPriority');
   return commands.map((command, index) => {

@@ -39,7 +39,7 @@ export function modelScenario(name: ModelScenarioName, sabotage: Sabotage = 'non
   return {
     name,
     draw: (random, index) => {
-      if (index === 0 || shapes === undefined) shapes = drawShapes(random);
+      if (index === 0 || shapes === undefined) shapes = drawShapes(random, true);
       return drawAction(random, index, shapes, durability);
     },
     begin: async (machine) => {

@@ -14,9 +14,13 @@ export interface QueueShape {
   readonly deadKey?: string;
   readonly maxPriority?: number;
   readonly isSingleActive?: boolean;
+  readonly type?: 'quorum';
+  /** Of a quorum queue; 20 where nothing is said. */
+  readonly deliveryLimit?: number;
 }
 
-export type ExchangeType = 'direct' | 'fanout' | 'topic' | 'headers';
+/** `delayed` routes like `direct`, after the time that a message says. */
+export type ExchangeType = 'direct' | 'fanout' | 'topic' | 'headers' | 'delayed';
 
 export interface ExchangeShape {
   readonly type: ExchangeType;
@@ -37,6 +41,7 @@ export interface Publish {
   readonly mandatory: boolean;
   readonly priority: number;
   readonly expirationMs?: number | undefined;
+  readonly delayMs?: number;
 }
 
 /** Every command is plain data and makes sense at any time, if only to be refused. `who` is a channel. */

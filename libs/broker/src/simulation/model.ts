@@ -4,15 +4,14 @@ import {
   capacity,
   Channel,
   compare,
+  deliveryLimit,
   type Consumer,
-  type Exchange,
   flag,
   inGroups,
   insert,
   isCycle,
-  isSame,
+  isQuorum,
   isTooLong,
-  leads,
   leaseEnd,
   type Message,
   ModelBroken,
@@ -22,10 +21,11 @@ import {
   readyConsumers,
   type Reason,
   Refusal,
+  takeFirst,
   textOf,
-  unique,
 } from './model-parts.js';
-import type { Command, DefinitionName, Delivery, ExchangeShape, Publish, QueueShape, Seen } from './model-words.js';
+import { ModelExchanges } from './model-exchanges.js';
+import type { Command, DefinitionName, Delivery, Publish, QueueShape, Seen } from './model-words.js';
 
 /**
  * A virtual host as its users understand it: a plain model, written from what RabbitMQ 4.0 does and knowing nothing of the broker's code.
@@ -37,8 +37,7 @@ import type { Command, DefinitionName, Delivery, ExchangeShape, Publish, QueueSh
  */
 export class Model {
   private queues = new Map<string, Queue>();
-  private exchanges = new Map<string, Exchange>();
-  private bindings: Binding[] = [];
+  private exchanges = new ModelExchanges();
   private channels: Channel[];
   private order = 0;
   private nextId = 1;
@@ -73,7 +72,11 @@ export class Model {
       ...outstanding.map(({ entry }) => entry),
       ...(transaction?.settlements ?? []).map(({ outstanding: { entry } }) => entry),
     ]);
-    const moments = [...[...this.queues.values()].map(leaseEnd), ...[...waiting, ...taken].map(({ expiresAt }) => expiresAt)];
+    const moments = [
+      ...[...this.queues.values()].map(leaseEnd),
+      ...[...waiting, ...taken].map(({ expiresAt }) => expiresAt),
+      ...this.exchanges.held.map(({ dueAt }) => dueAt),
+    ];
     return Math.min(...moments.filter((moment) => moment > fromMs), Infinity);
   }
 
@@ -122,16 +125,19 @@ export class Model {
     this.queues = new Map();
     for (const { name, shape } of kept) {
       const queue = this.addQueue(name, shape, undefined);
+      const { lastSequence } = kept.find((other) => other.name === name)!;
+      queue.lastSequence = lastSequence;
       for (const entry of entries.get(name)!) {
         entry.redelivered = true;
-        if (entry.message.persistent) insert(queue, entry);
+        entry.returnOrder = 0; // they come in their old order again
+        if (entry.message.persistent || isQuorum(queue)) queue.ready.push(entry);
+      }
+      queue.turn = (Math.min(...queue.ready.map(({ sequence }) => sequence), lastSequence + 1) - 1) % 3;
+      for (const entry of queue.ready.splice(0)) {
+        insert(queue, entry);
       }
     }
-    this.exchanges = new Map([...this.exchanges].filter(([, { shape }]) => shape.durable));
-    this.bindings = this.bindings.filter(
-      ({ source, to, destination }) =>
-        this.exchanges.has(source) && (to === 'queue' ? this.queues.has(destination) : this.exchanges.has(destination)),
-    );
+    this.exchanges.crash(this.queues);
     this.channels = this.connections.map((connection, who) => new Channel(who, connection));
     this.settleDown([]);
     this.checkDeliveries([]);
@@ -149,7 +155,7 @@ export class Model {
     this.nextId++;
   }
 
-  /** Fetches everything, queue by queue in the order of their names, and goes away, so that all of it comes back. */
+  /** Fetches everything, queue by queue in the order of their names, and goes away after each, so that all of it comes back. */
   probe(): Readonly<Record<string, readonly string[]>> {
     const fetched: Record<string, string[]> = {};
     for (const name of [...this.queues.keys()].sort()) {
@@ -159,9 +165,9 @@ export class Model {
         this.settleDown([]);
       }
       fetched[name] = messages;
+      this.endConnection(this.channels[0]!.connection, ''); // what comes back too often may go to the next queue
+      this.settleDown([]);
     }
-    this.endConnection(this.channels[0]!.connection, '');
-    this.settleDown([]);
     return fetched;
   }
 
@@ -178,7 +184,12 @@ export class Model {
 
   /** The same model, to go on with separately. */
   copy(): Model {
-    return Object.assign(Object.create(Model.prototype) as Model, structuredClone(Object.fromEntries(Object.entries(this)) as object));
+    const copy = Object.assign(
+      Object.create(Model.prototype) as Model,
+      structuredClone(Object.fromEntries(Object.entries(this)) as object),
+    );
+    Object.setPrototypeOf(copy.exchanges, ModelExchanges.prototype);
+    return copy;
   }
 
   private run(command: Command): void {
@@ -205,14 +216,16 @@ export class Model {
         return answer(`deleted ${this.deleteQueue(channel, command)}`);
       case 'purge': {
         const queue = this.find(channel, command.queue);
-        return answer(`purged ${queue.ready.splice(0).length}`);
+        let count = 0;
+        for (; queue.ready.length > 0; count++) takeFirst(queue);
+        return answer(`purged ${count}`);
       }
       case 'declare-exchange':
-        this.declareExchange(command.exchange, command.shape, command.passive === true);
+        this.exchanges.declare(command.exchange, command.shape, command.passive === true);
         return answer('exchange declared');
       case 'delete-exchange':
-        if (command.ifUnused && this.bindings.some(({ source }) => source === command.exchange)) throw new Refusal(406);
-        this.removeExchange(command.exchange);
+        if (command.ifUnused && this.exchanges.leadsOn(command.exchange)) throw new Refusal(406);
+        this.exchanges.remove(command.exchange);
         return answer('exchange deleted');
       case 'bind':
         this.bind(channel, { ...command, match: command.match ?? {} });
@@ -293,7 +306,7 @@ export class Model {
   }
 
   private addQueue(name: string, shape: QueueShape, owner: number | undefined): Queue {
-    const state = { active: undefined, hadConsumer: false, isDeleted: false, usedAt: this.now };
+    const state = { active: undefined, hadConsumer: false, isDeleted: false, usedAt: this.now, lastSequence: 0, lastReturn: 0, turn: 0 };
     const queue: Queue = { name, shape, owner, ready: [], consumers: [], ...state };
     this.queues.set(name, queue);
     return queue;
@@ -302,6 +315,7 @@ export class Model {
   private deleteQueue(channel: Channel, { queue: name, ifUnused, ifEmpty }: Command & { do: 'delete-queue' }): number {
     if (!this.queues.has(name)) return 0;
     const queue = this.find(channel, name);
+    if (isQuorum(queue) && (ifUnused || ifEmpty)) throw new Refusal(540, 'connection');
     if ((ifUnused && queue.consumers.length > 0) || (ifEmpty && queue.ready.length > 0)) throw new Refusal(406);
     this.removeQueue(queue);
     return queue.ready.length;
@@ -315,55 +329,32 @@ export class Model {
       consumer.channel.cancelled.push(consumer.tag);
       consumer.channel.consumers = consumer.channel.consumers.filter((other) => other !== consumer);
     }
-    this.removeBindings(({ to, destination }) => to === 'queue' && destination === queue.name);
-  }
-
-  private declareExchange(name: string, shape: ExchangeShape, passive: boolean): void {
-    const there = this.exchanges.get(name);
-    if (there === undefined && passive) throw new Refusal(404);
-    if (there === undefined) this.exchanges.set(name, { name, shape, hadBinding: false });
-    else if (!passive && JSON.stringify(there.shape) !== JSON.stringify(shape)) throw new Refusal(406);
-  }
-
-  private removeExchange(name: string): void {
-    if (!this.exchanges.delete(name)) return;
-    this.bindings = this.bindings.filter(({ source }) => source !== name);
-    this.removeBindings(({ to, destination }) => to === 'exchange' && destination === name);
-  }
-
-  /** Auto-delete exchanges go with the last binding from them. */
-  private removeBindings(isOver: (binding: Binding) => boolean): void {
-    const over = this.bindings.filter(isOver);
-    this.bindings = this.bindings.filter((binding) => !isOver(binding));
-    for (const { source } of over) {
-      const isUsed = this.bindings.some((other) => other.source === source);
-      if (this.exchanges.get(source)?.shape.autoDelete === true && !isUsed) this.removeExchange(source);
-    }
+    this.exchanges.forgetQueue(queue.name);
   }
 
   private bind(channel: Channel, { source, to, destination, key, match }: Binding): void {
     if (!this.exchanges.has(source)) throw new Refusal(404);
     if (to === 'queue') this.find(channel, destination);
     else if (!this.exchanges.has(destination)) throw new Refusal(404);
-    const binding = { source, to, destination, key, match };
-    if (!this.bindings.some((other) => isSame(other, binding))) this.bindings.push(binding);
+    this.exchanges.bind({ source, to, destination, key, match });
   }
 
   private unbind(channel: Channel, { source, to, destination, key, match }: Binding): void {
     const wanted = { source, to, destination, key, match };
-    if (!this.bindings.some((other) => isSame(other, wanted))) return;
+    if (!this.exchanges.isBound(wanted)) return;
     if (to === 'queue') this.find(channel, destination);
-    this.removeBindings((other) => isSame(other, wanted));
+    this.exchanges.unbind(wanted);
   }
 
   // Messages in
 
   private publish(channel: Channel, given: Publish): void {
-    const { exchange, key, copies, headers, persistent, priority, expirationMs, mandatory } = given;
+    const { exchange, key, copies, headers, persistent, priority, expirationMs, mandatory, delayMs = 0 } = given;
     const id = this.nextId++;
-    const message = { id, exchange, key, copies, headers, persistent, priority, expirationMs, deaths: [] };
+    const message = { id, exchange, key, copies, headers, persistent, priority, expirationMs, deaths: [], delayMs };
     if (exchange !== '' && !this.exchanges.has(exchange)) throw new Refusal(404);
-    if (this.exchanges.get(exchange)?.shape.internal === true) throw new Refusal(403);
+    if (this.exchanges.isInternal(exchange)) throw new Refusal(403);
+    if (this.exchanges.delays(message)) return this.hold(channel, message);
     const queues = this.route(message);
     if (channel.transaction !== undefined) return void channel.transaction.publishes.push({ message, queues, mandatory });
     if (mandatory && queues.length === 0) channel.returned.push(textOf(message));
@@ -373,25 +364,23 @@ export class Model {
     (isTaken ? channel.acked : channel.nacked).push(channel.published);
   }
 
+  /** Nobody is told whether it leads anywhere. */
+  private hold(channel: Channel, message: Message): void {
+    if (channel.transaction !== undefined) return void channel.transaction.publishes.push({ message, queues: [], mandatory: false });
+    this.exchanges.hold({ message, dueAt: this.now + message.delayMs, order: ++this.order });
+    if (channel.published !== undefined) channel.acked.push(++channel.published);
+  }
+
+  /** One message that an exchange has held long enough. */
+  private release(): boolean {
+    const message = this.exchanges.takeDue(this.now);
+    if (message === undefined) return false;
+    this.enter(message, this.route(message));
+    return true;
+  }
+
   private route(message: Message): Queue[] {
-    const { exchange, key, copies } = message;
-    if (exchange === '') return unique([key, ...copies].flatMap((name) => this.queues.get(name) ?? []));
-    const found: Queue[] = [];
-    const visited = new Set([exchange]);
-    const open = [exchange];
-    for (let name = open.shift(); name !== undefined; name = open.shift()) {
-      const from = this.exchanges.get(name);
-      if (from === undefined) continue;
-      const matching = this.bindings.filter((binding) => binding.source === name && leads(from.shape.type, binding, message));
-      found.push(...matching.flatMap(({ to, destination }) => (to === 'queue' ? (this.queues.get(destination) ?? []) : [])));
-      const onward = matching.filter(({ to }) => to === 'exchange').map(({ destination }) => destination);
-      const { alternate } = from.shape;
-      for (const next of matching.length === 0 && alternate !== undefined ? [alternate] : onward) {
-        if (!visited.has(next)) open.push(next);
-        visited.add(next);
-      }
-    }
-    return unique(found);
+    return this.exchanges.route(message, this.queues);
   }
 
   /** False when one of the queues is full and refuses. */
@@ -406,7 +395,8 @@ export class Model {
       }
       const lifeMs = Math.min(queue.shape.ttlMs ?? Infinity, message.expirationMs ?? Infinity);
       const times = { order: ++this.order, expiresAt: this.now + lifeMs, isForNow: lifeMs === 0 };
-      insert(queue, { message, ...times, hadChance: false, redelivered: false });
+      const fresh = { hadChance: false, redelivered: false, returnCount: 0, returnOrder: 0 };
+      insert(queue, { message, ...times, sequence: ++queue.lastSequence, ...fresh });
     }
     for (const queue of refusing) if (queue.shape.overflow === 'reject-publish-dlx') this.bury(queue, message, 'maxlen');
     return refusing.length === 0;
@@ -433,20 +423,22 @@ export class Model {
   private get(channel: Channel, name: string, noAck: boolean): string {
     const queue = this.find(channel, name);
     queue.usedAt = this.now;
-    const entry = queue.ready.shift();
-    if (entry === undefined) return 'empty';
+    if (queue.ready.length === 0) return 'empty';
+    const entry = takeFirst(queue);
     const tag = channel.nextTag++;
     if (!noAck) channel.outstanding.push({ tag, queue, entry, consumer: undefined });
     while (this.dropOver(queue));
-    return `got ${tag} ${flag(entry)} ${textOf(entry.message)} ${queue.ready.length}`;
+    return `got ${tag} ${flag(entry)} ${textOf(entry.message, entry.returnCount)} ${queue.ready.length}`;
   }
 
   private consume(channel: Channel, { queue: name, tag, noAck, exclusive, priority }: Command & { do: 'consume' }): void {
     if (channel.consumers.some((other) => other.tag === tag)) throw new Refusal(530, 'connection');
     const queue = this.find(channel, name);
-    const isTaken = queue.consumers.some((other) => other.exclusive) || (exclusive && queue.consumers.length > 0);
-    if (isTaken || (exclusive && queue.shape.isSingleActive === true)) throw new Refusal(403);
-    const consumer = { tag, queue, channel, noAck, exclusive, prefetch: channel.prefetch, priority };
+    if (isQuorum(queue) && channel.sharedPrefetch !== 0) throw new Refusal(540, 'connection');
+    const isAlone = exclusive && !isQuorum(queue);
+    const isTaken = queue.consumers.some((other) => other.exclusive) || (isAlone && queue.consumers.length > 0);
+    if (isTaken || (isAlone && queue.shape.isSingleActive === true)) throw new Refusal(403);
+    const consumer = { tag, queue, channel, noAck, exclusive: isAlone, prefetch: channel.prefetch, priority };
     channel.consumers.push(consumer);
     queue.consumers.push(consumer);
     queue.consumers.sort((one, other) => other.priority - one.priority);
@@ -484,8 +476,12 @@ export class Model {
     if (queue.isDeleted || outcome === 'done') return;
     if (outcome === 'dead') return this.bury(queue, entry.message, 'rejected');
     entry.redelivered = entry.hadChance = true;
+    if (isQuorum(queue)) {
+      entry.returnOrder = ++queue.lastReturn;
+      if (++entry.returnCount > deliveryLimit(queue)) return this.bury(queue, entry.message, 'delivery_limit');
+    }
     insert(queue, entry);
-    while (isTooLong(queue)) this.bury(queue, queue.ready.shift()!.message, 'maxlen');
+    while (isTooLong(queue) && !isQuorum(queue)) this.bury(queue, takeFirst(queue).message, 'maxlen');
   }
 
   private commit(channel: Channel): void {
@@ -495,6 +491,7 @@ export class Model {
     let isWhole = true;
     for (const { message, queues, mandatory } of transaction.publishes) {
       if (mandatory && queues.length === 0) channel.returned.push(textOf(message));
+      if (this.exchanges.delays(message)) this.exchanges.hold({ message, dueAt: this.now + message.delayMs, order: ++this.order });
       const living = queues.filter(({ isDeleted }) => !isDeleted);
       if (!this.enter(message, living) || living.length < queues.length) isWhole = false;
     }
@@ -530,7 +527,7 @@ export class Model {
   /** Deliveries, expiry and overflow, until nothing happens any more. */
   private settleDown(left: readonly Delivery[][]): void {
     for (let isQuiet = false; !isQuiet;) {
-      isQuiet = true;
+      isQuiet = !this.release();
       for (const queue of [...this.queues.values()]) {
         if (this.endLease(queue) || this.dropOver(queue) || this.follow(queue, left) || this.dropExcess(queue)) isQuiet = false;
       }
@@ -558,10 +555,10 @@ export class Model {
     for (const consumer of readyConsumers(queue)) {
       const { channel, tag, noAck } = consumer;
       const next = left[channel.who]?.[0];
-      if (next?.consumer !== tag || next.tag !== channel.nextTag || next.message !== textOf(entry.message)) continue;
+      if (next?.consumer !== tag || next.tag !== channel.nextTag || next.message !== textOf(entry.message, entry.returnCount)) continue;
       if (next.redelivered !== entry.redelivered) continue;
       left[channel.who]!.shift();
-      queue.ready.shift();
+      takeFirst(queue);
       channel.nextTag++;
       if (!noAck) channel.outstanding.push({ tag: next.tag, queue, entry, consumer });
       return true;
@@ -574,14 +571,14 @@ export class Model {
     if (first === undefined) return false;
     const { expiresAt, isForNow, hadChance } = first;
     if (!(isForNow ? hadChance || readyConsumers(queue).length === 0 : expiresAt <= this.now)) return false;
-    queue.ready.shift();
+    takeFirst(queue);
     this.bury(queue, first.message, 'expired');
     return true;
   }
 
   private dropExcess(queue: Queue): boolean {
     if (!isTooLong(queue) || readyConsumers(queue).length > 0) return false;
-    this.bury(queue, queue.ready.shift()!.message, 'maxlen');
+    this.bury(queue, takeFirst(queue).message, 'maxlen');
     return true;
   }
 
