@@ -2,6 +2,7 @@
  * The suites of Kafka clients, and the daemon that they meet: one broker where they mean a cluster. What does not pass, and why, stands in the
  * SUPPORT.md of the Kafka server.
  */
+import { basename, dirname } from 'node:path';
 import { files, nodeTest, pytest, type Place, type Room, type Suite } from './suite.js';
 
 /** On every address of this machine, because suites mean both 127.0.0.1 and ::1 by localhost. */
@@ -41,7 +42,9 @@ const suites: readonly Suite[] = [
         NODE_ENV: 'test',
         KAFKA_VERSION: '2.4',
         KAFKAJS_DEBUG_PROTOCOL_BUFFERS: '1',
-        JEST_JUNIT_OUTPUT_FILE: place.resultsFile,
+        JEST_JUNIT_OUTPUT_DIR: dirname(place.resultsFile),
+        JEST_JUNIT_OUTPUT_NAME: basename(place.resultsFile),
+        JEST_JUNIT_SUITE_NAME: '{filepath}',
         JEST_JUNIT_CLASSNAME: '{classname}',
         JEST_JUNIT_TITLE: '{title}',
       },

@@ -13,7 +13,6 @@ export const errorCodes = {
   notCoordinator: 16,
   invalidTopic: 17,
   recordListTooLarge: 18,
-  notEnoughReplicas: 19,
   invalidRequiredAcks: 21,
   illegalGeneration: 22,
   inconsistentGroupProtocol: 23,

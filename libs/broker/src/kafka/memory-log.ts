@@ -64,6 +64,10 @@ export class MemoryLog implements Log {
     return undefined;
   }
 
+  describeConfigs(configs: Readonly<Record<string, string>>): readonly ConfigEntry[] {
+    return describeConfigs(configs);
+  }
+
   checkTopic(name: string, settings: TopicSettings): CodedError | undefined {
     if (!/^[a-zA-Z0-9._-]{1,249}$/.test(name) || name === '.' || name === '..')
       return new CodedError('invalid-topic', `No topic can be called '${name}'`);

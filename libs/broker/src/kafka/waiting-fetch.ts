@@ -122,13 +122,13 @@ export class WaitingFetch implements Due, PartitionWatcher {
     const topic = asked.usesIds ? log.topicById(wanted.topicId) : log.topic(wanted.topic);
     const partition = topic?.partitions[wanted.partition];
     if (partition === undefined) {
-      this.refuse(wanted, topic === undefined && asked.usesIds ? 'unknownTopicId' : 'unknownTopicOrPartition');
+      this.refuse(wanted, topic === undefined && asked.usesIds ? 'unknownTopicId' : 'unknownTopicOrPartition', []);
       return undefined;
     }
     this.watched.push({ partition, bytesBefore: this.visibleBytes(partition) });
     const epoch = wanted.currentLeaderEpoch;
     if (epoch >= 0 && epoch !== partition.leaderEpoch) {
-      this.refuse(wanted, epoch < partition.leaderEpoch ? 'fencedLeaderEpoch' : 'unknownLeaderEpoch', partition);
+      this.refuse(wanted, epoch < partition.leaderEpoch ? 'fencedLeaderEpoch' : 'unknownLeaderEpoch');
       return undefined;
     }
     if (wanted.lastFetchedEpoch >= 0 && this.diverges(wanted, partition)) return undefined;
@@ -136,7 +136,7 @@ export class WaitingFetch implements Due, PartitionWatcher {
     const bytesMax = Math.min(wanted.partitionMaxBytes, asked.maxBytes - this.bytesRead);
     const isBeyond = wanted.fetchOffset > partition.logEndOffset || wanted.fetchOffset < partition.logStartOffset;
     if (isBeyond) {
-      this.refuse(wanted, 'offsetOutOfRange', partition);
+      this.refuse(wanted, 'offsetOutOfRange');
       return undefined;
     }
     if (wanted.fetchOffset >= end || (bytesMax <= 0 && this.bytesRead > 0)) {
@@ -151,7 +151,7 @@ export class WaitingFetch implements Due, PartitionWatcher {
   }
 
   private takeOutcome(wanted: WantedPartition, partition: Partition, outcome: ReadOutcome): void {
-    if (outcome === 'offset-out-of-range') this.refuse(wanted, 'offsetOutOfRange', partition);
+    if (outcome === 'offset-out-of-range') this.refuse(wanted, 'offsetOutOfRange');
     else if (outcome === 'removed') this.refuse(wanted, this.asked.usesIds ? 'unknownTopicId' : 'unknownTopicOrPartition');
     else this.take(wanted, partition, outcome);
   }
@@ -159,7 +159,11 @@ export class WaitingFetch implements Due, PartitionWatcher {
   /** The client's last record is not ours: a crash took it back. It is told where the two histories part. */
   private diverges(wanted: WantedPartition, partition: Partition): boolean {
     const { epoch, endOffset } = partition.endOfEpoch(wanted.lastFetchedEpoch);
-    if (epoch < 0 || (epoch === wanted.lastFetchedEpoch && endOffset >= wanted.fetchOffset)) return false;
+    if (epoch < 0) {
+      this.refuse(wanted, 'offsetOutOfRange');
+      return true;
+    }
+    if (epoch === wanted.lastFetchedEpoch && endOffset >= wanted.fetchOffset) return false;
     this.mustAnswer = true;
     this.fetched.push({
       wanted,
@@ -201,13 +205,13 @@ export class WaitingFetch implements Due, PartitionWatcher {
     });
   }
 
-  private refuse(wanted: WantedPartition, error: ErrorName, partition?: Partition): void {
+  /** As in Kafka a refusal says nothing of the partition: clients that want to know its ends ask for them. */
+  private refuse(wanted: WantedPartition, error: ErrorName, abortedTransactions: [] | null = null): void {
     this.mustAnswer = true;
     const unknown = { partitionIndex: wanted.partition, highWatermark: -1, lastStableOffset: -1, logStartOffset: -1 };
-    const marks = partition === undefined ? unknown : this.marks(wanted, partition);
     this.fetched.push({
       wanted,
-      response: { ...marks, errorCode: errorCodes[error], abortedTransactions: null, records: [] },
+      response: { ...unknown, errorCode: errorCodes[error], abortedTransactions, records: [] },
       bytes: 0,
       isWorthTelling: true,
     });

@@ -42,8 +42,8 @@ export function checkBatch(
     return refusal('corrupt-message', 'The sum of the batch does not fit to its bytes: it was damaged on its way');
   return (
     checkHead(head) ??
-    checkTimes(head, config, nowMs) ??
-    (needsRecords(head, config) ? lookInto(batch, head, config, nowMs) : stamp(batch, head, config, nowMs))
+    checkWhoseTime(head, config) ??
+    (needsRecords(head, config, nowMs) ? lookInto(batch, head, config, nowMs) : stamp(batch, head, config, nowMs))
   );
 }
 
@@ -63,12 +63,13 @@ function checkHead(head: BatchHead): AppendRefusal | undefined {
   return undefined;
 }
 
-function checkTimes(head: BatchHead, config: TopicConfig, nowMs: number): AppendRefusal | undefined {
-  if (config.hasLogAppendTime) return undefined;
-  if (head.hasLogAppendTime)
-    return refusal('invalid-timestamp', 'The batch says that the broker gave its time, and the topic keeps the time of the producer');
-  if (head.maxTimestamp - nowMs <= config.timestampAfterMaxMs) return undefined;
-  return refusal('invalid-timestamp', tooLate(head.maxTimestamp, nowMs, config));
+function checkWhoseTime(head: BatchHead, config: TopicConfig): AppendRefusal | undefined {
+  if (config.hasLogAppendTime || !head.hasLogAppendTime) return undefined;
+  return refusal('invalid-timestamp', 'The batch says that the broker gave its time, and the topic keeps the time of the producer');
+}
+
+function isTooLate(timestamp: number, nowMs: number, config: TopicConfig): boolean {
+  return !config.hasLogAppendTime && timestamp - nowMs > config.timestampAfterMaxMs;
 }
 
 function tooLate(timestamp: number, nowMs: number, config: TopicConfig): string {
@@ -79,7 +80,8 @@ function tooEarly(timestamp: number, nowMs: number, config: TopicConfig): string
   return `Timestamp ${timestamp} lies ${nowMs - timestamp} ms in the past, message.timestamp.before.max.ms allows ${config.timestampBeforeMaxMs}`;
 }
 
-function needsRecords(head: BatchHead, config: TopicConfig): boolean {
+function needsRecords(head: BatchHead, config: TopicConfig, nowMs: number): boolean {
+  if (isTooLate(head.maxTimestamp, nowMs, config)) return true;
   if (config.isCompacted) return true;
   if (config.compressionType !== 'producer' && config.compressionType !== codecNames[head.codec]) return true;
   return config.timestampBeforeMaxMs !== Infinity && !config.hasLogAppendTime;
@@ -91,6 +93,7 @@ function lookInto(batch: Buffer, head: BatchHead, config: TopicConfig, nowMs: nu
     payload = decompress(head.codec, batch.subarray(batchHeadBytes));
     const refused = checkRecords(payload, head, config, nowMs);
     if (refused !== undefined) return refused;
+    if (isTooLate(head.maxTimestamp, nowMs, config)) return refusal('invalid-timestamp', tooLate(head.maxTimestamp, nowMs, config));
   } catch (error) {
     if (error instanceof BrokenRecord) return refusal('invalid-record', `The batch holds ${error.message}`);
     if (error instanceof UnreadablePayload)
@@ -120,6 +123,9 @@ function checkRecords(payload: Buffer, head: BatchHead, config: TopicConfig, now
     } else if (keepsTime && timestamp !== -1 && nowMs - timestamp > config.timestampBeforeMaxMs) {
       reason = 'invalid-timestamp';
       faults.push({ index: count, message: tooEarly(timestamp, nowMs, config) });
+    } else if (isTooLate(timestamp, nowMs, config)) {
+      reason = 'invalid-timestamp';
+      faults.push({ index: count, message: tooLate(timestamp, nowMs, config) });
     }
   }
   if (count !== head.count) throw new BrokenRecord(`${count} records and says ${head.count}`);

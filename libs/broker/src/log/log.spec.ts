@@ -435,13 +435,14 @@ describe('topics', () => {
       { 'retention.ms': 'soon' },
       { 'max.message.bytes': '-7' },
       { 'cleanup.policy': 'burn' },
-      { 'cleanup.policy': '' },
       { 'compression.type': 'zip' },
       { preallocate: 'yes' },
       { 'min.cleanable.dirty.ratio': '1.5' },
       { 'segment.bytes': '100' },
     ];
     for (const configs of wrong) expect(await code(log.createTopic('c', { partitionCount: 1, configs }))).toBe('invalid-config');
+    const kept = await drive(log.createTopic('kept', { partitionCount: 1, configs: { 'cleanup.policy': '' } }));
+    expect(kept.config).toMatchObject({ isDeleted: false, isCompacted: false });
     expect(await code(log.alterConfigs('a.b', [{ name: 'retention.ms', operation: 'append', value: '1' }]))).toBe('invalid-config');
     expect(await code(log.alterConfigs('a.b', [{ name: 'retention.ms', operation: 'set', value: 'x' }], { validateOnly: true }))).toBe(
       'invalid-config',

@@ -27,6 +27,8 @@ export interface Log {
    * `invalid-partitions`, `invalid-config`. Internal ones (`__consumer_offsets`) may be written to by the broker alone; the server sees to it.
    */
   createTopic(name: string, settings: TopicSettings): Promise<Topic>;
+  /** Every config that a topic would have that is made with these. */
+  describeConfigs(configs: Readonly<Record<string, string>>): readonly ConfigEntry[];
   /** Says what `createTopic` would say, and makes nothing. */
   checkTopic(name: string, settings: TopicSettings): CodedError | undefined;
   /** Rejects with `no-topic`. Readers that watch it are told (`removed`). Gone for good when it resolves. */
@@ -148,7 +150,7 @@ export interface Appended {
   readonly isDuplicate: boolean;
   readonly baseOffset: number;
   readonly lastOffset: number;
-  /** What the broker wrote as the time of the records, or -1 where they keep their own. */
+  /** What the broker wrote as the time of the records, or -1 where they keep their own; of a duplicate, as in Kafka, the largest of its times. */
   readonly logAppendTimeMs: number;
 }
 

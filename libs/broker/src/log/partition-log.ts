@@ -456,7 +456,7 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
               isDuplicate: true,
               baseOffset: known.firstOffset,
               lastOffset: known.lastOffset,
-              logAppendTimeMs: head.hasLogAppendTime ? known.timestamp : -1,
+              logAppendTimeMs: known.timestamp,
             };
     }
     if (this.mustRoll(batch.length)) this.roll();

@@ -15,7 +15,14 @@ import { plannedStart } from './retention.js';
 import { isGone } from './segment-reader.js';
 import { LoadedIndexes } from './segment.js';
 import { TailBudget } from './tail.js';
-import { changeConfigs, type ConfigChange, type ConfigValues, parseTopicConfig } from './topic-config.js';
+import {
+  changeConfigs,
+  type ConfigChange,
+  type ConfigEntry,
+  type ConfigValues,
+  describeConfigs,
+  parseTopicConfig,
+} from './topic-config.js';
 import { checkTopicName, collidingName, encodeDefinition, partitionsMax, type TopicDefinition, TopicState } from './topics.js';
 
 /**
@@ -137,6 +144,10 @@ export class PartitionedLog implements Log {
 
   topicById(id: string): TopicState | undefined {
     return this.#byId.get(id);
+  }
+
+  describeConfigs(configs: ConfigValues): readonly ConfigEntry[] {
+    return describeConfigs(configs, this.parts.configs);
   }
 
   checkTopic(name: string, settings: TopicSettings): CodedError | undefined {

@@ -115,6 +115,7 @@ export function changeConfigs(own: ConfigValues, changes: readonly ConfigChange[
   const after: Record<string, string> = { ...own };
   for (const { name, operation, value } of changes) {
     const definition = byName.get(name);
+    if (definition === undefined && operation === 'delete') continue;
     if (definition === undefined) unknownName(name);
     if (operation === 'delete' || value === undefined) {
       if (operation === 'append' || operation === 'subtract') refuse(`To ${operation} to ${name} takes a value: give one`);
@@ -165,7 +166,6 @@ export function checkValue(name: string, value: string): void {
   if (oneOf === undefined) return;
   const items = type === 'list' ? listOf(value) : [value];
   for (const item of items) if (!oneOf.includes(item)) refuse(`${name} is made of ${oneOf.join(', ')}; '${item}' is none of them`);
-  if (type === 'list' && items.length === 0) refuse(`${name} must name at least one of ${oneOf.join(', ')}`);
 }
 
 function range(min: number | undefined, max: number | undefined, type: ConfigType): string {

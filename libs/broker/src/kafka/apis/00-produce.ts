@@ -128,21 +128,30 @@ function append(
   if (transactionalId !== null) {
     return refused(index, 'transactionalIdAuthorizationFailed', 'Transactions are not built yet: produce without a transactional id');
   }
-  if (acks === -1 && topic.config.minInsyncReplicas > 1) {
-    const needed = `min.insync.replicas of ${topic.name} is ${topic.config.minInsyncReplicas}, and there is one replica`;
-    return refused(index, 'notEnoughReplicas', `${needed}: set it to 1, or produce with acks 1`);
-  }
   if (records === null || records.length < batchHeadBytes || records.readInt32BE(8) !== records.length - 12) {
     return refused(index, 'invalidRecord', 'A produce request carries exactly one whole record batch for each partition');
   }
-  if ((records[22]! & 0x10) !== 0) return refused(index, 'invalidTxnState', 'The batch belongs to a transaction, and the request to none');
+  if (records[16] !== 2)
+    return refused(index, 'invalidRecord', `Record batches of version ${records[16]} are not taken: only version 2 is`);
+  if ((records[22]! & 0x10) !== 0) {
+    return refused(index, 'transactionalIdAuthorizationFailed', 'The batch belongs to a transaction, and the request to none');
+  }
+  const { logStartOffset } = partition;
   const outcome = partition.append(records, { mayBeZstd: version >= 7 });
   if (!outcome.isAppended) {
     const recordErrors = (outcome.records ?? []).map(({ index: batchIndex, message }) => ({ batchIndex, batchIndexErrorMessage: message }));
-    return { ...refused(index, errorByReason[outcome.reason], outcome.message), recordErrors };
+    const { reason, message } = outcome;
+    return { ...refused(index, errorByReason[reason], message), recordErrors, ...(isJudged(reason) ? { logStartOffset } : {}) };
   }
   const { baseOffset, logAppendTimeMs } = outcome;
-  return { index, errorCode: 0, baseOffset, logAppendTimeMs, logStartOffset: partition.logStartOffset, recordErrors: [] };
+  return { index, errorCode: 0, baseOffset, logAppendTimeMs, logStartOffset, recordErrors: [] };
+}
+
+/** As in Kafka, only what the log refused for what is in it comes with where the log begins. */
+function isJudged(reason: RefusalReason): boolean {
+  return !['corrupt-message', 'message-too-large', 'batch-larger-than-segment', 'unsupported-compression', 'storage', 'removed'].includes(
+    reason,
+  );
 }
 
 function refused(index: number, error: ErrorName, errorMessage: string | null): PartitionResponse {

@@ -86,7 +86,7 @@ export const fetchRecords: Api & { readonly codec: ApiCodec<typeof table.request
     const write = this.codec.writeResponse(exchange.version);
     const asked = readAsked(request, exchange);
     if (typeof asked === 'string') {
-      exchange.respond((writer) => write(writer, { errorCode: errorCodes[asked], sessionId: request.sessionId, responses: [] }));
+      exchange.respond((writer) => write(writer, { errorCode: errorCodes[asked], responses: [] }));
       return;
     }
     new WaitingFetch(exchange, asked, (partitions, release) => {

@@ -36,33 +36,47 @@ type PartitionAsked = Read<typeof table.request>['topics'][number]['partitions']
 type PartitionResponse = Write<typeof table.response>['topics'][number]['partitions'][number];
 
 const asksFor = { latest: -1, earliest: -2, maxTimestamp: -3, earliestLocal: -4, latestTiered: -5 } as const;
+/** The version from which on each of them means what it says. */
+const knownSince: Readonly<Record<number, number>> = { [-1]: 1, [-2]: 1, [-3]: 7, [-4]: 8, [-5]: 9 };
 
 /**
  * 2 ListOffsets: where a partition begins and ends, and where a moment lies in it.
  *
  * There is no tiered storage: -4 is the beginning, -5 is nowhere. Version 11 (KIP-1023) is not answered.
  */
-export const listOffsets = api(table, async (request, { node }) => {
+export const listOffsets = api(table, async (request, { node, version }) => {
   const isolation = request.isolationLevel === 1 ? 'read-committed' : 'read-uncommitted';
   const topics = await Promise.all(
     request.topics.map(async ({ name, partitions }) => {
       const topic = node.log.topic(name);
-      return {
-        name,
-        partitions: await Promise.all(partitions.map((asked) => look(topic?.partitions[asked.partitionIndex], asked, isolation))),
-      };
+      const numbers = partitions.map(({ partitionIndex }) => partitionIndex);
+      const isOnce = (partitionIndex: number): boolean => numbers.indexOf(partitionIndex) === numbers.lastIndexOf(partitionIndex);
+      const looks = partitions
+        .filter(({ partitionIndex }, i) => numbers.indexOf(partitionIndex) === i)
+        .map(async (asked) => {
+          const { partitionIndex } = asked;
+          if (!isOnce(partitionIndex)) return { partitionIndex, errorCode: errorCodes.invalidRequest };
+          return look(topic?.partitions[partitionIndex], asked, isolation, version);
+        });
+      return { name, partitions: await Promise.all(looks) };
     }),
   );
   return { topics };
 });
 
-async function look(partition: Partition | undefined, asked: PartitionAsked, isolation: Isolation): Promise<PartitionResponse> {
+async function look(
+  partition: Partition | undefined,
+  asked: PartitionAsked,
+  isolation: Isolation,
+  version: number,
+): Promise<PartitionResponse> {
   const { partitionIndex, timestamp, currentLeaderEpoch } = asked;
   if (partition === undefined) return { partitionIndex, errorCode: errorCodes.unknownTopicOrPartition };
   if (currentLeaderEpoch >= 0 && currentLeaderEpoch !== partition.leaderEpoch) {
     const error = currentLeaderEpoch < partition.leaderEpoch ? 'fencedLeaderEpoch' : 'unknownLeaderEpoch';
     return { partitionIndex, errorCode: errorCodes[error] };
   }
+  if (timestamp < 0 && version < (knownSince[timestamp] ?? Infinity)) return { partitionIndex, errorCode: errorCodes.unsupportedVersion };
   const found = await find(partition, timestamp, isolation);
   return { partitionIndex, errorCode: 0, ...found };
 }

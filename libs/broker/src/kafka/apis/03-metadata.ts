@@ -78,15 +78,18 @@ export const metadata = api(table, async (request, exchange) => {
   };
 });
 
-async function makeOrMiss(name: string, mayCreate: boolean, node: KafkaNode, operations: number): Promise<TopicResponse> {
+async function makeOrMiss(name: string, mayCreate: boolean, node: KafkaNode, topicAuthorizedOperations: number): Promise<TopicResponse> {
   if (!mayCreate) {
     const invalid = node.log.checkTopic(name, { partitionCount: 1 });
-    return missing(name, zeroId, invalid?.code === 'invalid-topic' ? 'invalidTopic' : 'unknownTopicOrPartition');
+    return {
+      ...missing(name, zeroId, invalid?.code === 'invalid-topic' ? 'invalidTopic' : 'unknownTopicOrPartition'),
+      topicAuthorizedOperations,
+    };
   }
   try {
-    return describe(name === offsetsTopicName ? await node.groups.ready() : await node.autoCreate(name), node, operations);
+    return describe(name === offsetsTopicName ? await node.groups.ready() : await node.autoCreate(name), node, topicAuthorizedOperations);
   } catch (error) {
-    return missing(name, zeroId, errorNameOf(error));
+    return { ...missing(name, zeroId, errorNameOf(error)), topicAuthorizedOperations };
   }
 }
 

@@ -35,7 +35,7 @@ const table = {
  *
  * Version 10 (topics by id) is not answered. The retention time of versions 2 to 4 has no effect: the broker's holds for all.
  */
-export const offsetCommit = api(table, async (request, { node }) => {
+export const offsetCommit = api(table, async (request, { node, version }) => {
   const { groupId, topics, memberId, groupInstanceId, generationIdOrMemberEpoch: generation } = request;
   const answer = (errorOf: (topic: string, partition: number, metadata: string | null) => ErrorName): Write<typeof table.response> => ({
     topics: topics.map(({ name, partitions }) => ({
@@ -46,13 +46,17 @@ export const offsetCommit = api(table, async (request, { node }) => {
       })),
     })),
   });
-  if (groupId === '' && generation >= 0) return answer(() => 'invalidGroupId');
+  const isThere = (topic: string, partition: number): boolean => node.log.topic(topic)?.partitions[partition] !== undefined;
+  const refuse = (error: ErrorName): ReturnType<typeof answer> =>
+    answer((topic, partition) => (isThere(topic, partition) ? error : 'unknownTopicOrPartition'));
+  if (groupId === '' && generation >= 0) return refuse('invalidGroupId');
   const group = generation < 0 ? node.groups.groupOrNew(groupId) : node.groups.group(groupId);
-  if (group === undefined) return answer(() => (generation < 0 ? 'coordinatorNotAvailable' : 'illegalGeneration'));
+  if (group === undefined)
+    return refuse(generation < 0 ? 'coordinatorNotAvailable' : version >= 9 ? 'groupIdNotFound' : 'illegalGeneration');
   const refused = group.checkCommit(memberId, groupInstanceId, generation);
-  if (refused !== undefined) return answer(() => refused);
+  if (refused !== undefined) return refuse(refused);
   const check = (topic: string, partition: number, metadata: string | null): ErrorName => {
-    if (node.log.topic(topic)?.partitions[partition] === undefined) return 'unknownTopicOrPartition';
+    if (!isThere(topic, partition)) return 'unknownTopicOrPartition';
     return Buffer.byteLength(metadata ?? '') > node.limits.offsetMetadataBytesMax ? 'offsetMetadataTooLarge' : 'none';
   };
   const offsets: OffsetToCommit[] = [];

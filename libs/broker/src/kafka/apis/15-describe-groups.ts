@@ -56,7 +56,7 @@ function describe(groupId: string, group: Group | undefined, version: number, au
     clientId: member.clientId,
     clientHost: member.clientHost,
     memberMetadata: isStable ? member.metadata(group.protocolName) : nothing,
-    memberAssignment: isStable ? member.assignment : nothing,
+    memberAssignment: member.assignment,
   }));
   const protocolData = isStable ? (group.protocolName ?? '') : '';
   return {

@@ -16,5 +16,5 @@ const table = {
 export const saslHandshake = api(table, ({ mechanism }, { connection, version }) => {
   const chosen = connection.login.choose(mechanism, version === 0);
   const error = { chosen: 'none', unknown: 'unsupportedSaslMechanism', 'out-of-place': 'illegalSaslState' } as const;
-  return { errorCode: errorCodes[error[chosen]], mechanisms: [...mechanisms] };
+  return { errorCode: errorCodes[error[chosen]], mechanisms: chosen === 'out-of-place' ? [] : [...mechanisms] };
 });

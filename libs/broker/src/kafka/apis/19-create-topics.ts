@@ -82,7 +82,7 @@ async function create(asked: TopicAsked, node: KafkaNode, validateOnly: boolean)
     errorMessage: null,
     numPartitions: partitionCount,
     replicationFactor: 1,
-    configs: (topic?.describeConfigs() ?? []).map(({ name, value, source }) => ({
+    configs: (topic?.describeConfigs() ?? node.log.describeConfigs(configs)).map(({ name, value, source }) => ({
       name,
       value,
       readOnly: false,

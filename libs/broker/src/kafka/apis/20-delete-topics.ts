@@ -1,5 +1,5 @@
 import { api } from '../api.js';
-import { errorCodes } from '../error-codes.js';
+import { errorCodes, type ErrorName } from '../error-codes.js';
 import type { KafkaNode } from '../kafka-node.js';
 import { refusal } from '../refusals.js';
 import { array, int16, int32, list, string, uuid, type Write, zeroId } from '../schema.js';
@@ -28,19 +28,48 @@ const table = {
 /** 20 DeleteTopics: gone for good, with its records and the offsets that groups committed in it, when it is answered. */
 export const deleteTopics = api(table, async (request, { node, version }) => {
   const named = version >= 6 ? request.topics : request.topicNames.map((name) => ({ name, topicId: zeroId }));
-  const responses = await Promise.all(named.map(({ name, topicId }) => remove(name, topicId, node)));
+  const responses = await Promise.all([...eachOnce(named)].map(({ name, topicId, isTwice }) => remove(name, topicId, isTwice, node)));
   const gone = responses.flatMap(({ errorCode, name }) => (errorCode === 0 && name !== null ? [name] : []));
   if (gone.length > 0) node.groups.topicsDeleted(new Set(gone));
   return { responses };
 });
 
+interface Named {
+  readonly name: string | null;
+  readonly topicId: string;
+}
+
+/** What is named twice is answered once, and refused: which of the two was meant to find it? */
+function eachOnce(named: readonly Named[]): Iterable<Named & { readonly isTwice: boolean }> {
+  const once = new Map<string, Named & { readonly isTwice: boolean }>();
+  for (const one of named) {
+    const key = one.name ?? `id ${one.topicId}`;
+    once.set(key, { ...one, isTwice: once.has(key) });
+  }
+  return once.values();
+}
+
 async function remove(
   name: string | null,
   topicId: string,
+  isTwice: boolean,
   { log }: KafkaNode,
 ): Promise<Write<typeof table.response>['responses'][number]> {
+  const refused = (error: ErrorName, errorMessage: string): Write<typeof table.response>['responses'][number] => ({
+    name,
+    topicId,
+    errorCode: errorCodes[error],
+    errorMessage,
+  });
+  if (isTwice) return refused('invalidRequest', 'Duplicate topic name or id: name each topic once.');
+  if (name !== null && topicId !== zeroId) return refused('invalidRequest', 'You may not specify both topic name and topic id.');
+  if (name === null && topicId === zeroId) return refused('invalidRequest', 'Neither topic name nor id were specified.');
   const topic = name === null ? log.topicById(topicId) : log.topic(name);
-  if (topic === undefined) return { name, topicId, errorCode: errorCodes[name === null ? 'unknownTopicId' : 'unknownTopicOrPartition'] };
+  if (topic === undefined) {
+    return name === null
+      ? refused('unknownTopicId', 'This server does not host this topic ID.')
+      : refused('unknownTopicOrPartition', 'This server does not host this topic-partition.');
+  }
   const about = { name: topic.name, topicId: topic.id };
   if (topic.isInternal) {
     return { ...about, errorCode: errorCodes.invalidRequest, errorMessage: `The topic ${topic.name} belongs to the broker: it stays` };

@@ -1,6 +1,7 @@
 import type { ConfigChange } from '../../log/topic-config.js';
 import { api } from '../api.js';
 import { changeConfigsOf } from '../config-changes.js';
+import { errorCodes } from '../error-codes.js';
 import { bool, int16, int32, int8, list, string } from '../schema.js';
 
 const table = {
@@ -21,12 +22,15 @@ const table = {
 /** 33 AlterConfigs: the configs named are the topic's own from now on, and no others (clients use 44 instead). */
 export const alterConfigs = api(table, async ({ resources, validateOnly }, { node }) => {
   const responses = await Promise.all(
-    resources.map(({ resourceType, resourceName, configs }) => {
+    resources.map(async ({ resourceType, resourceName, configs }) => {
       const named = new Set(configs.map(({ name }) => name));
       const own = node.log.topic(resourceName)?.describeConfigs() ?? [];
-      const changes: ConfigChange[] = configs.map(({ name, value }) =>
-        value === null ? { name, operation: 'delete' } : { name, operation: 'set', value },
-      );
+      const missing = configs.find(({ value }) => value === null);
+      if (missing !== undefined) {
+        const errorMessage = `Null value not supported for: ${missing.name}. Leave it out, and it has its default again`;
+        return { errorCode: errorCodes.invalidRequest, errorMessage, resourceType, resourceName };
+      }
+      const changes: ConfigChange[] = configs.map(({ name, value }) => ({ name, operation: 'set', value: value! }));
       for (const { name, source } of own) if (source === 'topic' && !named.has(name)) changes.push({ name, operation: 'delete' });
       return changeConfigsOf(resourceType, resourceName, changes, validateOnly, node);
     }),
