@@ -26,6 +26,7 @@ import {
   type JoinAnswer,
   type JoinRequest,
   type KafkaClient,
+  type KafkaGroupCalls,
   KafkaFailure,
   type TopicPartition,
   kafkaCodes,
@@ -35,6 +36,8 @@ export interface GroupMemberSettings {
   readonly group: string;
   /** Without a word for so long, a member is dead to the group. */
   readonly sessionTimeoutMs: number;
+  /** How often it says one; several times in a session, so that one lost heartbeat does not end it. */
+  readonly heartbeatEveryMs: number;
   /** How long handlers on a partition that goes to somebody else may take. */
   readonly rebalanceTimeoutMs: number;
   readonly clock: Clock;
@@ -53,12 +56,11 @@ export interface GroupEvents {
   failed(error: MessagingError): void;
 }
 
-/** Several in a session, so that one lost heartbeat does not end it. */
-const HEARTBEATS_PER_SESSION = 5;
 const NO_GENERATION = -1;
 const FAILURES_UNSAID_MAX = 5;
 
 export class GroupMember {
+  readonly #calls: KafkaGroupCalls;
   #memberId = '';
   #generation = NO_GENERATION;
   #owned: readonly TopicPartition[] = [];
@@ -76,7 +78,9 @@ export class GroupMember {
     private readonly client: KafkaClient,
     private readonly settings: GroupMemberSettings,
     private readonly events: GroupEvents,
-  ) {}
+  ) {
+    this.#calls = client.group(settings.group);
+  }
 
   /** Resolves when it has joined and has its partitions, be it none. Rejects with a `MessagingError` where trying again would not help. */
   async join(topics: readonly string[]): Promise<void> {
@@ -109,13 +113,18 @@ export class GroupMember {
   async commit(offsets: readonly CommittedOffset[]): Promise<boolean> {
     if (offsets.length === 0) return true;
     const { group } = this.settings;
-    const code = await this.client.group.commit({ group, memberId: this.#memberId, generation: this.#generation }, offsets);
+    const code = await this.#calls.commit({ memberId: this.#memberId, generation: this.#generation }, offsets);
     if (code === kafkaCodes.none) return true;
     if (code === kafkaCodes.rebalanceInProgress) this.#joinSoon();
-    else if (isCoordinatorGone(code)) this.client.group.forgetCoordinator();
+    else if (isCoordinatorGone(code)) this.#calls.forgetCoordinator();
     else if (code === kafkaCodes.unknownMember || code === kafkaCodes.illegalGeneration) this.#joinSoon();
     else throw new KafkaFailure(`the group ${group} did not take offsets (${code})`, code);
     return false;
+  }
+
+  /** What of these the group has committed. */
+  committed(partitions: readonly TopicPartition[]): Promise<readonly CommittedOffset[]> {
+    return this.#calls.committed(partitions);
   }
 
   /** Gives everything up in order, then leaves, so that the others need not wait for the session to end. */
@@ -126,8 +135,7 @@ export class GroupMember {
     this.#owned = [];
     if (owned.length > 0) await this.events.revoked(owned);
     if (this.#memberId === '') return;
-    const { group } = this.settings;
-    await this.client.group.leave({ group, memberId: this.#memberId, generation: this.#generation }).catch(() => undefined);
+    await this.#calls.leave({ memberId: this.#memberId, generation: this.#generation }).catch(() => undefined);
     // A join that waits for others is answered now: we are no member any more.
     await this.#running;
   }
@@ -142,7 +150,7 @@ export class GroupMember {
     for (let failures = 0; !this.#isStopping;) {
       try {
         if (this.#wantsToJoin) await this.#joinOnce();
-        await this.#sleep(this.settings.sessionTimeoutMs / HEARTBEATS_PER_SESSION);
+        await this.#sleep(this.settings.heartbeatEveryMs);
         if (this.#isStopping) return;
         if (!this.#wantsToJoin) await this.#heartbeat();
         failures = 0;
@@ -161,17 +169,17 @@ export class GroupMember {
   }
 
   async #joinOnce(): Promise<void> {
-    const { group, sessionTimeoutMs, rebalanceTimeoutMs } = this.settings;
+    const { sessionTimeoutMs, rebalanceTimeoutMs } = this.settings;
     for (;;) {
       this.#wantsToJoin = false;
       const metadata = encodeSubscription({ topics: this.#topics, owned: this.#owned, generation: this.#generation });
-      const answer = await this.#askToJoin({ group, sessionTimeoutMs, rebalanceTimeoutMs, protocol: ASSIGNMENT_PROTOCOL, metadata });
+      const answer = await this.#askToJoin({ sessionTimeoutMs, rebalanceTimeoutMs, protocol: ASSIGNMENT_PROTOCOL, metadata });
       this.#check(answer.code);
       this.#memberId = answer.memberId;
       const joinedAtMs = this.#heard();
       const assignments = answer.leader === answer.memberId ? await this.#share(answer) : [];
       const { memberId, generation } = answer;
-      const synced = await this.client.group.sync({ group, memberId, generation, protocol: ASSIGNMENT_PROTOCOL, assignments });
+      const synced = await this.#calls.sync({ memberId, generation, protocol: ASSIGNMENT_PROTOCOL, assignments });
       this.#check(synced.code);
       this.#generation = generation;
       this.#heardAtMs = joinedAtMs;
@@ -182,10 +190,10 @@ export class GroupMember {
   async #askToJoin(request: Omit<JoinRequest, 'memberId'>): Promise<JoinAnswer> {
     this.#isJoining = true;
     try {
-      const answer = await this.client.group.join({ ...request, memberId: this.#memberId });
+      const answer = await this.#calls.join({ ...request, memberId: this.#memberId });
       if (answer.code !== kafkaCodes.memberIdRequired) return answer;
       this.#memberId = answer.memberId;
-      return await this.client.group.join({ ...request, memberId: this.#memberId });
+      return await this.#calls.join({ ...request, memberId: this.#memberId });
     } finally {
       this.#isJoining = false;
     }
@@ -208,10 +216,10 @@ export class GroupMember {
 
   /** The group must not take us for dead while handlers come to their end. */
   async #whileAlive(work: Promise<void>): Promise<void> {
-    const { clock, sessionTimeoutMs } = this.settings;
+    const { clock, heartbeatEveryMs } = this.settings;
     let timer: Timer | undefined;
     const beat = (): void => {
-      timer = clock.after(sessionTimeoutMs / HEARTBEATS_PER_SESSION, () => {
+      timer = clock.after(heartbeatEveryMs, () => {
         this.#heartbeat().catch(() => undefined);
         beat();
       });
@@ -234,9 +242,9 @@ export class GroupMember {
   }
 
   async #heartbeat(): Promise<void> {
-    const { group, clock } = this.settings;
+    const { clock } = this.settings;
     const saidAtMs = clock.monotonicMs();
-    const code = await this.client.group.heartbeat({ group, memberId: this.#memberId, generation: this.#generation });
+    const code = await this.#calls.heartbeat({ memberId: this.#memberId, generation: this.#generation });
     if (code === kafkaCodes.rebalanceInProgress) this.#joinSoon();
     else this.#check(code);
     this.#heardAtMs = saidAtMs;
@@ -264,7 +272,7 @@ export class GroupMember {
       if (code === kafkaCodes.unknownMember) this.#memberId = '';
       return;
     }
-    if (code === undefined || isCoordinatorGone(code)) this.client.group.forgetCoordinator();
+    if (code === undefined || isCoordinatorGone(code)) this.#calls.forgetCoordinator();
     if (!this.isAlive) this.#giveUpAll();
     const delayMs = backoff.delayMs(failures);
     // A coordinator moves in every restart of a node, and is found again in a moment: that is not worth a word.

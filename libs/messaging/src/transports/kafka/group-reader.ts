@@ -18,6 +18,7 @@ import {
   type FetchedPartition,
   type IncomingRecord,
   type KafkaClient,
+  type KafkaFetcher,
   KafkaFailure,
   type TopicPartition,
   kafkaCodes,
@@ -27,6 +28,7 @@ import { type LanePlace, PartitionLane } from './partition-lane.js';
 export interface GroupReaderSettings {
   readonly group: string;
   readonly sessionTimeoutMs: number;
+  readonly heartbeatEveryMs: number;
   readonly rebalanceTimeoutMs: number;
   /** How often what is done is committed: a crash repeats so much. */
   readonly commitEveryMs: number;
@@ -63,6 +65,7 @@ export class GroupReader implements GroupEvents {
   readonly #lanes = new Map<string, PartitionLane>();
   readonly #reading = new Set<number>();
   readonly #notes: CommitNotes;
+  readonly #fetcher: KafkaFetcher;
   #topics: readonly string[] = [];
   #outstanding = 0;
   #isStopped = false;
@@ -80,6 +83,7 @@ export class GroupReader implements GroupEvents {
   ) {
     this.#member = new GroupMember(client, settings, this);
     this.#notes = new CommitNotes(reading.note);
+    this.#fetcher = client.fetcher();
   }
 
   async start(): Promise<void> {
@@ -112,6 +116,7 @@ export class GroupReader implements GroupEvents {
     for (const lane of this.#lanes.values()) lane.close();
     this.#closing();
     await this.#member.leave();
+    await this.#fetcher.close();
     this.#ticking?.cancel();
   }
 
@@ -145,7 +150,7 @@ export class GroupReader implements GroupEvents {
     await this.#beginWhereNobodyRead();
     const [topics, committed] = await Promise.all([
       this.client.topics([...new Set(partitions.map(({ topic }) => topic))]),
-      this.client.group.committed(this.settings.group, partitions),
+      this.#member.committed(partitions),
     ]);
     const lanes: PartitionLane[] = [];
     for (const [topic, { id, partitions: shapes }] of topics) {
@@ -221,7 +226,7 @@ export class GroupReader implements GroupEvents {
   async #beginWhereNobodyRead(): Promise<void> {
     const topics = await this.client.topics(this.#topics);
     const all = [...topics].flatMap(([topic, { partitions }]) => partitions.map((_, partition) => ({ topic, partition })));
-    const committed = await this.client.group.committed(this.settings.group, all);
+    const committed = await this.#member.committed(all);
     const known = new Set(committed.map(nameOf));
     const note = this.#notes.find(committed);
     for (const [topic, { partitions }] of topics) {
@@ -269,7 +274,7 @@ export class GroupReader implements GroupEvents {
       const positions = lanes.map(({ topic, partition, topicId, nextOffset }) => ({ topic, partition, topicId, offset: nextOffset }));
       try {
         if (node < 0) throw new KafkaFailure('a partition has no leader now', kafkaCodes.leaderNotAvailable);
-        const fetched = await this.client.fetch(node, positions, FETCH_WAIT_MS);
+        const fetched = await this.#fetcher.fetch(node, positions, FETCH_WAIT_MS);
         await this.#receive(lanes, fetched);
         failures = 0;
       } catch (error) {

@@ -19,9 +19,16 @@ export interface KafkaClient {
   produce(records: readonly OutgoingRecord[]): Promise<void>;
   /** `fromMs`: -2 for the oldest offset there is, -1 for the next one to be written, else the first at or after that time (-1 when there is none). */
   offsets(topic: string, partitions: readonly number[], fromMs: number): Promise<ReadonlyMap<number, number>>;
-  /** Waits up to `waitMs` for something to read. */
+  /** For one who reads: nobody else's waiting is in its way. */
+  fetcher(): KafkaFetcher;
+  /** The same for a member of a group. */
+  group(name: string): KafkaGroupCalls;
+  close(): Promise<void>;
+}
+
+export interface KafkaFetcher {
+  /** Waits up to `waitMs` for something to read. One call at a time for each node. */
   fetch(node: number, positions: readonly FetchPosition[], waitMs: number): Promise<readonly FetchedPartition[]>;
-  readonly group: KafkaGroupCalls;
   close(): Promise<void>;
 }
 
@@ -34,9 +41,10 @@ export interface KafkaGroupCalls {
   /** The code of the first partition that was refused, or 0. */
   commit(member: GroupMembership, offsets: readonly CommittedOffset[]): Promise<number>;
   /** Those that were never committed are left out. */
-  committed(group: string, partitions: readonly TopicPartition[]): Promise<readonly CommittedOffset[]>;
+  committed(partitions: readonly TopicPartition[]): Promise<readonly CommittedOffset[]>;
   /** The next call asks anew who the coordinator is. */
   forgetCoordinator(): void;
+  close(): Promise<void>;
 }
 
 export interface TopicPartition {
@@ -90,14 +98,12 @@ export interface IncomingRecord {
 }
 
 export interface GroupMembership {
-  readonly group: string;
   /** Empty, with generation -1, for who is no member: such a commit is taken while the group has none. */
   readonly memberId: string;
   readonly generation: number;
 }
 
 export interface JoinRequest {
-  readonly group: string;
   readonly memberId: string;
   readonly sessionTimeoutMs: number;
   readonly rebalanceTimeoutMs: number;

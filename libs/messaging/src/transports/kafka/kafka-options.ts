@@ -7,7 +7,7 @@ import { parseKafkaAddress } from './kafka-address.js';
 import type { KafkaClient } from './kafka-client.js';
 import { KafkaTransport } from './kafka-transport.js';
 import { PlatformaticClient, type PlatformaticSettings } from './platformatic-client.js';
-import type { TopicSettings } from './topic-maker.js';
+import type { TopicSettings } from './topic-shape.js';
 
 export interface KafkaOptions {
   /**
@@ -37,6 +37,7 @@ type LoadLibrary = () => Promise<ConstructorParameters<typeof PlatformaticClient
 /** A node that restarts is back in seconds, so nobody should wait much longer than that for the next try. */
 const RECONNECT_FIRST_MS = 100;
 const RECONNECT_MAX_MS = 5_000;
+const HEARTBEATS_PER_SESSION = 10;
 const DISCOVER_EVERY_MS = 5_000;
 
 /** Throws a `MessagingError` of code `invalid-options` whose sentence names the option. */
@@ -55,6 +56,7 @@ export function kafkaTransport(settings: Settings, broker: UrlBrokerOptions, log
   };
   const sessionTimeoutMs = whole('sessionTimeoutMs', options.sessionTimeoutMs, 30_000, 6_000, 1_800_000);
   return new KafkaTransport({
+    service,
     shown: address.shown,
     connectTimeoutMs,
     loadClient: async (): Promise<KafkaClient> => new PlatformaticClient(await loadLibrary(), client),
@@ -68,8 +70,10 @@ export function kafkaTransport(settings: Settings, broker: UrlBrokerOptions, log
       300_000,
     ),
     commitEveryMs: whole('commitEveryMs', options.commitEveryMs, 100, 1, 60_000),
+    heartbeatEveryMs: sessionTimeoutMs / HEARTBEATS_PER_SESSION,
     discoverEveryMs: DISCOVER_EVERY_MS,
     clock,
+    random,
     backoff: new Backoff(random, RECONNECT_FIRST_MS, RECONNECT_MAX_MS),
     log,
   });

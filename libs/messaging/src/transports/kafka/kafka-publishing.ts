@@ -13,7 +13,8 @@ import type { Log } from '../../log.js';
 import type { Route } from '../../transport.js';
 import { type KafkaClient, KafkaFailure, type OutgoingRecord, kafkaCodes } from './kafka-client.js';
 import { toRecord } from './kafka-events.js';
-import { destinationOf } from './kafka-topics.js';
+import { delayed } from './delay-tiers.js';
+import { destinationOf, replyPlace } from './kafka-topics.js';
 import type { TopicMaker } from './topic-maker.js';
 
 export interface KafkaPublishingSettings {
@@ -25,8 +26,9 @@ export interface KafkaPublishingSettings {
 }
 
 interface Unconfirmed {
-  readonly envelope: Envelope;
   readonly record: OutgoingRecord;
+  /** As a sentence calls it. */
+  readonly what: string;
   readonly deadlineMs: number;
   readonly resolve: () => void;
   readonly reject: (error: MessagingError) => void;
@@ -51,16 +53,17 @@ export class KafkaPublishing {
   ) {}
 
   publish(envelope: Envelope, deadlineMs: number, route: Route | undefined): Promise<void> {
-    // A dead letter is found by its id, and gone when a record without a value stands under it.
-    const key = route?.to?.box === 'dead-letters' ? envelope.id : envelope.key;
-    return this.send(envelope, toRecord(envelope, destinationOf(envelope, route), key), deadlineMs);
+    try {
+      return this.send(this.#recordOf(envelope, route), `${envelope.type} ${envelope.id}`, deadlineMs);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
   }
 
-  /** The envelope as a record of its own kind. */
-  send(envelope: Envelope, record: OutgoingRecord, deadlineMs: number): Promise<void> {
+  send(record: OutgoingRecord, what: string, deadlineMs: number): Promise<void> {
     if (this.#isClosed) return Promise.reject(closedError());
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ envelope, record, deadlineMs, resolve, reject });
+      this.#waiting.push({ record, what, deadlineMs, resolve, reject });
       if (!this.#isSending) this.#sendSoon();
     });
   }
@@ -68,6 +71,18 @@ export class KafkaPublishing {
   close(): void {
     this.#isClosed = true;
     for (const { reject } of this.#waiting.drain()) reject(closedError());
+  }
+
+  #recordOf(envelope: Envelope, route: Route | undefined): OutgoingRecord {
+    if (envelope.kind === 'reply') {
+      const place = replyPlace(envelope.replyTo);
+      if (place === undefined) throw new MessagingError('invalid-publish', `An answer to ${envelope.replyTo} cannot go over Kafka.`);
+      return { ...toRecord(envelope, place.topic), partition: place.partition };
+    }
+    // A dead letter is found by its id, and gone when a record without a value stands under it.
+    const key = route?.to?.box === 'dead-letters' ? envelope.id : envelope.key;
+    const record = toRecord(envelope, destinationOf(envelope, route), key);
+    return route?.delayMs === undefined ? record : delayed(record, route.delayMs, this.settings.clock.now());
   }
 
   /** What is published in this turn goes together. */
@@ -103,7 +118,7 @@ export class KafkaPublishing {
       for (const { reject } of batch) reject(closedError());
     } else if (isRefusal(error)) {
       // Which of them it was is not said: each is sent by itself, and the one to blame is told.
-      if (batch.length === 1) return first?.reject(refusedError(first.envelope, error));
+      if (batch.length === 1) return first?.reject(refusedError(first.what, error));
       this.#alone = batch.length;
       this.#putBack(batch);
     } else {
@@ -143,7 +158,7 @@ export class KafkaPublishing {
     const nowMs = this.settings.clock.monotonicMs();
     for (let next = this.#waiting.peek(); next !== undefined && next.deadlineMs <= nowMs; next = this.#waiting.peek()) {
       this.#waiting.shift();
-      next.reject(new MessagingError('publish-timeout', `${next.envelope.type} ${next.envelope.id} was not confirmed in time.`));
+      next.reject(new MessagingError('publish-timeout', `${next.what} was not confirmed in time.`));
     }
   }
 }
@@ -161,8 +176,8 @@ function isRefusal(error: unknown): boolean {
   return error instanceof MessagingError || (error instanceof KafkaFailure && refusals.has(error.code));
 }
 
-function refusedError({ type, id }: Envelope, error: unknown): MessagingError {
-  return new MessagingError('publish-refused', `The broker did not take ${type} ${id}: ${reasonOf(error)}.`, { cause: error });
+function refusedError(what: string, error: unknown): MessagingError {
+  return new MessagingError('publish-refused', `The broker did not take ${what}: ${reasonOf(error)}.`, { cause: error });
 }
 
 export function closedError(): MessagingError {

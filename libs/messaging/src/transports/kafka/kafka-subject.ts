@@ -37,6 +37,7 @@ export class KafkaSubject implements TransportSubject {
   transport(): KafkaTransport {
     const address = parseKafkaAddress(this.url);
     const transport = new KafkaTransport({
+      service: this.unique('service'),
       shown: address.shown,
       connectTimeoutMs: undefined,
       loadClient: () => {
@@ -47,8 +48,10 @@ export class KafkaSubject implements TransportSubject {
       sessionTimeoutMs: SESSION_MS,
       rebalanceTimeoutMs: SESSION_MS,
       commitEveryMs: 1,
+      heartbeatEveryMs: 20,
       discoverEveryMs: 20,
       clock: this.clock,
+      random: new RealRandom(),
       backoff: new Backoff(new RealRandom(), RETRY_MS, RETRY_MS),
       log: this.log,
     });
@@ -62,8 +65,13 @@ export class KafkaSubject implements TransportSubject {
 
   async crash(transport: KafkaTransport): Promise<void> {
     await transport.abandon();
-    for (let passedMs = 0; passedMs <= SESSION_MS; passedMs += JUMP_MS) {
-      this.clock.jump(JUMP_MS);
+    await this.pass(SESSION_MS + JUMP_MS);
+  }
+
+  /** In steps in which a member has time to say that it is alive. */
+  async pass(ms: number): Promise<void> {
+    for (let leftMs = ms; leftMs > 0; leftMs -= JUMP_MS) {
+      this.clock.jump(Math.min(leftMs, JUMP_MS));
       for (let count = 0; count < TURNS_PER_JUMP; count++) await turn();
     }
   }

@@ -10,7 +10,7 @@ import { isPattern } from '../../type-pattern.js';
 import { GroupReader, type GroupReaderSettings, type GroupReading } from './group-reader.js';
 import type { IncomingRecord, KafkaClient } from './kafka-client.js';
 import { fromRecord } from './kafka-events.js';
-import { boxTopic, foundTopics, literalTopics, sourceFinder } from './kafka-topics.js';
+import { boxTopic, boxTopics, foundTopics, literalTopics, sourceFinder } from './kafka-topics.js';
 import type { LanePlace, PartitionLane } from './partition-lane.js';
 import type { TopicMaker } from './topic-maker.js';
 
@@ -46,8 +46,7 @@ export class KafkaSubscription implements TransportSubscription, GroupReading {
 
   async start(): Promise<void> {
     const { group } = this.request;
-    await this.topicMaker.ensure(this.#literals);
-    await this.topicMaker.ensureBoxes(group);
+    await this.topicMaker.ensure([...this.#literals, ...boxTopics(group)]);
     await this.#reader.start();
     this.#isStarted = true;
   }

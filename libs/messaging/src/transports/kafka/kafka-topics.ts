@@ -14,7 +14,7 @@ import type { Box, Route, Source, SubscriptionRequest } from '../../transport.js
 import { isPattern, startMatcher, typeMatcher } from '../../type-pattern.js';
 
 const COMMANDS = 'dovecote.commands.';
-const OWN = 'dovecote.';
+export const OWN_PREFIX = 'dovecote.';
 
 export function topicOf(type: string): string {
   const dot = type.lastIndexOf('.');
@@ -22,15 +22,32 @@ export function topicOf(type: string): string {
 }
 
 export function boxTopic({ group, box }: Box): string {
-  return `${OWN}${group}.${box === 'dead-letters' ? 'dead' : box}`;
+  return `${OWN_PREFIX}${group}.${box === 'dead-letters' ? 'dead' : box}`;
+}
+
+/** Those of a service's own that it reads and writes from the start. */
+export function boxTopics(group: string): readonly string[] {
+  return (['inbox', 'quarantine', 'dead-letters'] as const).map((box) => boxTopic({ group, box }));
 }
 
 export function repliesTopic(service: string): string {
-  return `${OWN}${service}.replies`;
+  return `${OWN_PREFIX}${service}.replies`;
 }
 
 export function parkedTopic(service: string): string {
-  return `${OWN}${service}.parked`;
+  return `${OWN_PREFIX}${service}.parked`;
+}
+
+export const DELAY_PREFIX = 'dovecote.delay.';
+
+export function delayTopic(tierMs: number): string {
+  return `${DELAY_PREFIX}${tierMs}`;
+}
+
+/** Where an answer goes: a topic, and which of its partitions. */
+export function replyPlace(replyTo: string | undefined): { readonly topic: string; readonly partition: number } | undefined {
+  const [, topic, partition] = /^(.+)\/(\d{1,9})$/.exec(replyTo ?? '') ?? [];
+  return topic === undefined ? undefined : { topic, partition: Number(partition) };
 }
 
 export function destinationOf({ kind, type }: Envelope, route: Route | undefined): string {
@@ -54,7 +71,7 @@ export function foundTopics({ sources }: SubscriptionRequest, existing: Iterable
     .map(({ kind, pattern }) => ({ prefix: kind === 'event' ? '' : COMMANDS, mayHold: mayHold(pattern) }));
   return [...existing].filter((topic) =>
     wanted.some(({ prefix, mayHold: holds }) => {
-      if (prefix === '') return !topic.startsWith(OWN) && !topic.startsWith('__') && holds(topic);
+      if (prefix === '') return !topic.startsWith(OWN_PREFIX) && !topic.startsWith('__') && holds(topic);
       return topic.startsWith(prefix) && holds(topic.slice(prefix.length));
     }),
   );

@@ -4,11 +4,12 @@
  * Unconfirmed messages are kept in memory across reconnects and sent again, in order and under the same id, until the cluster confirms them or their
  * deadline is over. What a crash of this process repeats is what was handed out and not committed; the group's offsets are all that is kept of it.
  */
-import type { Clock } from '@dovecote/ground';
+import type { Clock, Random } from '@dovecote/ground';
 import type { Backoff } from '../../backoff.js';
 import type { Envelope } from '../../envelope.js';
 import { MessagingError, reasonOf } from '../../errors.js';
 import type { Log } from '../../log.js';
+import type { ParkingStore } from '../../parking-store.js';
 import type {
   Box,
   OpenBox,
@@ -20,13 +21,19 @@ import type {
   TransportConsumer,
   TransportSubscription,
 } from '../../transport.js';
+import { DelayForwarder } from './delay-tiers.js';
+import { openDeadLetters } from './kafka-box.js';
 import { type KafkaClient, KafkaFailure, kafkaCodes } from './kafka-client.js';
+import { KafkaParking } from './kafka-parking.js';
 import { KafkaPublishing, closedError } from './kafka-publishing.js';
 import { KafkaSubscription } from './kafka-subscription.js';
-import { literalTopics } from './kafka-topics.js';
-import { TopicMaker, type TopicSettings } from './topic-maker.js';
+import { KafkaReplies } from './kafka-replies.js';
+import { boxTopic, boxTopics, literalTopics, parkedTopic, repliesTopic } from './kafka-topics.js';
+import { TopicMaker } from './topic-maker.js';
+import type { TopicSettings } from './topic-shape.js';
 
 export interface KafkaTransportSettings {
+  readonly service: string;
   readonly shown: string;
   readonly connectTimeoutMs: number | undefined;
   /** Finds the client library, or says which package to install. */
@@ -36,7 +43,10 @@ export interface KafkaTransportSettings {
   readonly rebalanceTimeoutMs: number;
   readonly commitEveryMs: number;
   readonly discoverEveryMs: number;
+  /** How often a member says that it is alive; several times in a session. */
+  readonly heartbeatEveryMs: number;
   readonly clock: Clock;
+  readonly random: Random;
   readonly backoff: Backoff;
   readonly log: Log;
 }
@@ -50,11 +60,11 @@ export class KafkaTransport implements Transport {
       durable: true,
       commands: true,
       'order-by-key': true,
-      delay: { waysOut: ['publish without a delay'] },
+      delay: true,
       'dead-letters': true,
       'delivery-counts': true,
       wildcards: true,
-      requests: { waysOut: ['send a command instead'] },
+      requests: true,
       replay: { waysOut: ["read the topic with a consumer group of one's own"] },
     },
   };
@@ -62,6 +72,9 @@ export class KafkaTransport implements Transport {
   #topicMaker: TopicMaker | undefined;
   #publishing: KafkaPublishing | undefined;
   #subscription: KafkaSubscription | undefined;
+  #forwarder: DelayForwarder | undefined;
+  #forwarding: Promise<void> | undefined;
+  #replies: KafkaReplies | undefined;
   #isClosed = false;
 
   constructor(private readonly settings: KafkaTransportSettings) {}
@@ -77,37 +90,52 @@ export class KafkaTransport implements Transport {
 
   publish(envelope: Envelope, deadlineMs: number, route?: Route): Promise<void> {
     if (this.#publishing === undefined || this.#isClosed) return Promise.reject(closedError());
+    if (route?.delayMs !== undefined) this.#forward().catch((error: unknown) => this.#cannotForward(error));
     return this.#publishing.publish(envelope, deadlineMs, route);
   }
 
   plan(request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
-    return this.#opened(this.#topicMaker).plan(literalTopics(request), request.group);
+    return this.#opened(this.#topicMaker).plan([...literalTopics(request), ...boxTopics(request.group)]);
   }
 
   async subscribe(request: SubscriptionRequest, consumer: TransportConsumer): Promise<TransportSubscription> {
     const client = this.#opened(this.#client);
     const subscription = new KafkaSubscription(client, this.settings, this.#opened(this.#topicMaker), request, consumer);
     this.#subscription = subscription;
-    await subscription.start();
+    await Promise.all([subscription.start(), this.#forward()]);
     return subscription;
   }
 
-  openReplies(): Promise<string> {
-    return Promise.reject(new MessagingError('unsupported', 'Requests over Kafka are not there yet.'));
+  async openReplies(onReply: (reply: Envelope) => void): Promise<string> {
+    const client = this.#opened(this.#client);
+    const { service, clock, backoff, log, random } = this.settings;
+    const topic = repliesTopic(service);
+    await this.#opened(this.#topicMaker).ensure([topic]);
+    this.#replies = new KafkaReplies(client, { topic, clock, backoff, log }, (count) => random.below(count), onReply);
+    return this.#replies.open();
   }
 
-  openBox(_box: Box): Promise<OpenBox> {
-    return Promise.reject(new MessagingError('unsupported', 'Dead letters on Kafka cannot be read yet.'));
+  async openBox(box: Box): Promise<OpenBox> {
+    if (box.box !== 'dead-letters') {
+      throw new MessagingError(
+        'unsupported',
+        `On Kafka only dead letters can be looked through: read the topic ${boxTopic(box)} with a client of Kafka.`,
+      );
+    }
+    const client = this.#opened(this.#client);
+    await this.#opened(this.#topicMaker).ensure([boxTopic(box)]);
+    return openDeadLetters(client, this.settings, this.#opened(this.#publishing), boxTopic(box));
   }
 
-  parkingStore(): undefined {
-    return undefined;
+  parkingStore(group: string): ParkingStore {
+    return new KafkaParking(this.#opened(this.#client), this.#opened(this.#topicMaker), this.#opened(this.#publishing), parkedTopic(group));
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    await this.#subscription?.close();
+    this.#replies?.close();
+    await Promise.all([this.#subscription?.close(), this.#forwarder?.close()]);
     this.#publishing?.close();
     await this.#client?.close();
   }
@@ -115,9 +143,27 @@ export class KafkaTransport implements Transport {
   /** As if the process had ended. For tests. */
   async abandon(): Promise<void> {
     this.#isClosed = true;
+    this.#replies?.close();
     this.#subscription?.abandon();
+    this.#forwarder?.abandon();
     this.#publishing?.close();
     await this.#client?.close();
+  }
+
+  /** Carries on what is delayed, from the first moment at which it may be needed. */
+  #forward(): Promise<void> {
+    if (this.#forwarding === undefined) {
+      const [client, topicMaker, publishing] = [this.#opened(this.#client), this.#opened(this.#topicMaker), this.#opened(this.#publishing)];
+      this.#forwarder = new DelayForwarder(client, this.settings, topicMaker, publishing);
+      this.#forwarding = this.#forwarder.start();
+    }
+    return this.#forwarding;
+  }
+
+  #cannotForward(error: unknown): void {
+    this.#forwarding = undefined;
+    if (!this.#isClosed)
+      this.settings.log.error(`What is published with a delay waits until a service carries it on: this one cannot (${reasonOf(error)}).`);
   }
 
   #opened<Part>(part: Part | undefined): Part {

@@ -2,8 +2,9 @@
  * Kafka through @platformatic/kafka: its producer, its connections, and its requests one by one, because its own group consumer gives up partitions
  * before the handlers that run on them have ended. Keeps nothing but connections.
  *
- * The versions asked for are those of Kafka 3.1 and later. Three pools, because a broker answers a connection's requests one after the other: a fetch that
- * waits, or a join that waits for the other members, must hold up nothing else.
+ * The versions asked for are those of Kafka 3.1 and later. A broker answers a connection's requests one after the other, so whoever waits there has
+ * connections of its own: a fetch waits for records, and a join for the other members. Two groups that joined over one connection, here and in another
+ * process, could wait for each other.
  */
 import type * as Library from '@platformatic/kafka';
 import { MessagingError, reasonOf } from '../../errors.js';
@@ -18,6 +19,7 @@ import {
   type JoinRequest,
   type KafkaClient,
   KafkaFailure,
+  type KafkaFetcher,
   type KafkaGroupCalls,
   type KafkaTopic,
   type NewTopic,
@@ -51,10 +53,8 @@ const GROUP_KEY = 0;
 const PROTOCOL_TYPE = 'consumer';
 
 export class PlatformaticClient implements KafkaClient {
-  readonly group: KafkaGroupCalls;
   readonly #calls: Pool;
-  readonly #fetches: Pool;
-  readonly #joins: Pool;
+  readonly #waiting = new Set<{ close(): Promise<void> }>();
   #producer: Library.Producer | undefined;
   /** By node, as the last answer about topics said. */
   #brokers: ReadonlyMap<number, Address> = new Map();
@@ -65,9 +65,6 @@ export class PlatformaticClient implements KafkaClient {
     private readonly settings: PlatformaticSettings,
   ) {
     this.#calls = this.#pool(REQUEST_TIMEOUT_MS);
-    this.#fetches = this.#pool(REQUEST_TIMEOUT_MS);
-    this.#joins = this.#pool(JOIN_TIMEOUT_MS);
-    this.group = new PlatformaticGroup(library, this.#calls, this.#joins, (key) => this.#coordinator(key));
   }
 
   async connect(): Promise<void> {
@@ -145,44 +142,23 @@ export class PlatformaticClient implements KafkaClient {
     return found;
   }
 
-  async fetch(node: number, positions: readonly FetchPosition[], waitMs: number): Promise<readonly FetchedPartition[]> {
-    const broker = this.#brokers.get(node);
-    if (broker === undefined) throw new KafkaFailure(`the node ${node} is not in the cluster now`, kafkaCodes.notLeader);
-    const topicNames = new Map(positions.map(({ topic, topicId }) => [topicId, topic]));
-    const asked = [...topicNames.keys()].map((topicId) => ({
-      topicId,
-      partitions: positions
-        .filter((position) => position.topicId === topicId)
-        .map(({ partition, offset }) => ({
-          partition,
-          currentLeaderEpoch: -1,
-          fetchOffset: BigInt(offset),
-          lastFetchedEpoch: -1,
-          partitionMaxBytes: PARTITION_BYTES_MAX,
-        })),
-    }));
-    const { api } = this.library.fetchV13;
-    const connection = await this.#fetches.get(broker);
-    // Session 0 with epoch -1: no fetch session.
-    const answer = await answered(api.async(connection, waitMs, 1, FETCH_BYTES_MAX, READ_COMMITTED, 0, -1, asked, [], ''));
-    if (answer.errorCode !== kafkaCodes.none)
-      throw new KafkaFailure(`the node ${node} refused to be read (${answer.errorCode})`, answer.errorCode);
-    const offsetOf = new Map(positions.map(({ topicId, partition, offset }) => [`${topicId}/${partition}`, offset]));
-    return answer.responses.flatMap(({ topicId, partitions }) =>
-      partitions.map(({ partitionIndex, errorCode, highWatermark, abortedTransactions, records: batches = [] }) => ({
-        topic: topicNames.get(topicId) ?? topicId,
-        partition: partitionIndex,
-        code: errorCode,
-        highWatermark: Number(highWatermark),
-        ...recordsOf(batches, offsetOf.get(`${topicId}/${partitionIndex}`) ?? 0, abortedTransactions),
-      })),
-    );
+  fetcher(): KafkaFetcher {
+    return this.#opened(new PlatformaticFetcher(this.library, this.#pool(REQUEST_TIMEOUT_MS), (node) => this.#brokers.get(node)));
+  }
+
+  group(name: string): KafkaGroupCalls {
+    return this.#opened(new PlatformaticGroup(this.library, name, this.#calls, this.#pool(JOIN_TIMEOUT_MS), () => this.#coordinator(name)));
   }
 
   async close(): Promise<void> {
     const producer = this.#producer;
     this.#producer = undefined;
-    await Promise.allSettled([producer?.close(), this.#calls.close(), this.#fetches.close(), this.#joins.close()]);
+    await Promise.allSettled([producer?.close(), this.#calls.close(), ...[...this.#waiting].map((one) => one.close())]);
+  }
+
+  #opened<Part extends { close(): Promise<void> }>(part: Part): Part {
+    this.#waiting.add(part);
+    return part;
   }
 
   async #metadata(names?: readonly string[]) {
@@ -243,45 +219,92 @@ export class PlatformaticClient implements KafkaClient {
   }
 }
 
+class PlatformaticFetcher implements KafkaFetcher {
+  constructor(
+    private readonly library: typeof Library,
+    private readonly pool: Pool,
+    private readonly find: (node: number) => Address | undefined,
+  ) {}
+
+  async fetch(node: number, positions: readonly FetchPosition[], waitMs: number): Promise<readonly FetchedPartition[]> {
+    const broker = this.find(node);
+    if (broker === undefined) throw new KafkaFailure(`the node ${node} is not in the cluster now`, kafkaCodes.notLeader);
+    const topicNames = new Map(positions.map(({ topic, topicId }) => [topicId, topic]));
+    const asked = [...topicNames.keys()].map((topicId) => ({
+      topicId,
+      partitions: positions
+        .filter((position) => position.topicId === topicId)
+        .map(({ partition, offset }) => ({
+          partition,
+          currentLeaderEpoch: -1,
+          fetchOffset: BigInt(offset),
+          lastFetchedEpoch: -1,
+          partitionMaxBytes: PARTITION_BYTES_MAX,
+        })),
+    }));
+    const { api } = this.library.fetchV13;
+    const connection = await this.pool.get(broker);
+    // Session 0 with epoch -1: no fetch session.
+    const answer = await answered(api.async(connection, waitMs, 1, FETCH_BYTES_MAX, READ_COMMITTED, 0, -1, asked, [], ''));
+    if (answer.errorCode !== kafkaCodes.none)
+      throw new KafkaFailure(`the node ${node} refused to be read (${answer.errorCode})`, answer.errorCode);
+    const offsetOf = new Map(positions.map(({ topicId, partition, offset }) => [`${topicId}/${partition}`, offset]));
+    return answer.responses.flatMap(({ topicId, partitions }) =>
+      partitions.map(({ partitionIndex, errorCode, highWatermark, abortedTransactions, records: batches = [] }) => ({
+        topic: topicNames.get(topicId) ?? topicId,
+        partition: partitionIndex,
+        code: errorCode,
+        highWatermark: Number(highWatermark),
+        ...recordsOf(batches, offsetOf.get(`${topicId}/${partitionIndex}`) ?? 0, abortedTransactions),
+      })),
+    );
+  }
+
+  close(): Promise<void> {
+    return this.pool.close();
+  }
+}
+
 class PlatformaticGroup implements KafkaGroupCalls {
   #coordinator: Promise<Address> | undefined;
 
   constructor(
     private readonly library: typeof Library,
+    private readonly group: string,
     private readonly calls: Pool,
     private readonly joins: Pool,
-    private readonly find: (group: string) => Promise<Address>,
+    private readonly find: () => Promise<Address>,
   ) {}
 
-  async join({ group, memberId, sessionTimeoutMs, rebalanceTimeoutMs, protocol, metadata }: JoinRequest): Promise<JoinAnswer> {
+  async join({ memberId, sessionTimeoutMs, rebalanceTimeoutMs, protocol, metadata }: JoinRequest): Promise<JoinAnswer> {
     const { api } = this.library.joinGroupV7;
     const protocols = [{ name: protocol, metadata }];
-    const connection = await this.#connection(group, this.joins);
+    const connection = await this.#connection(this.joins);
     const answer = await answered(
-      api.async(connection, group, sessionTimeoutMs, rebalanceTimeoutMs, memberId, null, PROTOCOL_TYPE, protocols),
+      api.async(connection, this.group, sessionTimeoutMs, rebalanceTimeoutMs, memberId, null, PROTOCOL_TYPE, protocols),
     );
     const members = answer.members.map((member) => ({ memberId: member.memberId, metadata: member.metadata ?? Buffer.alloc(0) }));
     return { code: answer.errorCode, generation: answer.generationId, memberId: answer.memberId ?? '', leader: answer.leader, members };
   }
 
-  async sync({ group, generation, memberId, protocol, assignments }: SyncRequest) {
+  async sync({ generation, memberId, protocol, assignments }: SyncRequest) {
     const { api } = this.library.syncGroupV5;
-    const connection = await this.#connection(group, this.joins);
-    const answer = await answered(api.async(connection, group, generation, memberId, null, PROTOCOL_TYPE, protocol, [...assignments]));
+    const connection = await this.#connection(this.joins);
+    const answer = await answered(api.async(connection, this.group, generation, memberId, null, PROTOCOL_TYPE, protocol, [...assignments]));
     return { code: answer.errorCode, assignment: answer.assignment };
   }
 
-  async heartbeat({ group, generation, memberId }: GroupMembership): Promise<number> {
+  async heartbeat({ generation, memberId }: GroupMembership): Promise<number> {
     const { api } = this.library.heartbeatV4;
-    return (await answered(api.async(await this.#connection(group), group, generation, memberId, null))).errorCode;
+    return (await answered(api.async(await this.#connection(), this.group, generation, memberId, null))).errorCode;
   }
 
-  async leave({ group, memberId }: GroupMembership): Promise<void> {
+  async leave({ memberId }: GroupMembership): Promise<void> {
     const { api } = this.library.leaveGroupV4;
-    await answered(api.async(await this.#connection(group), group, [{ memberId, groupInstanceId: null }]));
+    await answered(api.async(await this.#connection(), this.group, [{ memberId, groupInstanceId: null }]));
   }
 
-  async commit({ group, generation, memberId }: GroupMembership, offsets: readonly CommittedOffset[]): Promise<number> {
+  async commit({ generation, memberId }: GroupMembership, offsets: readonly CommittedOffset[]): Promise<number> {
     const { api } = this.library.offsetCommitV8;
     const topics = byTopic(offsets, ({ partition, offset, metadata }) => ({
       partitionIndex: partition,
@@ -289,23 +312,23 @@ class PlatformaticGroup implements KafkaGroupCalls {
       committedLeaderEpoch: -1,
       committedMetadata: metadata,
     }));
-    const answer = await answered(api.async(await this.#connection(group), group, generation, memberId, null, topics));
+    const answer = await answered(api.async(await this.#connection(), this.group, generation, memberId, null, topics));
     return (
       answer.topics.flatMap(({ partitions }) => partitions).find(({ errorCode }) => errorCode !== kafkaCodes.none)?.errorCode ??
       kafkaCodes.none
     );
   }
 
-  async committed(group: string, partitions: readonly TopicPartition[]): Promise<readonly CommittedOffset[]> {
+  async committed(partitions: readonly TopicPartition[]): Promise<readonly CommittedOffset[]> {
     const { api } = this.library.offsetFetchV8;
     const topics = byTopic(partitions, ({ partition }) => partition).map(({ name, partitions: indexes }) => ({
       name,
       partitionIndexes: indexes,
     }));
-    const answer = await answered(api.async(await this.#connection(group), [{ groupId: group, memberEpoch: -1, topics }], true));
+    const answer = await answered(api.async(await this.#connection(), [{ groupId: this.group, memberEpoch: -1, topics }], true));
     const found = answer.groups[0];
     if (found === undefined || found.errorCode !== kafkaCodes.none) {
-      throw new KafkaFailure(`the offsets of the group ${group} cannot be read (${found?.errorCode})`, found?.errorCode);
+      throw new KafkaFailure(`the offsets of the group ${this.group} cannot be read (${found?.errorCode})`, found?.errorCode);
     }
     const offsets: CommittedOffset[] = [];
     for (const { name, partitions: parts } of found.topics) {
@@ -319,12 +342,16 @@ class PlatformaticGroup implements KafkaGroupCalls {
     return offsets;
   }
 
+  close(): Promise<void> {
+    return this.joins.close();
+  }
+
   forgetCoordinator(): void {
     this.#coordinator = undefined;
   }
 
-  async #connection(group: string, pool = this.calls): Promise<Connection> {
-    this.#coordinator ??= this.find(group);
+  async #connection(pool = this.calls): Promise<Connection> {
+    this.#coordinator ??= this.find();
     try {
       return await pool.get(await this.#coordinator);
     } catch (error) {

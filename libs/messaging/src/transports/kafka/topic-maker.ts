@@ -3,15 +3,7 @@ import type { Clock } from '@dovecote/ground';
 import { MessagingError } from '../../errors.js';
 import type { PlannedThing } from '../../transport.js';
 import { type KafkaClient, KafkaFailure, type NewTopic, kafkaCodes } from './kafka-client.js';
-import { boxTopic } from './kafka-topics.js';
-
-/** How topics are made that are not there yet. */
-export interface TopicSettings {
-  readonly partitions: number;
-  /** -1: what the cluster thinks right. */
-  readonly replicationFactor: number;
-  readonly configs: Readonly<Record<string, string>>;
-}
+import { type TopicSettings, shapeOf } from './topic-shape.js';
 
 /** A topic that was just made may take a moment until every node knows it, and its partitions have leaders. */
 const TRIES_MAX = 100;
@@ -22,33 +14,24 @@ export class TopicMaker {
 
   constructor(
     private readonly client: KafkaClient,
-    private readonly settings: TopicSettings,
+    readonly settings: TopicSettings,
     private readonly clock: Clock,
     private readonly shown: string,
   ) {}
 
-  ensure(names: readonly string[]): Promise<void> {
-    return this.make(names.map((name) => ({ name, ...this.settings })));
-  }
-
-  ensureBoxes(group: string): Promise<void> {
-    return this.make(this.boxes(group));
-  }
-
   /** Rejects with a `MessagingError` where the cluster refuses one. */
-  async make(topics: readonly NewTopic[]): Promise<void> {
-    const wanted = topics.filter(({ name }) => !this.#known.has(name));
-    if (wanted.length === 0) return;
-    const names = wanted.map(({ name }) => name);
+  async ensure(all: readonly string[]): Promise<void> {
+    const names = all.filter((name) => !this.#known.has(name));
+    if (names.length === 0) return;
     for (let tries = 1; tries <= TRIES_MAX; tries += 1) {
       const found = await this.client.topics(names);
-      const missing = wanted.filter(({ name }) => !found.has(name));
+      const missing = names.filter((name) => !found.has(name));
       const isLed = [...found.values()].every(({ partitions }) => partitions.every(({ leader }) => leader >= 0));
       if (missing.length === 0 && isLed) {
         for (const name of names) this.#known.add(name);
         return;
       }
-      if (tries === 1 && missing.length > 0) await this.#create(missing);
+      if (tries === 1 && missing.length > 0) await this.#create(missing.map((name) => shapeOf(name, this.settings)));
       else await new Promise<void>((resolve) => this.clock.after(TRY_AGAIN_MS, resolve));
     }
     throw new KafkaFailure(`the topics ${names.join(', ')} have no leaders`, kafkaCodes.leaderNotAvailable);
@@ -59,10 +42,10 @@ export class TopicMaker {
     this.#known.clear();
   }
 
-  async plan(names: readonly string[], group: string): Promise<readonly PlannedThing[]> {
-    const wanted = [...names.map((name) => ({ name, ...this.settings })), ...this.boxes(group)];
-    const found = await this.client.topics(wanted.map(({ name }) => name));
-    return wanted.map(({ name, partitions }) => {
+  async plan(names: readonly string[]): Promise<readonly PlannedThing[]> {
+    const found = await this.client.topics(names);
+    return names.map((name) => {
+      const { partitions } = shapeOf(name, this.settings);
       const topic = found.get(name);
       const thing = `topic ${name}`;
       if (topic === undefined) return { thing, state: 'absent', detail: `made with ${partitions} partitions` };
@@ -73,21 +56,6 @@ export class TopicMaker {
         detail: `it has ${topic.partitions.length} partitions, and ${partitions} were asked for; it stays as it is`,
       };
     });
-  }
-
-  /** What is in quarantine is looked at one by one, and who redrives dead letters must be alone: one partition each. */
-  boxes(group: string): readonly NewTopic[] {
-    const { replicationFactor, configs } = this.settings;
-    return [
-      { ...this.settings, name: boxTopic({ group, box: 'inbox' }) },
-      { name: boxTopic({ group, box: 'quarantine' }), partitions: 1, replicationFactor, configs },
-      {
-        name: boxTopic({ group, box: 'dead-letters' }),
-        partitions: 1,
-        replicationFactor,
-        configs: { ...configs, 'cleanup.policy': 'compact' },
-      },
-    ];
   }
 
   async #create(topics: readonly NewTopic[]): Promise<void> {
