@@ -323,6 +323,15 @@ describe('after a loss of power', () => {
     expect([machine.client.count('two'), machine.storage.host.heldCount('later')]).toEqual([0, 0]);
   });
 
+  it('what nobody waits for a confirm of is there too', async () => {
+    const machine = await began(1);
+    machine.client.session.isConfirming = false;
+    machine.client.publishTo('later', 'one', 'x', later(5000, persistent));
+    await machine.settle();
+    await machine.crash();
+    expect(machine.storage.host.heldCount('later')).toBe(1);
+  });
+
   it('a transaction holds what it published when it is committed, unless the exchange is gone by then', async () => {
     const machine = await began(3);
     const { client } = machine;

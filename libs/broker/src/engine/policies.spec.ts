@@ -57,6 +57,21 @@ describe('a queue with priorities', () => {
 });
 
 describe('a queue that is too long', () => {
+  it('and goes with its last consumer makes no dead letters of what that one had', async () => {
+    const { client, settle, storage } = await inMemory();
+    client.declare('grave');
+    const given = { 'x-max-length': 0, 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'grave' };
+    const declaration = { passive: false, durable: false, exclusive: false, autoDelete: true, arguments: given };
+    storage.host.declareQueue(client.session, 'q', declaration);
+    client.consume('q', 'c', {});
+    client.publish('q', 'x');
+    await settle();
+    expect(client.delivered).toHaveLength(1);
+    client.session.close();
+    await settle();
+    expect(client.count('grave')).toBe(0);
+  });
+
   it('drops what comes back for want of room, though its time is over too: as RabbitMQ', async () => {
     const { client, settle } = await inMemory();
     client.declare('dead');

@@ -15,6 +15,8 @@ export interface DelayHost {
   readonly deadlines: Deadlines;
   /** Publishes what stands in the image from the exchange on, as it would be published now, and settles what was held, in one record. */
   release(held: DelayedMessages, sequence: number, bytes: Buffer, offset: number, length: number): void;
+  /** Sees to it that what was appended is committed, though nobody may wait for it. */
+  commitSoon(): void;
   /** The journal is behind or the disk is full: whatever is due waits. */
   readonly mustWait: boolean;
 }
@@ -80,6 +82,7 @@ export class DelayedMessages implements Due, HeldSlots {
     this.times[slot] = momentOf(holder.bytes, offset);
     this.rise(slot, this.count++);
     this.watchFirst();
+    if (holder.isJournaled) this.host.commitSoon();
   }
 
   due(): void {

@@ -56,6 +56,10 @@ export class Release implements DelayHost {
     return this.host.deadlines;
   }
 
+  commitSoon(): void {
+    this.host.turn.schedule();
+  }
+
   get mustWait(): boolean {
     return this.gate.state === 'busy' || this.gate.isDiskFull;
   }

@@ -325,10 +325,11 @@ export class Session {
     this.host.timeouts.forget(this);
     const consumers = [...this.consumers.values()];
     for (const consumer of consumers) this.forget(consumer);
+    // A queue that goes with its last consumer goes before anything comes back to it, as in RabbitMQ: nothing of it becomes a dead letter.
+    for (const { queue } of consumers) this.host.consumerLeft(queue);
     if (this.transaction !== undefined) this.rollBackTransaction();
     this.recover();
     this.host.sessions.delete(this);
-    for (const { queue } of consumers) this.host.consumerLeft(queue);
   }
 
   /** What is out with its consumers. */
