@@ -11,10 +11,10 @@ import { brokerScenario, scenarioNames } from './scenarios.js';
  * seed, and ends with 1 at the first promise that is broken, with the shortest story found and the command that repeats it.
  *
  * `--against amqp://127.0.0.1:5672` says the commands of the scenario `model`, without crashes, to a broker that runs there: to ours, or to
- * a RabbitMQ, which proves the model. The user is guest.
+ * a RabbitMQ, which proves the model. The user is guest. `--other-host` names a second virtual host there, which is another room for the same names.
  */
 const allNames = [...scenarioNames, ...modelScenarioNames];
-const usage = `usage: npm run simulate -- [--seed N] [--runs N] [--steps N] [--scenario ${allNames.join('|')}|all] [--sabotage ${sabotages.join('|')}] [--against amqp://HOST:PORT]`;
+const usage = `usage: npm run simulate -- [--seed N] [--runs N] [--steps N] [--scenario ${allNames.join('|')}|all] [--sabotage ${sabotages.join('|')}] [--against amqp://HOST:PORT [--other-host NAME]]`;
 const progressEveryMs = 2000;
 
 async function main(): Promise<number> {
@@ -26,6 +26,7 @@ async function main(): Promise<number> {
       scenario: { type: 'string', default: 'all' },
       sabotage: { type: 'string', default: 'none' },
       against: { type: 'string' },
+      'other-host': { type: 'string' },
     },
   });
   const [seed, runs, steps] = [values.seed, values.runs, values.steps].map(Number) as [number, number, number];
@@ -33,7 +34,7 @@ async function main(): Promise<number> {
   const sabotage = sabotages.find((name) => name === values.sabotage);
   if (chosen.length === 0 || sabotage === undefined || ![seed, runs, steps].every(Number.isSafeInteger)) throw new Error(usage);
   const plan = { seed, runs, steps, sabotage };
-  if (values.against !== undefined) return (await runAgainst(new URL(values.against), plan)) ? 0 : 1;
+  if (values.against !== undefined) return (await runAgainst(new URL(values.against), values['other-host'], plan)) ? 0 : 1;
   for (const name of chosen) {
     const isModel = name === 'model' || name === 'model-kills';
     const held = isModel ? runScenario(name, modelScenario(name, sabotage), plan) : runScenario(name, brokerScenario(name, sabotage), plan);
@@ -46,9 +47,9 @@ async function main(): Promise<number> {
 const againstOptions = { atOnce: 10, quietMs: 120, attemptsMax: 100 };
 
 /** False when the broker that runs elsewhere did something else than the model. */
-async function runAgainst(url: URL, { seed, runs, steps }: Plan): Promise<boolean> {
+async function runAgainst(url: URL, otherHost: string | undefined, { seed, runs, steps }: Plan): Promise<boolean> {
   const { atOnce, quietMs, attemptsMax } = againstOptions;
-  const target = { host: url.hostname, port: Number(url.port || '5672'), quietMs };
+  const target = { host: url.hostname, port: Number(url.port || '5672'), otherHost, quietMs };
   let next = seed;
   let story: string | undefined;
   const work = async (): Promise<void> => {

@@ -2,7 +2,8 @@ import type { Socket } from '@dovecote/ground';
 import { FrameReader, frameTypes } from '../amqp/frames.js';
 import { type Arguments, decodeArguments, methodById } from '../amqp/method-codec.js';
 import type { MethodName } from '../amqp/methods.js';
-import { handshake, method, publish } from '../amqp/scripted-client.js';
+import { ourProtocolHeader } from '../amqp/protocol-header.js';
+import { method, publish, startOk, tuneOk } from '../amqp/scripted-client.js';
 import type { FieldTable, FieldValue } from '../queues/field-table.js';
 import { decodeProperties, type MessageProperties } from '../queues/properties.js';
 import { textOf } from './model-parts.js';
@@ -12,8 +13,8 @@ import type { Command, Delivery, Publish, QueueShape, Seen } from './model-words
 export interface Place {
   connect(): Promise<Socket>;
   pause(ms: number): Promise<void>;
-  /** Put before every name of a queue or an exchange, so that many conversations have room side by side. */
-  readonly prefix: string;
+  /** The virtual host of a connection, and what is put there before every name of a queue or an exchange, so that many conversations have room side by side. */
+  roomOf(connection: number): { readonly virtualHost: string; readonly prefix: string };
   /** After so long without a word nothing more is on its way. */
   readonly quietMs: number;
   /** So often is every channel asked for an answer before that, because on each of them answers come in order. */
@@ -110,7 +111,7 @@ export class ModelClient {
     };
     for (const [who, connection] of this.connections.entries())
       if (connection === number) channels.set(this.channelOf(who), this.seen[who]!);
-    return new Line(await this.place.connect(), [...channels.keys()], collect, this.place.prefix);
+    return new Line(await this.place.connect(), [...channels.keys()], collect, this.place.roomOf(number));
   }
 
   /** Channels are numbered from 1 on each connection. */
@@ -147,8 +148,9 @@ class Line {
     private readonly socket: Socket,
     private readonly channels: readonly number[],
     private readonly collect: (channel: number) => Collected,
-    private readonly prefix: string,
+    private readonly room: { readonly virtualHost: string; readonly prefix: string },
   ) {
+    const { virtualHost } = room;
     this.closed = new Set(channels);
     this.reader = new FrameReader(
       {
@@ -163,7 +165,7 @@ class Line {
       1 << 20,
     );
     socket.start({ onData: (bytes) => this.reader.push(bytes), onDrain: () => undefined, onClose: () => this.end('lost') });
-    socket.write(handshake);
+    socket.write(Buffer.concat([ourProtocolHeader, startOk(), tuneOk(), method('connection.open', { virtualHost }, 0)]));
   }
 
   /** All of its channels are. */
@@ -329,11 +331,11 @@ class Line {
   }
 
   private named(name: string): string {
-    return /^[qx]\d$/.test(name) ? `${this.prefix}${name}` : name;
+    return /^[qx]\d$/.test(name) ? `${this.room.prefix}${name}` : name;
   }
 
   private unnamed(name: string): string {
-    return name.startsWith(this.prefix) ? name.slice(this.prefix.length) : name;
+    return name.startsWith(this.room.prefix) ? name.slice(this.room.prefix.length) : name;
   }
 
   private send(bytes: Buffer): void {

@@ -5,7 +5,10 @@ import type { Command, ExchangeShape, Headers, Publish, QueueShape } from './mod
  * Draws commands for the model: first what makes a small virtual host, then anything at all. Names are few, so that commands meet.
  * What is drawn is plain data and says everything about itself, so that any of it may be left out.
  */
-export const connectionsOf: readonly number[] = [0, 0, 1];
+export const connectionsOf: readonly number[] = [0, 0, 1, 2];
+/** The last one is in a virtual host of its own, and each host has queues and exchanges of the same names. */
+export const hostsOf: readonly string[] = ['/', '/', '/', 'other'];
+const stranger = 3;
 
 const queues = ['q0', 'q1', 'q2', 'q3'];
 const exchanges = ['x0', 'x1', 'x2', 'x3'];
@@ -15,6 +18,7 @@ const patterns = ['a', 'b', '#', 'a.*', 'a.#', '*.b', '#.c', ''];
 const delayed = 'x4';
 const delayedShape: ExchangeShape = { type: 'delayed', durable: true, autoDelete: false, internal: false };
 const setupSteps = queues.length + exchanges.length + 7;
+const strangerSteps = 4;
 
 /** Long beside a command and short beside `wait`. */
 export const lifeMs = 3000;
@@ -37,7 +41,8 @@ export function drawShapes(random: SeededRandom, hasDelayed: boolean): Shapes {
 
 export function drawCommand(random: SeededRandom, index: number, shapes: Shapes): Command {
   if (index < setupSteps) return setUp(random, index, shapes);
-  const who = random.below(connectionsOf.length);
+  if (index < setupSteps + strangerSteps) return setUpStranger(random, index - setupSteps, shapes);
+  const who = pick(random, [0, 0, 1, 1, 2, 2, stranger]);
   let left = random.below(100);
   const falls = (share: number): boolean => (left -= share) < 0;
   if (falls(28)) return { who, do: 'publish', ...drawPublish(random, shapes) };
@@ -64,6 +69,13 @@ function setUp(random: SeededRandom, index: number, shapes: Shapes): Command {
   if (index === queues.length + exchanges.length && shapes.hasDelayed)
     return { who: 0, do: 'declare-exchange', exchange: delayed, shape: delayedShape };
   return drawBinding(random, 0, 'bind', shapes);
+}
+
+function setUpStranger(random: SeededRandom, index: number, shapes: Shapes): Command {
+  const [queue, exchange] = [queues[index & 1]!, exchanges[0]!];
+  if (index < 2) return { who: stranger, do: 'declare-queue', queue, shape: shapes.queues.get(queue)! };
+  if (index === 2) return { who: stranger, do: 'declare-exchange', exchange, shape: shapes.exchanges.get(exchange)! };
+  return { who: stranger, do: 'bind', source: exchange, to: 'queue', destination: queue, key: pick(random, patterns) };
 }
 
 function drawQueue(random: SeededRandom): QueueShape {
@@ -166,7 +178,7 @@ function drawQueueCommand(random: SeededRandom, who: number, shapes: Shapes): Co
   const known = shapes.queues.get(queue)!;
   const shape = random.chance(0.06) ? drawQueue(random) : known;
   const kind = random.below(10);
-  if (kind < 4) return { who: known.exclusive ? 0 : who, do: 'declare-queue', queue, shape };
+  if (kind < 4) return { who: known.exclusive && who !== stranger ? 0 : who, do: 'declare-queue', queue, shape };
   if (kind < 7) return { who, do: 'declare-queue', queue, shape, passive: true };
   if (kind < 8) return { who, do: 'purge', queue };
   return { who, do: 'delete-queue', queue, ifUnused: random.chance(0.3), ifEmpty: random.chance(0.3) };

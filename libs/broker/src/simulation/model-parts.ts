@@ -211,6 +211,28 @@ export function takeFirst(queue: Queue): Entry {
   return first;
 }
 
+/**
+ * The entries that may be the first: copies of one message that died in several queues at the same moment may have come in any order, and
+ * nobody promises which.
+ */
+export function firstOnes(queue: Queue): readonly Entry[] {
+  const { ready } = queue;
+  const isCopy = (entry: Entry): boolean => entry.message.id === ready[0]!.message.id && laneOf(queue, entry) === laneOf(queue, ready[0]!);
+  const end = ready.findIndex((entry) => !isCopy(entry));
+  return end < 0 ? ready : ready.slice(0, end);
+}
+
+/** The same texts of messages, with such copies in an order that is always the same. */
+export function withCopiesInOrder(texts: readonly string[]): readonly string[] {
+  const idOf = (text: string): string => text.slice(0, bodyBytes);
+  const runs: string[][] = [];
+  for (const text of texts) {
+    if (runs.length > 0 && idOf(runs.at(-1)![0]!) === idOf(text)) runs.at(-1)!.push(text);
+    else runs.push([text]);
+  }
+  return runs.flatMap((run) => run.sort());
+}
+
 /** What came back first, as it did; then two high ones for each of the others, and a high one before all that came later. */
 function arrangeQuorum({ ready, turn: now }: Queue): void {
   const returned = ready.filter(({ returnOrder }) => returnOrder > 0).sort((one, other) => one.returnOrder - other.returnOrder);

@@ -2,7 +2,7 @@ import { realGround } from '@dovecote/ground';
 import { SeededRandom } from '@dovecote/ground/testing';
 import type { Command } from './model-words.js';
 import { ModelClient } from './model-client.js';
-import { connectionsOf, drawCommand, drawShapes } from './model-commands.js';
+import { connectionsOf, drawCommand, drawShapes, hostsOf } from './model-commands.js';
 import { ModelRun } from './model-run.js';
 
 /**
@@ -12,6 +12,8 @@ import { ModelRun } from './model-run.js';
 export interface RealTarget {
   readonly host: string;
   readonly port: number;
+  /** A second virtual host that is there. Without one the stranger is in the first, with names of its own. */
+  readonly otherHost?: string | undefined;
   /** After so long without a word nothing more is on its way; another machine's broker needs more than one in this process. */
   readonly quietMs: number;
 }
@@ -47,10 +49,14 @@ export function drawScript(seed: number, steps: number): Command[] {
 export async function runReal(target: RealTarget, seed: number, commands: readonly Command[], name: string): Promise<RealRun> {
   const { clock, network } = realGround();
   const pause = (ms: number): Promise<void> => new Promise((resolve) => void clock.after(ms, resolve));
-  const prefix = `model-${name}-`;
-  const place = { connect: () => network.connect(target), pause, prefix, quietMs: target.quietMs, roundsOfAnswers };
+  const { otherHost, quietMs } = target;
+  const roomOf = (connection: number) => {
+    if (hostsOf[connectionsOf.indexOf(connection)] === '/') return { virtualHost: '/', prefix: `model-${name}-` };
+    return otherHost === undefined ? { virtualHost: '/', prefix: `other-${name}-` } : { virtualHost: otherHost, prefix: `model-${name}-` };
+  };
+  const place = { connect: () => network.connect(target), pause, roomOf, quietMs, roundsOfAnswers };
   const client = new ModelClient(place, connectionsOf);
-  const run = new ModelRun(client, connectionsOf, () => clock.now(), pause, marginMs);
+  const run = new ModelRun(client, connectionsOf, hostsOf, () => clock.now(), pause, marginMs);
   let at = 0;
   try {
     await client.open();
@@ -64,12 +70,14 @@ export async function runReal(target: RealTarget, seed: number, commands: readon
 }
 
 async function cleanUp(place: ConstructorParameters<typeof ModelClient>[0]): Promise<void> {
-  const client = new ModelClient(place, [0]);
+  const client = new ModelClient(place, connectionsOf);
   await client.open();
-  const over: Command[] = [0, 1, 2, 3].flatMap((number) => [
-    { who: 0, do: 'delete-queue', queue: `q${number}`, ifUnused: false, ifEmpty: false },
-    { who: 0, do: 'delete-exchange', exchange: `x${number}`, ifUnused: false },
-  ]);
+  const over = [0, hostsOf.length - 1].flatMap((who) =>
+    [0, 1, 2, 3].flatMap((number): Command[] => [
+      { who, do: 'delete-queue', queue: `q${number}`, ifUnused: false, ifEmpty: false },
+      { who, do: 'delete-exchange', exchange: `x${number}`, ifUnused: false },
+    ]),
+  );
   for (const command of over) {
     client.say(command, 0, '');
     await client.listen(command);

@@ -1,20 +1,21 @@
 import type { Command } from './model-words.js';
-import { Model } from './model.js';
+import { ModelHosts } from './model-hosts.js';
 import type { ModelClient } from './model-client.js';
 
 /** Says commands to a broker and holds what comes back against the model. */
 export class ModelRun {
-  model: Model;
+  model: ModelHosts;
 
   constructor(
     readonly client: ModelClient,
     connections: readonly number[],
+    hosts: readonly string[],
     private readonly now: () => number,
     private readonly pause: (ms: number) => Promise<void>,
     /** How far the clocks of the broker and of the model may be apart: nothing may fall due so near to a command. */
     private readonly marginMs: number,
   ) {
-    this.model = new Model(connections);
+    this.model = new ModelHosts(connections, hosts);
   }
 
   /** Throws ModelBroken where the broker did what it should not have. */
@@ -26,7 +27,7 @@ export class ModelRun {
 
   private async say(command: Command): Promise<void> {
     const saidAt = this.now();
-    this.client.say(command, command.do === 'settle' ? this.model.tagFor(command) : 0, this.model.nextBody);
+    this.client.say(command, command.do === 'settle' ? this.model.tagFor(command) : 0, this.model.nextBody(command.who));
     if (command.do === 'wait') await this.pause(command.ms);
     const seen = await this.client.listen(command);
     this.model.step(command, saidAt, this.now(), seen);

@@ -2,11 +2,11 @@ import type { Scenario, SeededRandom, SimulatedGround, SimulatedProcess } from '
 import { Broker } from '../broker.js';
 import type { Durability } from '../engine/options.js';
 import { type Sabotage, watchedGround } from './faulty-ground.js';
-import type { Model } from './model.js';
-import { ModelBroken } from './model-parts.js';
+import { type ModelHosts, queueIn } from './model-hosts.js';
+import { ModelBroken, withCopiesInOrder } from './model-parts.js';
 import type { Command } from './model-words.js';
 import { ModelClient } from './model-client.js';
-import { connectionsOf, drawCommand, drawShapes, type Shapes } from './model-commands.js';
+import { connectionsOf, drawCommand, drawShapes, hostsOf, type Shapes } from './model-commands.js';
 import { ModelRun } from './model-run.js';
 
 /**
@@ -23,6 +23,9 @@ export type ModelAction =
   | { readonly do: 'crash-in'; readonly afterMs: number; readonly power: boolean; readonly command: Command };
 
 const amqpPort = 5672;
+const roomOf = (connection: number) => ({ virtualHost: hostsOf[connectionsOf.indexOf(connection)]!, prefix: '' });
+const users = [{ name: 'guest', password: 'guest' }];
+const virtualHosts = hostsOf.filter((name) => name !== '/').map((name) => ({ name }));
 const quietMs = 25;
 const marginMs = 60;
 /** How long it may take until it is known what a crash left. */
@@ -79,8 +82,8 @@ export class ModelWorld {
     disk.pace = { ...disk.pace, hiccupShare: 0 };
     const connect = () => network.connect({ host: '127.0.0.1', port: amqpPort });
     const pause = (ms: number): Promise<void> => clock.pause(ms);
-    this.client = new ModelClient({ connect, pause, prefix: '', quietMs, roundsOfAnswers: 0 }, connectionsOf);
-    this.run = new ModelRun(this.client, connectionsOf, () => clock.now(), pause, marginMs);
+    this.client = new ModelClient({ connect, pause, roomOf, quietMs, roundsOfAnswers: 0 }, connectionsOf);
+    this.run = new ModelRun(this.client, connectionsOf, hostsOf, () => clock.now(), pause, marginMs);
   }
 
   async begin(): Promise<void> {
@@ -106,7 +109,15 @@ export class ModelWorld {
     disk.pace = { ...disk.pace, hiccupShare: 0 };
     const ground = watchedGround(this.process.ground, this.sabotage, () => undefined);
     const limits = { journalFileBytesMax };
-    const opening = Broker.open({ data: '/data', durability: this.durability, ground, limits, amqp: { port: amqpPort } });
+    const opening = Broker.open({
+      data: '/data',
+      durability: this.durability,
+      ground,
+      limits,
+      amqp: { port: amqpPort },
+      users,
+      virtualHosts,
+    });
     this.broker = await opening.catch((error: unknown) => {
       throw new ModelBroken(`the broker does not open: ${error instanceof Error ? error.message : String(error)}`);
     });
@@ -132,52 +143,57 @@ export class ModelWorld {
     const { model } = this.run;
     const tag = command.do === 'settle' ? model.tagFor(command) : 0;
     const [justBehind, behind] = [model.copy(), model.copy()];
-    this.client.say(command, tag, model.nextBody);
+    this.client.say(command, tag, model.nextBody(command.who));
     await this.machine.clock.pause(afterMs);
     this.machine.crash({ power });
     justBehind.guess(command, this.machine.clock.now(), false);
     behind.guess(command, this.machine.clock.now(), true);
-    if (command.do === 'publish') model.skipBody();
+    if (command.do === 'publish') model.skipBody(command.who);
     await this.comeBack([model, justBehind, behind]);
   }
 
   /** The broker opens again; one of these is what it holds, and the run goes on with that one. */
-  private async comeBack(possible: readonly Model[]): Promise<void> {
+  private async comeBack(before: readonly ModelHosts[]): Promise<void> {
     this.client.abandon();
     const now = this.machine.clock.now();
-    for (const model of possible) model.crash(now);
+    const backwards = before.map((model) => model.copy());
+    for (const model of before) model.crash(now, false);
+    for (const model of backwards) model.crash(now, true);
+    const possible = [...before, ...backwards];
     await this.open();
-    const usedAt = new Map<string, number>();
-    const found = JSON.stringify(await this.contents(possible, usedAt));
-    const expected = possible.map((model) => JSON.stringify(model.probe()));
+    const usedAt: (readonly [host: string, queue: string, at: number])[] = [];
+    const found = textOfContents(await this.contents(usedAt));
+    const expected = possible.map((model) => textOfContents(model.probe()));
     const held = possible[expected.indexOf(found)];
-    if (held === undefined) throw new ModelBroken(`after the crash the queues should hold ${expected.join(' or ')} and hold ${found}`);
-    for (const [queue, at] of usedAt) held.used(queue, at);
+    if (held === undefined)
+      throw new ModelBroken(`after the crash the queues should hold ${[...new Set(expected)].join(' or ')} and hold ${found}`);
+    for (const [host, queue, at] of usedAt) held.used(host, queue, at);
     this.run.model = held;
     await this.client.open();
   }
 
   /** What is in the queues, fetched and given back. */
-  private async contents(possible: readonly Model[], usedAt: Map<string, number>): Promise<Contents> {
-    const inspected = this.broker!.inspect().queues.map(({ name }) => name);
+  private async contents(usedAt: (readonly [host: string, queue: string, at: number])[]): Promise<Contents> {
     const found: Record<string, readonly string[]> = {};
-    const names = [...new Set([...possible.flatMap((model) => model.queueNames()), ...inspected])].sort();
-    for (const name of names.filter((queue) => inspected.includes(queue))) {
-      found[name] = await this.messagesIn(name);
-      usedAt.set(name, this.machine.clock.now());
+    for (const virtualHost of new Set(hostsOf)) {
+      const queues = this.broker!.inspect({ virtualHost }).queues.map(({ name }) => name);
+      for (const queue of queues.sort()) {
+        found[queueIn(virtualHost, queue)] = await this.messagesIn(hostsOf.indexOf(virtualHost), queue);
+        usedAt.push([virtualHost, queue, this.machine.clock.now()]);
+      }
     }
     return found;
   }
 
-  private async messagesIn(queue: string): Promise<readonly string[]> {
+  private async messagesIn(who: number, queue: string): Promise<readonly string[]> {
     const messages: string[] = [];
     const { clock } = this.machine;
     await this.client.open();
     for (;;) {
-      const get: Command = { who: 0, do: 'get', queue, noAck: false };
+      const get: Command = { who, do: 'get', queue, noAck: false };
       this.client.say(get, 0, '');
-      const [seen] = await this.client.listen(get);
-      const got = /^got \d+ (new|again) (.*) \d+$/.exec(seen!.answers[0] ?? '');
+      const seen = await this.client.listen(get);
+      const got = /^got \d+ (new|again) (.*) \d+$/.exec(seen[who]!.answers[0] ?? '');
       if (got === null) break;
       messages.push(got[2]!);
     }
@@ -188,3 +204,7 @@ export class ModelWorld {
 }
 
 type Contents = Readonly<Record<string, readonly string[]>>;
+
+function textOfContents(contents: Contents): string {
+  return JSON.stringify(Object.entries(contents).map(([queue, messages]) => [queue, ...withCopiesInOrder(messages)]));
+}

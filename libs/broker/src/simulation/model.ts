@@ -6,6 +6,7 @@ import {
   compare,
   deliveryLimit,
   type Consumer,
+  firstOnes,
   flag,
   inGroups,
   insert,
@@ -40,11 +41,13 @@ export class Model {
   private exchanges = new ModelExchanges();
   private channels: Channel[];
   private order = 0;
-  private nextId = 1;
   private now = 0;
 
   /** `connections[who]` is the connection of channel `who`. */
-  constructor(private readonly connections: readonly number[]) {
+  constructor(
+    private readonly connections: readonly number[],
+    private nextId: number,
+  ) {
     this.channels = connections.map((connection, who) => new Channel(who, connection));
   }
 
@@ -59,10 +62,6 @@ export class Model {
     if (command.nth === 'all') return command.how === 'reject' ? 999_999 : 0;
     if (command.nth === 'unknown' || outstanding.length === 0) return 999_999;
     return outstanding[command.nth % outstanding.length]!.tag;
-  }
-
-  queueNames(): string[] {
-    return [...this.queues.keys()];
   }
 
   /** The first moment behind `fromMs` at which something happens by itself, as far as can be told. */
@@ -113,8 +112,11 @@ export class Model {
     }
   }
 
-  /** The broker has ended and was opened again: everybody is gone, and so is what is not kept. Everything that is left may have been delivered. */
-  crash(nowMs: number): void {
+  /**
+   * The broker has ended and was opened again: everybody is gone, and so is what is not kept. Everything that is left may have been
+   * delivered. Which queue looks first at what is over by now is not held against the broker: the last one where it `isBackwards`.
+   */
+  crash(nowMs: number, isBackwards: boolean): void {
     this.now = nowMs;
     const kept = [...this.queues.values()].filter(({ shape }) => shape.durable && !shape.exclusive);
     const entries = new Map(kept.map((queue) => [queue.name, [...queue.ready]]));
@@ -139,7 +141,7 @@ export class Model {
     }
     this.exchanges.crash(this.queues);
     this.channels = this.connections.map((connection, who) => new Channel(who, connection));
-    this.settleDown([]);
+    this.settleDown([], isBackwards);
     this.checkDeliveries([]);
   }
 
@@ -525,10 +527,11 @@ export class Model {
   // What happens by itself
 
   /** Deliveries, expiry and overflow, until nothing happens any more. */
-  private settleDown(left: readonly Delivery[][]): void {
+  private settleDown(left: readonly Delivery[][], isBackwards = false): void {
     for (let isQuiet = false; !isQuiet;) {
       isQuiet = !this.release();
-      for (const queue of [...this.queues.values()]) {
+      const queues = [...this.queues.values()];
+      for (const queue of isBackwards ? queues.reverse() : queues) {
         if (this.endLease(queue) || this.dropOver(queue) || this.follow(queue, left) || this.dropExcess(queue)) isQuiet = false;
       }
     }
@@ -550,14 +553,15 @@ export class Model {
 
   /** One delivery that came from the head of this queue. */
   private follow(queue: Queue, left: readonly Delivery[][]): boolean {
-    const [entry] = queue.ready;
-    if (entry === undefined) return false;
-    for (const consumer of readyConsumers(queue)) {
+    for (const consumer of queue.ready.length === 0 ? [] : readyConsumers(queue)) {
       const { channel, tag, noAck } = consumer;
       const next = left[channel.who]?.[0];
-      if (next?.consumer !== tag || next.tag !== channel.nextTag || next.message !== textOf(entry.message, entry.returnCount)) continue;
-      if (next.redelivered !== entry.redelivered) continue;
+      if (next?.consumer !== tag || next.tag !== channel.nextTag) continue;
+      const entry = firstOnes(queue).find(({ message, returnCount }) => next.message === textOf(message, returnCount));
+      if (entry === undefined || next.redelivered !== entry.redelivered) continue;
       left[channel.who]!.shift();
+      queue.ready.splice(queue.ready.indexOf(entry), 1);
+      queue.ready.unshift(entry);
       takeFirst(queue);
       channel.nextTag++;
       if (!noAck) channel.outstanding.push({ tag: next.tag, queue, entry, consumer });

@@ -72,8 +72,12 @@ describe('random commands against a plain model of a virtual host', () => {
   });
 
   it('have them over real sockets', async () => {
-    const broker = await Broker.open({ amqp: { port: 0 } });
-    const target = { host: '127.0.0.1', port: broker.amqpPort!, quietMs: 5 };
+    const broker = await Broker.open({
+      amqp: { port: 0 },
+      users: [{ name: 'guest', password: 'guest' }],
+      virtualHosts: [{ name: 'another' }],
+    });
+    const target = { host: '127.0.0.1', port: broker.amqpPort!, otherHost: 'another', quietMs: 5 };
     const seeds = Array.from({ length: 12 }, (_, index) => index + 1);
     // Without the commands that take seconds of real time.
     const script = (seed: number) =>
