@@ -172,15 +172,18 @@ export class ModelWorld {
     await this.client.open();
   }
 
-  /** What is in the queues, fetched and given back. */
+  /** What is in the queues, fetched and given back, and how many messages are held until they are due. */
   private async contents(usedAt: (readonly [host: string, queue: string, at: number])[]): Promise<Contents> {
     const found: Record<string, readonly string[]> = {};
     for (const virtualHost of new Set(hostsOf)) {
-      const queues = this.broker!.inspect({ virtualHost }).queues.map(({ name }) => name);
+      const snapshot = this.broker!.inspect({ virtualHost });
+      const held = snapshot.exchanges.reduce((count, { heldCount }) => count + heldCount, 0);
+      const queues = snapshot.queues.map(({ name }) => name);
       for (const queue of queues.sort()) {
         found[queueIn(virtualHost, queue)] = await this.messagesIn(hostsOf.indexOf(virtualHost), queue);
         usedAt.push([virtualHost, queue, this.machine.clock.now()]);
       }
+      found[queueIn(virtualHost, 'held')] = [String(held)];
     }
     return found;
   }

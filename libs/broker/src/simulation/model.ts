@@ -160,6 +160,7 @@ export class Model {
   /** Fetches everything, queue by queue in the order of their names, and goes away after each, so that all of it comes back. */
   probe(): Readonly<Record<string, readonly string[]>> {
     const fetched: Record<string, string[]> = {};
+    const held = this.exchanges.held.length;
     for (const name of [...this.queues.keys()].sort()) {
       const messages: string[] = [];
       for (let got = this.get(this.channels[0]!, name, false); got !== 'empty'; got = this.get(this.channels[0]!, name, false)) {
@@ -170,6 +171,7 @@ export class Model {
       this.endConnection(this.channels[0]!.connection, ''); // what comes back too often may go to the next queue
       this.settleDown([]);
     }
+    fetched['held'] = [String(held)];
     return fetched;
   }
 
