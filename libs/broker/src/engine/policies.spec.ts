@@ -56,6 +56,38 @@ describe('a queue with priorities', () => {
   });
 });
 
+describe('what messages take of memory beside themselves', () => {
+  const count = 10_000;
+
+  it('is counted in a queue with priorities, is as much as in a plain one, and is given back', async () => {
+    const { client, settle, storage } = await inMemory();
+    const { arena } = storage;
+    client.declare('q', { 'x-max-priority': 2 });
+    for (let i = 0; i < count; i++) client.publish('q', String(i), { priority: i % 3 });
+    await settle();
+    // Twenty bytes each, in three rings that double when they are full.
+    expect(arena.entryBytes).toBeGreaterThanOrEqual(20 * count);
+    expect(arena.entryBytes).toBeLessThanOrEqual(3 * 20 * count);
+    storage.host.deleteQueue(client.session, 'q', { ifUnused: false, ifEmpty: false });
+    expect(arena.entryBytes).toBe(0);
+  });
+
+  it('is counted in a quorum queue with high ones', async () => {
+    const { client, settle, storage } = await inMemory();
+    const { arena } = storage;
+    client.declare('q', { 'x-queue-type': 'quorum' }, true);
+    client.publish('q', 'high', { priority: 9 });
+    await settle();
+    const before = arena.entryBytes;
+    for (let i = 0; i < count; i++) client.publish('q', String(i), { priority: i % 9 });
+    await settle();
+    expect(arena.entryBytes - before).toBeGreaterThanOrEqual(80 * count);
+    client.queue('q').purge();
+    await settle();
+    expect(arena.entryBytes).toBeLessThan(before + 20 * count); // a ring that it needed for a moment
+  });
+});
+
 describe('a queue that is too long', () => {
   it('and goes with its last consumer makes no dead letters of what that one had', async () => {
     const { client, settle, storage } = await inMemory();

@@ -384,8 +384,8 @@ export interface BacklogOwner {
   readonly visible: number;
 }
 
-/** Nothing is waited for: all of it was committed in an earlier life. */
-const everything: BacklogOwner = { visible: Infinity };
+/** Nothing is waited for: all of it is committed. */
+export const everything: BacklogOwner = { visible: Infinity };
 /** The bytes of so many chunks are asked for before they are needed. */
 const chunksAhead = 4;
 /** A front of so many entries is looked through for holes. */

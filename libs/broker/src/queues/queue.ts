@@ -233,7 +233,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   dispatch(): boolean {
     this.isWaitingForBytes = false;
     const isUnfinished = this.deliverAndDrop();
-    this.ready.askAhead();
+    (this.lanes ?? this.ready).askAhead();
     return isUnfinished;
   }
 
@@ -373,6 +373,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     this.visible = this.ready.tail;
     this.purge();
     this.ready.release();
+    this.lanes?.release();
   }
 
   addConsumer(consumer: Consumer): void {
@@ -571,7 +572,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     if (this.lanes instanceof QuorumLanes) return this.lanes;
     const { ready } = this;
     const next = ready.length === 0 ? this.nextSequence : ready.front.sequences[ready.firstSlot()]!;
-    const lanes = new QuorumLanes((chunk) => this.bytesOf(chunk), this.returned as Fifo, turnBefore(next));
+    const lanes = new QuorumLanes(this.arena, this.returned as Fifo, turnBefore(next));
     this.returned = this.lanes = lanes;
     this.fillLanes(lanes);
     return lanes;

@@ -1,3 +1,4 @@
+import type { Arena } from '../storage/arena.js';
 import { propertiesStart } from './content.js';
 import { Fifo } from './fifo.js';
 import type { Lanes } from './priority-lanes.js';
@@ -8,6 +9,8 @@ import type { ReturnedMessage } from './returned.js';
 const weight = 2;
 /** A message of a higher priority is a high one. */
 const normalMax = 4;
+/** What an entry takes of memory: an object of five numbers, and its place in a list. */
+const objectBytes = 80;
 
 /** Whether the message at `offset` goes before others. */
 export function isHigh(bytes: Buffer, offset: number): boolean {
@@ -19,19 +22,21 @@ export function isHigh(bytes: Buffer, offset: number): boolean {
 /**
  * The messages of a quorum queue that a consumer may be given, once there are high ones among them, in the order of RabbitMQ 4.0: what
  * came back first, in the order in which it did; then two of the high ones for each of the others, and a high one that came earlier than
- * the other before it in any case. Stands in the place of `Fifo`.
+ * the other before it in any case. Stands in the place of `Fifo`. An object a message, which the alarm of memory counts.
  */
 export class QuorumLanes implements Lanes {
   private readonly high = new Fifo();
   private readonly normal = new Fifo();
 
   constructor(
-    private readonly bytesOf: (chunk: number) => Buffer,
+    private readonly arena: Arena,
     /** What came back. */
     private readonly returned: Fifo,
     /** How many were taken since the last one of the others had its turn, at most `weight`. */
     private turn: number,
-  ) {}
+  ) {
+    arena.entryBytes += objectBytes * returned.length;
+  }
 
   get length(): number {
     return this.returned.length + this.high.length + this.normal.length;
@@ -46,20 +51,31 @@ export class QuorumLanes implements Lanes {
   }
 
   push(message: ReturnedMessage): void {
+    this.arena.entryBytes += objectBytes;
     if (message.isFresh !== true) this.returned.push(message);
-    else (isHigh(this.bytesOf(message.chunk), message.offset) ? this.high : this.normal).push(message);
+    else (isHigh(this.arena.chunks[message.chunk]!.bytes, message.offset) ? this.high : this.normal).push(message);
   }
 
   /** Comes back behind everything, as if it were new and not high. */
   requeue(message: ReturnedMessage): void {
+    this.arena.entryBytes += objectBytes;
     this.normal.push(message);
   }
 
   shift(): ReturnedMessage {
+    this.arena.entryBytes -= objectBytes;
     if (this.returned.length > 0) return this.returned.shift();
     const lane = this.next()!;
     this.turn = this.turn === weight ? 0 : this.turn + 1;
     return lane.shift();
+  }
+
+  askAhead(): void {
+    // what is in here is not packed away
+  }
+
+  release(): void {
+    // it was emptied, and nothing is left
   }
 
   private next(): Fifo | undefined {

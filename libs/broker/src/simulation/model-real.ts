@@ -39,6 +39,8 @@ export function drawScript(seed: number, steps: number): Command[] {
   return commands.map((command, index) => {
     // It forgets the clock of a message that comes in before others that do not expire, and delivers it when it is over.
     if (command.do === 'publish' && hasPriorities) return { ...command, expirationMs: undefined };
+    // Who has a message that was fetched from a quorum queue counts as a consumer there.
+    if (command.do === 'get' && shapes.queues.get(command.queue)?.type === 'quorum') return { ...command, noAck: true };
     // What was fetched before a limit for the channel takes of it for ever, also when it was acknowledged.
     const hasFetched = commands.slice(0, index).some((other) => other.do === 'get' && other.who === command.who);
     return command.do === 'qos' && hasFetched ? { ...command, isGlobal: false } : command;
