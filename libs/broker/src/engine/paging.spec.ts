@@ -9,6 +9,7 @@ import type { CodedError } from '../errors.js';
 import { defaultLimits } from '../limits.js';
 import { bodyLength, bodyStart, writeContent } from '../queues/content.js';
 import type { FieldTable } from '../queues/field-table.js';
+import type { MessageLog } from '../queues/message-log.js';
 import type { MessageProperties } from '../queues/properties.js';
 import type { Session, SessionSink } from '../queues/session.js';
 import { checkFolder } from './check-folder.js';
@@ -455,6 +456,46 @@ describe('a journal with messages that nobody takes', () => {
     await side.end('close');
     const checked = await side.machine.clock.drive(checkFolder('/data', { ground: side.machine.startProcess().ground }));
     expect([checked.problems, checked.queues.map(({ messages }) => messages)]).toEqual([[], [0, kept.length / 2, kept.length / 2]]);
+  });
+
+  it.each(['kill', 'room'])('loses nothing where the disk is full in the middle of a move, and then comes a %s', async (next) => {
+    const side = new Side(3, 1);
+    await side.open();
+    for (const name of ['flow', 'kept']) side.declare(name, {});
+    const { log } = (side.storage.hosts as unknown as { readonly parts: { readonly log: MessageLog } }).parts;
+    const append = log.appendMoved.bind(log);
+    let moves = 0;
+    log.appendMoved = (...message) => {
+      if (moves++ === 30) side.machine.faults.fillUpAfter(200);
+      append(...message);
+    };
+    let published = 0;
+    const publish = side.publish.bind(side);
+    side.publish = (...message) => {
+      published++;
+      publish(...message);
+    };
+    const kept: { readonly number: number; readonly at: number }[] = [];
+    await flow(side, 2500, (number) => {
+      side.publish('kept', `${number} `.padEnd(150, 'x'));
+      kept.push({ number, at: published });
+    });
+    expect(moves).toBeGreaterThan(30);
+    expect(side.confirmedCount).toBeLessThan(published); // the disk is full, and nothing is committed
+    const confirmed = side.confirmedCount;
+    if (next === 'kill') {
+      await side.end('kill');
+      side.machine.faults.freeUp();
+      await side.open();
+    } else {
+      side.machine.faults.freeUp();
+      await side.machine.clock.advance(10_000);
+      expect(side.confirmedCount).toBe(published);
+    }
+    expect(side.failure).toBeUndefined();
+    const sure = kept.filter(({ at }) => next === 'room' || at <= confirmed).map(({ number }) => number);
+    expect(sure.length).toBeGreaterThan(30);
+    expect(everythingIn(side, 'kept').slice(0, sure.length)).toEqual(sure);
   });
 
   it('stays short while consumers hold messages, come and go, and other queues have the same', async () => {
