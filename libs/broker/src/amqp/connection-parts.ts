@@ -14,6 +14,8 @@ export interface ConnectionParts {
   readonly enter: (user: string, virtualHost: string) => Entrance;
   readonly limits: AmqpLimits;
   readonly pool: BlockPool;
+  /** What the sockets of all connections are read into, one after the other: whoever keeps something of it copies it. */
+  readonly readBlock: Buffer;
   readonly isTls: boolean;
   readonly log: (line: string) => void;
   /** Called once, when the socket is gone. */

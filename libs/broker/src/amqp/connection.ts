@@ -1,5 +1,5 @@
 import type { Random, Socket, SocketEvents, Timer } from '@dovecote/ground';
-import { frameEnd, frameOverheadBytes } from '../queues/content.js';
+import { frameOverheadBytes } from '../queues/content.js';
 import { Owner } from '../queues/owner.js';
 import type { UserAccess } from '../engine/user-access.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
@@ -10,7 +10,7 @@ import { ackFrameBytes, ackId, DeliveryWriter } from './delivery.js';
 import { takeFastAck } from './fast-ack.js';
 import { type FrameReceiver, FrameReader, frameTypes, isKnownFrame } from './frames.js';
 import { Handshake } from './handshake.js';
-import { Heartbeat } from './heartbeat.js';
+import { Heartbeat, heartbeatFrame } from './heartbeat.js';
 import { type Arguments, decodeArguments, encodeMethod, type Method, methodById, methodFrame, methodFrameBytes } from './method-codec.js';
 import type { ConnectionMethodName, MethodName } from './methods.js';
 import { Output, unsentBytesMax } from './output.js';
@@ -38,7 +38,6 @@ const heldFor = { commit: 1, gate: 2, drain: 4, messages: 8, login: 16 } as cons
 const nothingFails = { classId: 0, methodId: 0 };
 const publishMethod = methodById(publishId)!;
 const closeOkFrame = methodFrame('connection.close-ok', {}, 0);
-const heartbeatFrame = Buffer.from([frameTypes.heartbeat, 0, 0, 0, 0, 0, 0, frameEnd]);
 
 /**
  * One client: its socket, its frames, its channels.
@@ -58,6 +57,8 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   readonly deliveries: DeliveryWriter;
   readonly messageBytesMax: number;
   payloadBytesMax = 0;
+  readonly room = (): Buffer => this.parts.readBlock;
+  readonly onFilled = (length: number): void => this.onData(this.parts.readBlock.subarray(0, length));
   readonly connectedAt: number;
   state: 'greeting' | 'handshake' | 'running' | 'closing' | 'closed' = 'greeting';
   private readonly output: Output;

@@ -7,8 +7,8 @@ import { frameEnd, frameOverheadBytes } from '../queues/content.js';
  *
  * A frame that lies in one chunk is read where it stands. One that is split gets a buffer of exactly its size, once, and only
  * after its head was checked against the limit; so a stranger makes us keep at most one frame beside the chunk in hand.
- * The receiver may hold: then nothing more is read until `release`, and the frame at hand is offered again.
- * Wire code: no I/O.
+ * The receiver may hold: then nothing more is read until `release`, and the frame at hand is offered again. What is kept is copied, so the
+ * chunk may be used again when `push` returns. Wire code: no I/O.
  */
 export const frameHeadBytes = 7;
 
@@ -35,6 +35,8 @@ export class FrameReader {
   private isHeld = false;
   private isStopped = false;
   private isReading = false;
+  /** The chunk in hand is somebody else's, and not from the backlog. */
+  private isLent = false;
   /** What came while we were held, in order. */
   private readonly backlog: Buffer[] = [];
   private readonly head = Buffer.alloc(frameHeadBytes);
@@ -61,6 +63,7 @@ export class FrameReader {
     while (!this.isHeld && !this.isStopped) {
       const bytes = this.backlog.shift();
       if (bytes === undefined) return;
+      this.isLent = false;
       this.read(bytes);
     }
   }
@@ -74,8 +77,12 @@ export class FrameReader {
 
   push(bytes: Buffer): void {
     if (this.isStopped) return;
-    if (this.isHeld || this.backlog.length > 0) this.backlog.push(bytes);
-    else this.read(bytes);
+    if (this.isHeld || this.backlog.length > 0) {
+      this.backlog.push(Buffer.from(bytes));
+      return;
+    }
+    this.isLent = true;
+    this.read(bytes);
   }
 
   private read(bytes: Buffer): void {
@@ -89,7 +96,13 @@ export class FrameReader {
       else if (!this.isHeld) at = this.readFrame(bytes, at, end);
     }
     this.isReading = false;
-    if (at < end && this.isHeld && !this.isStopped) this.backlog.unshift(bytes.subarray(at));
+    if (at < end && this.isHeld && !this.isStopped) this.backlog.unshift(this.kept(bytes, at));
+  }
+
+  /** The bytes from `at` on, for later. */
+  private kept(bytes: Buffer, at: number): Buffer {
+    const rest = bytes.subarray(at);
+    return this.isLent ? Buffer.from(rest) : rest;
   }
 
   /** Takes the frame at `at`, or keeps what there is of it. Returns where to go on. */
@@ -128,7 +141,7 @@ export class FrameReader {
     const whole = this.partial;
     this.partial = undefined;
     if (!this.takeWhole(whole, 0, whole.length - frameOverheadBytes)) {
-      this.backlog.unshift(whole, bytes.subarray(at + taken));
+      this.backlog.unshift(whole, this.kept(bytes, at + taken));
       return bytes.length;
     }
     return at + taken;

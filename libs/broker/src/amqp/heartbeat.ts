@@ -1,4 +1,6 @@
 import type { Clock, Timer } from '@dovecote/ground';
+import { frameEnd } from '../queues/content.js';
+import { frameTypes } from './frames.js';
 
 /**
  * Keeps a connection from looking dead, and notices when the other side is.
@@ -9,7 +11,7 @@ import type { Clock, Timer } from '@dovecote/ground';
  */
 const looksPerTimeout = 4;
 const silentLooksMax = 2 * looksPerTimeout;
-const heartbeatBytes = 8;
+export const heartbeatFrame = Buffer.from([frameTypes.heartbeat, 0, 0, 0, 0, 0, 0, frameEnd]);
 
 export interface HeartbeatLine {
   readonly sentBytes: number;
@@ -60,7 +62,7 @@ export class Heartbeat {
     if (this.silentLooks >= silentLooksMax) line.lost();
     else if (this.idleLooks >= 2) {
       this.idleLooks = 0;
-      this.sentBytes += heartbeatBytes; // the heartbeat itself is no sign of life for the next look
+      this.sentBytes += heartbeatFrame.length; // the heartbeat itself is no sign of life for the next look
       line.sendHeartbeat();
     }
   }

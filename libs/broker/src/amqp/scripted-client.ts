@@ -116,7 +116,19 @@ class LoopbackSocket implements Socket {
       const bytes = this.arriving.shift();
       if (bytes === undefined) return;
       this.receivedBytes += bytes.length;
-      this.events?.onData(Buffer.from(bytes));
+      this.fill(bytes);
+    }
+  }
+
+  /** As a real socket does: into the room that the server gives, which holds something else afterwards. */
+  private fill(bytes: Buffer): void {
+    const events = this.events;
+    for (let at = 0; at < bytes.length && events !== undefined && !this.isClosed;) {
+      const room = events.room!();
+      const length = bytes.copy(room, 0, at);
+      at += length;
+      events.onFilled!(length);
+      room.fill(0xdb, 0, length);
     }
   }
 }

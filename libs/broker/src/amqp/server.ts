@@ -55,6 +55,8 @@ export interface Entrance {
 export class AmqpServer {
   private readonly open = new Set<Connection>();
   private readonly pool = new BlockPool();
+  /** As much as Node reads at once. With a buffer for each read, a connection that says little costs a fifth more. */
+  private readonly readBlock = Buffer.allocUnsafeSlow(64 * 1024);
   /** One for each virtual host, for all who may publish everything in it. */
   private readonly routes = new WeakMap<VirtualHost, RouteCache>();
   /** Those of users who may not. */
@@ -143,13 +145,13 @@ export class AmqpServer {
       return;
     }
     const { clock, random, hosts, log } = this.options;
-    const { limits, pool } = this;
+    const { limits, pool, readBlock } = this;
     const enter = (user: string, virtualHost: string): Entrance => this.enter(user, virtualHost);
     const gone = (connection: Connection): void => {
       this.open.delete(connection);
       if (this.open.size === 0) this.allGone?.();
     };
-    this.open.add(new Connection(socket, { clock, random, hosts, enter, limits, pool, isTls, log, gone }));
+    this.open.add(new Connection(socket, { clock, random, hosts, enter, limits, pool, readBlock, isTls, log, gone }));
   }
 
   private stopWatching(): void {
