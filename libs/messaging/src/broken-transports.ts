@@ -22,6 +22,7 @@ export function broken(subject: TransportSubject, defect: Defect): TransportSubj
     crash: (transport) => subject.crash(sounds.get(transport) ?? transport),
     unique: (name) => subject.unique(name),
     holdConfirms: () => subject.holdConfirms(),
+    pass: (ms) => subject.pass(ms),
     refusePublishes: () => subject.refusePublishes(),
     close: () => subject.close(),
   };
@@ -166,6 +167,19 @@ export const defects: Readonly<Record<string, { readonly defect: Defect; readonl
   'hands out dead letters': {
     failing: 'hands out no dead letter',
     defect: boxing('inbox'),
+  },
+  'delivers at once what is to be kept': {
+    failing: 'keeps an event for its delay, and then gives it to whoever subscribes by then',
+    defect: (sound) => ({
+      publish: (envelope, deadlineMs, route) => sound.publish(envelope, deadlineMs, route?.to === undefined ? undefined : { to: route.to }),
+    }),
+  },
+  'forgets what is kept for an inbox': {
+    failing: 'keeps what is for the inbox of a group, although whoever published it dies',
+    defect: (sound) => ({
+      publish: (envelope, deadlineMs, route) =>
+        route?.delayMs === undefined ? sound.publish(envelope, deadlineMs, route) : Promise.resolve(),
+    }),
   },
   'confirms first and sends later': {
     failing: 'keeps what it confirmed although it dies right after',

@@ -9,14 +9,15 @@ import { JumpingClock } from './transports/kafka/jumping-clock.js';
 import { KafkaSubject } from './transports/kafka/kafka-subject.js';
 import { turn } from './turn.js';
 
-async function openEmbedded(): Promise<EmbeddedSubject> {
-  return new EmbeddedSubject(await Broker.open({ durability: 'memory' }));
-}
+const openEmbedded = (): Promise<EmbeddedSubject> => EmbeddedSubject.open();
 
 /** Our own broker behind a socket. */
 async function openAmqp(): Promise<AmqpSubject> {
-  const broker = await Broker.open({ durability: 'memory', amqp: { port: 0 } });
-  return AmqpSubject.open(`amqp://guest:guest@127.0.0.1:${broker.amqpPort}`, () => broker.close());
+  const clock = new JumpingClock();
+  const broker = await Broker.open({ durability: 'memory', amqp: { port: 0 }, ground: { ...realGround(), clock } });
+  const subject = await AmqpSubject.open(`amqp://guest:guest@127.0.0.1:${broker.amqpPort}`, () => broker.close());
+  subject.pass = (ms) => clock.pass(ms);
+  return subject;
 }
 
 /** Our own broker as a Kafka cluster of one node. */

@@ -21,6 +21,8 @@ export interface TransportSubject {
   crash(transport: Transport): Promise<void>;
   /** What the broker answers to publishes reaches nobody until `release`. */
   holdConfirms(): { release(): void };
+  /** Resolves when this much time has passed for the broker. */
+  pass(ms: number): Promise<void>;
   /** From now on the broker refuses everything that is published. */
   refusePublishes(): Promise<void>;
   /** Leaves nothing behind. */
@@ -30,7 +32,7 @@ export interface TransportSubject {
 type Body = (bench: Bench) => Promise<void>;
 
 export function transportContract(open: () => Promise<TransportSubject>): readonly ContractCase[] {
-  return Object.entries({ ...publishing, ...consuming, ...groups, ...boxes, ...endings }).map(([name, body]) => ({
+  return Object.entries({ ...publishing, ...consuming, ...groups, ...boxes, ...delays, ...endings }).map(([name, body]) => ({
     name,
     run: async () => {
       const subject = await open();
@@ -243,6 +245,42 @@ const groups: Readonly<Record<string, Body>> = {
       await bench.publish(sender, 'placed', `${round}`);
       assert.equal(textOf(await inbox.next()), `${round}`);
     }
+  },
+};
+
+const delays: Readonly<Record<string, Body>> = {
+  'keeps an event for its delay, and then gives it to whoever subscribes by then': async (bench) => {
+    const sender = await bench.open();
+    if (sender.capabilities.can.delay !== true) return;
+    const early = await bench.member('readers', ['placed']);
+    await bench.publish(sender, 'placed', 'later', { delayMs: 1_100 });
+    await bench.publish(sender, 'placed', 'sooner', { delayMs: 300 });
+    await bench.publish(sender, 'placed', 'now');
+    const late = await bench.member('auditors', ['placed']);
+    assert.deepEqual(await early.texts(1), ['now']);
+    await turns();
+    assert.equal(early.waiting, 0, 'it came before its time');
+    await bench.subject.pass(400);
+    assert.deepEqual(await early.texts(1), ['sooner']);
+    await bench.subject.pass(1_000);
+    assert.deepEqual(await early.texts(1), ['later']);
+    assert.deepEqual(await late.texts(2), ['sooner', 'later']);
+  },
+  'keeps what is for the inbox of a group, although whoever published it dies': async (bench) => {
+    const sender = await bench.open();
+    if (sender.capabilities.can.delay !== true) return;
+    const [one, two] = [await bench.member('readers', ['placed'], 10, ['place']), await bench.member('auditors', ['placed'])];
+    const route = { to: bench.box('readers', 'inbox'), delayMs: 200 };
+    const retried = { ...bench.envelope('placed', 'event'), headers: { note: 'kept' }, trail: { ...noTrail, failures: 2 } };
+    await bench.send(sender, retried, route);
+    await bench.send(sender, { ...bench.envelope('place', 'command'), kind: 'command' }, route);
+    await bench.subject.crash(sender);
+    await bench.subject.pass(300);
+    const got = [await one.next(), await one.next()];
+    assert.deepEqual(got.map(textOf).toSorted(), ['command', 'event']);
+    assertSame(envelopeOf(got.find((incoming) => textOf(incoming) === 'event') as Incoming), retried);
+    await turns();
+    assert.equal(two.waiting, 0, 'another group got it too');
   },
 };
 

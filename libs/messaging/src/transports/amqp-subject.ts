@@ -16,6 +16,8 @@ const RECONNECT_MS = 5;
 
 export class AmqpSubject implements TransportSubject {
   readonly clock: Clock = new RealClock();
+  /** How time passes for the broker: by waiting, where it is not one of ours with a clock that leaps. */
+  pass = (ms: number): Promise<void> => new Promise((resolve) => void this.clock.after(ms, resolve));
   readonly relays = new Map<AmqpTransport, Relay>();
   readonly #run = new RealRandom().bytes(6).toString('hex');
   readonly #groups = new Set<string>();

@@ -64,6 +64,7 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
 
 export async function declare(channel: Channel, declared: Declared): Promise<void> {
   if (declared.thing === 'exchange') await channel.assertExchange(declared.name, declared.type, { durable: true });
+  else if (declared.thing === 'link') await channel.bindExchange(declared.to, declared.from, declared.routingKey);
   else if (declared.thing === 'queue') await channel.assertQueue(declared.name, { durable: true, arguments: declared.arguments });
   else await channel.bindQueue(declared.queue, declared.exchange, declared.routingKey);
 }

@@ -25,7 +25,8 @@ import type { BrokerAddress } from './amqp-address.js';
 import { AmqpLink, type Connect, type LinkSettings } from './amqp-link.js';
 import { AmqpSubscription, declare } from './amqp-subscription.js';
 import { toProperties } from './cloud-events.js';
-import { type QueueType, addressOf, exchanges } from './topology.js';
+import { delayLevels, delayed } from './delay-levels.js';
+import { type Address, type QueueType, addressOf, exchanges } from './topology.js';
 
 export interface AmqpSettings {
   readonly address: BrokerAddress;
@@ -41,7 +42,7 @@ export interface AmqpSettings {
 
 interface Unconfirmed {
   readonly envelope: Envelope;
-  readonly route: Route | undefined;
+  readonly address: Address;
   readonly deadlineMs: number;
   readonly resolve: () => void;
   readonly reject: (error: MessagingError) => void;
@@ -55,6 +56,9 @@ export class AmqpTransport implements Transport {
   /** In the order of publishing, which is also that of the deadlines. */
   readonly #unconfirmed = new Set<Unconfirmed>();
   #channel: ConfirmChannel | undefined;
+  /** Its connection, and the levels of delay on it. */
+  #connection: ChannelModel | undefined;
+  #levels: Promise<void> | undefined;
   #publishing: AmqpLink | undefined;
   #consuming: AmqpLink | undefined;
   #subscription: AmqpSubscription | undefined;
@@ -68,7 +72,7 @@ export class AmqpTransport implements Transport {
     const connect = await this.settings.loadClient();
     this.#publishing = new AmqpLink(this.#link('publishing', connect), {
       moveIn: (connection) => this.#moveIn(connection),
-      lost: () => (this.#channel = undefined),
+      lost: () => this.#lost(),
     });
     if (this.#isClosed) throw closedError();
     await this.#publishing.open();
@@ -76,12 +80,9 @@ export class AmqpTransport implements Transport {
 
   publish(envelope: Envelope, deadlineMs: number, route?: Route): Promise<void> {
     if (this.#isClosed) return Promise.reject(closedError());
-    return new Promise((resolve, reject) => {
-      const message: Unconfirmed = { envelope, route, deadlineMs, resolve, reject };
-      if (this.#channel === undefined) this.#forgetExpired();
-      this.#unconfirmed.add(message);
-      if (this.#channel !== undefined) this.#send(this.#channel, message);
-    });
+    const address = addressOf(envelope, route);
+    if (route?.delayMs === undefined) return this.#enqueue(envelope, address, deadlineMs);
+    return this.#publishLater(envelope, delayed(address, route.delayMs), deadlineMs);
   }
 
   plan(_request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
@@ -122,6 +123,32 @@ export class AmqpTransport implements Transport {
     this.#unconfirmed.clear();
   }
 
+  #enqueue(envelope: Envelope, address: Address, deadlineMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const message: Unconfirmed = { envelope, address, deadlineMs, resolve, reject };
+      if (this.#channel === undefined) this.#forgetExpired();
+      this.#unconfirmed.add(message);
+      if (this.#channel !== undefined) this.#send(this.#channel, message);
+    });
+  }
+
+  /** The levels are declared when they are needed first, and again on every new connection: somebody may have deleted them. */
+  async #publishLater(envelope: Envelope, later: Address, deadlineMs: number): Promise<void> {
+    this.#levels ??= this.#declareLevels();
+    // What is wrong with the connection its link mends; without the levels the broker refuses the publish, which says more.
+    await this.#levels.catch(() => (this.#levels = undefined));
+    if (this.#isClosed) throw closedError();
+    await this.#enqueue(envelope, later, deadlineMs);
+  }
+
+  async #declareLevels(): Promise<void> {
+    const channel = await this.#connection?.createChannel();
+    if (channel === undefined) throw new MessagingError('broker-unreachable', 'The broker is away.');
+    channel.on('error', nothing);
+    for (const declared of delayLevels) await declare(channel, declared);
+    await channel.close();
+  }
+
   async #moveIn(connection: ChannelModel): Promise<void> {
     const channel = await connection.createConfirmChannel();
     // Without a listener Node would end the process; the answer to whoever is waiting comes with `refused`.
@@ -129,6 +156,7 @@ export class AmqpTransport implements Transport {
     channel.on('close', () => this.#publishing?.drop(connection, new Error('the broker closed the channel')));
     for (const exchange of exchanges) await declare(channel, exchange);
     this.#channel = channel;
+    this.#connection = connection;
     this.#forgetExpired();
     for (const message of this.#unconfirmed) this.#send(channel, message);
   }
@@ -144,8 +172,10 @@ export class AmqpTransport implements Transport {
       else message.reject(refusedError(envelope, 'it could not store it'));
     };
     try {
-      const { exchange, routingKey } = addressOf(envelope, message.route);
-      channel.publish(exchange, routingKey, body, toProperties(envelope), confirmed);
+      const { exchange, routingKey, copies } = message.address;
+      // The client wants the header apart from the others.
+      const properties = toProperties(envelope);
+      channel.publish(exchange, routingKey, body, copies === undefined ? properties : { ...properties, CC: copies }, confirmed);
     } catch (error) {
       // Thrown for a channel that is ending, which the next one mends, and for headers that do not fit, which nothing does.
       if (!(error instanceof RangeError)) return;
@@ -159,6 +189,12 @@ export class AmqpTransport implements Transport {
     if (channel !== this.#channel) return;
     for (const message of this.#unconfirmed) message.reject(refusedError(message.envelope, reasonOf(error)));
     this.#unconfirmed.clear();
+  }
+
+  #lost(): void {
+    this.#channel = undefined;
+    this.#connection = undefined;
+    this.#levels = undefined;
   }
 
   #forgetExpired(): void {
@@ -185,7 +221,7 @@ function capabilitiesOf(queueType: QueueType): TransportCapabilities {
       durable: true,
       commands: true,
       'order-by-key': { waysOut: ["declare order 'none'"] },
-      delay: { waysOut: ['publish without a delay'] },
+      delay: true,
       'dead-letters': true,
       'delivery-counts': queueType === 'quorum' || { waysOut: ["leave queueType 'classic' out, so that the queues are quorum queues"] },
       wildcards: true,
@@ -194,6 +230,8 @@ function capabilitiesOf(queueType: QueueType): TransportCapabilities {
     },
   };
 }
+
+function nothing(): void {}
 
 function refusedError({ type, id }: Envelope, reason: string): MessagingError {
   return new MessagingError('publish-refused', `The broker did not take ${type} ${id}: ${reason}.`);

@@ -11,7 +11,7 @@ import type { UnreadableEnvelope } from '../transport.js';
 const SPEC_VERSION = '1.0';
 const PERSISTENT = 2;
 /** Written by brokers on the way; each writes others, and a handler should not depend on which it is. */
-const OF_THE_BROKER = /^x-(?:death|first-death-|last-death-|delivery-count$|acquired-count$|stream-offset$|opt-)/;
+const OF_THE_BROKER = /^x-(?:death|first-death-|last-death-|delivery-count$|acquired-count$|stream-offset$|opt-|delay$)/;
 const DELIVERY_COUNT = 'x-delivery-count';
 const DEFAULT_CONTENT_TYPE = 'application/json';
 

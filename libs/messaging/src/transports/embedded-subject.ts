@@ -1,16 +1,26 @@
 /** The broker in this process for the contract suite, with hooks to hold back and to refuse. For tests only. */
-import type { Broker, BrokerSession } from '@dovecote/broker';
+import { Broker, type BrokerSession } from '@dovecote/broker';
+import { realGround } from '@dovecote/ground';
 import type { Log } from '../log.js';
 import type { Transport } from '../transport.js';
 import type { TransportSubject } from '../transport-contract.js';
 import { EmbeddedTransport } from './embedded-transport.js';
+import { JumpingClock } from './kafka/jumping-clock.js';
 import { EVENTS_EXCHANGE } from './topology.js';
 
 export class EmbeddedSubject implements TransportSubject {
   readonly #sessions = new Map<Transport, BrokerSession>();
   #confirms: Promise<void> | undefined;
 
-  constructor(readonly broker: Broker) {}
+  private constructor(
+    readonly broker: Broker,
+    private readonly clock: JumpingClock,
+  ) {}
+
+  static async open(): Promise<EmbeddedSubject> {
+    const clock = new JumpingClock();
+    return new EmbeddedSubject(await Broker.open({ durability: 'memory', ground: { ...realGround(), clock } }), clock);
+  }
 
   transport(): Transport {
     const { broker } = this;
@@ -34,6 +44,10 @@ export class EmbeddedSubject implements TransportSubject {
     let release = (): void => undefined;
     this.#confirms = new Promise((resolve) => (release = resolve));
     return { release };
+  }
+
+  pass(ms: number): Promise<void> {
+    return this.clock.pass(ms);
   }
 
   async refusePublishes(): Promise<void> {

@@ -67,7 +67,9 @@ export class EmbeddedSubscription implements TransportSubscription {
 }
 
 export async function declare(session: BrokerSession, declared: Declared): Promise<void> {
-  if (declared.thing === 'exchange') await session.declareExchange(declared.name, declared.type, { durable: true });
+  if (declared.thing === 'exchange') {
+    await session.declareExchange(declared.name, declared.type, { durable: true, arguments: declared.arguments ?? {} });
+  } else if (declared.thing === 'link') await session.bindExchange(declared.to, declared.from, declared.routingKey);
   else if (declared.thing === 'queue') await session.declareQueue(declared.name, { durable: true, arguments: declared.arguments });
   else await session.bindQueue(declared.queue, declared.exchange, declared.routingKey);
 }

@@ -2,7 +2,7 @@
  * The broker in this process: no socket, no frames, the same queues. What survives a crash is what the broker was opened with (a folder, and how
  * durable); the transport itself keeps nothing. Called by `Messaging` alone, through the port.
  */
-import type { BrokerSession } from '@dovecote/broker';
+import type { BrokerSession, OutgoingMessage } from '@dovecote/broker';
 import type { Envelope } from '../envelope.js';
 import { MessagingError, reasonOf } from '../errors.js';
 import type { Log } from '../log.js';
@@ -19,7 +19,7 @@ import type {
 } from '../transport.js';
 import { toProperties } from './cloud-events.js';
 import { EmbeddedSubscription, declare } from './embedded-subscription.js';
-import { addressOf, exchanges } from './topology.js';
+import { type Address, BOXES_EXCHANGE, COMMANDS_EXCHANGE, type Declared, EVENTS_EXCHANGE, addressOf, exchanges } from './topology.js';
 
 /** What the transport needs of a `Broker`. */
 export interface EmbeddedBroker {
@@ -36,6 +36,16 @@ export interface BrokerSource {
   readonly isOurs: boolean;
   readonly isDurable: boolean;
 }
+
+/** The broker's own delayed exchanges, one before each exchange that a message may be meant for. */
+const waitingRooms: ReadonlyMap<string, string> = new Map(
+  [EVENTS_EXCHANGE, COMMANDS_EXCHANGE, BOXES_EXCHANGE].map((exchange) => [exchange, `${exchange}.later`]),
+);
+
+const delays: readonly Declared[] = [...waitingRooms].flatMap(([exchange, room]): readonly Declared[] => [
+  { thing: 'exchange', name: room, type: 'x-delayed-message', arguments: { 'x-delayed-type': 'fanout' } },
+  { thing: 'link', from: room, to: exchange, routingKey: '' },
+]);
 
 export class EmbeddedTransport implements Transport {
   readonly capabilities: TransportCapabilities;
@@ -55,7 +65,7 @@ export class EmbeddedTransport implements Transport {
     try {
       this.#broker = await this.source.open();
       this.#session = this.#broker.session();
-      for (const exchange of exchanges) await declare(this.#session, exchange);
+      for (const declared of [...exchanges, ...delays]) await declare(this.#session, declared);
       void this.#broker.ended.then((error) => this.#ended(error));
     } catch (error) {
       await this.close();
@@ -66,10 +76,12 @@ export class EmbeddedTransport implements Transport {
 
   publish(envelope: Envelope, _deadlineMs: number, route?: Route): Promise<void> {
     if (this.#session === undefined) return Promise.reject(closedError());
-    const { exchange, routingKey } = addressOf(envelope, route);
-    return this.#session
-      .publish({ exchange, routingKey, body: envelope.body, properties: toProperties(envelope) })
-      .then(nothing, refusedBecause);
+    const address = addressOf(envelope, route);
+    const message =
+      route?.delayMs === undefined
+        ? { ...address, body: envelope.body, properties: toProperties(envelope) }
+        : heldBack(address, envelope, route.delayMs);
+    return this.#session.publish(message).then(nothing, refusedBecause);
   }
 
   plan(_request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
@@ -130,13 +142,24 @@ function capabilitiesOf(isDurable: boolean): TransportCapabilities {
       durable: isDurable || { waysOut: ["give it a folder, as in 'embedded:./data'"] },
       commands: true,
       'order-by-key': { waysOut: ["declare order 'none'"] },
-      delay: { waysOut: ['publish without a delay'] },
+      delay: true,
       'dead-letters': true,
       'delivery-counts': true,
       wildcards: true,
       requests: { waysOut: ['send a command instead'] },
       replay: { waysOut: ['keep what must be read again in a log'] },
     },
+  };
+}
+
+function heldBack({ exchange, routingKey }: Address, envelope: Envelope, delayMs: number): OutgoingMessage {
+  const properties = toProperties(envelope);
+  const room = waitingRooms.get(exchange) ?? exchange;
+  return {
+    exchange: room,
+    routingKey,
+    body: envelope.body,
+    properties: { ...properties, headers: { ...properties.headers, 'x-delay': delayMs } },
   };
 }
 

@@ -3,6 +3,7 @@
  *
  *   topic exchange dovecote.events ────(the event's type, or a pattern)──▶ queue dovecote.<service>
  *   direct exchange dovecote.commands ─(the command's or query's type)───▶ queue dovecote.<service>.commands
+ *   direct exchange dovecote.boxes ────(the name of the queue)────────────▶ both of these, for one service alone
  *                                      default exchange, by name ────────▶ queue dovecote.<service>.quarantine, .dead
  *
  * All of it durable. The names are public: clients in other languages publish to the exchanges and bind queues of their own to them.
@@ -12,6 +13,7 @@ import type { Box, Route, SubscriptionRequest } from '../transport.js';
 
 export const EVENTS_EXCHANGE = 'dovecote.events';
 export const COMMANDS_EXCHANGE = 'dovecote.commands';
+export const BOXES_EXCHANGE = 'dovecote.boxes';
 /** The one that routes to a queue by its name. */
 export const DEFAULT_EXCHANGE = '';
 
@@ -42,10 +44,15 @@ export function boxQueue({ group, box }: Box, kind: MessageKind): string {
 export interface Address {
   readonly exchange: string;
   readonly routingKey: string;
+  /** One more routing key, as the header CC. */
+  readonly copies?: string;
 }
 
 export function addressOf({ kind, type, replyTo }: Envelope, route: Route | undefined): Address {
-  if (route?.to !== undefined) return { exchange: DEFAULT_EXCHANGE, routingKey: boxQueue(route.to, kind) };
+  if (route?.to !== undefined) {
+    const isInbox = route.to.box === 'inbox';
+    return { exchange: isInbox ? BOXES_EXCHANGE : DEFAULT_EXCHANGE, routingKey: boxQueue(route.to, kind) };
+  }
   if (kind === 'event') return { exchange: EVENTS_EXCHANGE, routingKey: type };
   if (kind === 'reply') return { exchange: DEFAULT_EXCHANGE, routingKey: replyTo ?? '' };
   return { exchange: COMMANDS_EXCHANGE, routingKey: type };
@@ -54,13 +61,20 @@ export function addressOf({ kind, type, replyTo }: Envelope, route: Route | unde
 export type QueueType = 'classic' | 'quorum';
 
 export type Declared =
-  | { readonly thing: 'exchange'; readonly name: string; readonly type: 'topic' | 'direct' }
+  | {
+      readonly thing: 'exchange';
+      readonly name: string;
+      readonly type: string;
+      readonly arguments?: Readonly<Record<string, string>>;
+    }
+  | { readonly thing: 'link'; readonly from: string; readonly to: string; readonly routingKey: string }
   | { readonly thing: 'queue'; readonly name: string; readonly arguments: Readonly<Record<string, string | number>> }
   | { readonly thing: 'binding'; readonly queue: string; readonly exchange: string; readonly routingKey: string };
 
 export const exchanges: readonly Declared[] = [
   { thing: 'exchange', name: EVENTS_EXCHANGE, type: 'topic' },
   { thing: 'exchange', name: COMMANDS_EXCHANGE, type: 'direct' },
+  { thing: 'exchange', name: BOXES_EXCHANGE, type: 'direct' },
 ];
 
 /** In an order in which each can be declared. */
@@ -71,8 +85,14 @@ export function topologyOf({ group, sources }: SubscriptionRequest, queueType: Q
     if (kind === 'event') return { thing: 'binding', queue: inbox, exchange: EVENTS_EXCHANGE, routingKey: pattern };
     return { thing: 'binding', queue: commands, exchange: COMMANDS_EXCHANGE, routingKey: pattern };
   });
-  const names = [...inboxesOf({ group, sources }), quarantineOf(group), deadLettersOf(group)];
-  return [...exchanges, ...names.map((name): Declared => ({ thing: 'queue', name, arguments: argumentsOf(queueType) })), ...bindings];
+  const inboxes = inboxesOf({ group, sources });
+  const names = [...inboxes, quarantineOf(group), deadLettersOf(group)];
+  return [
+    ...exchanges,
+    ...names.map((name): Declared => ({ thing: 'queue', name, arguments: argumentsOf(queueType) })),
+    ...bindings,
+    ...inboxes.map((queue): Declared => ({ thing: 'binding', queue, exchange: BOXES_EXCHANGE, routingKey: queue })),
+  ];
 }
 
 /** The queues it reads from, apart from the quarantine. */
@@ -86,6 +106,7 @@ export function inboxesOf({ group, sources }: Pick<SubscriptionRequest, 'group' 
 export function describe(declared: Declared): string {
   if (declared.thing === 'exchange') return `${declared.type} exchange ${declared.name}`;
   if (declared.thing === 'queue') return `${declared.arguments['x-queue-type']} queue ${declared.name}`;
+  if (declared.thing === 'link') return `binding of exchange ${declared.to} to ${declared.from} by ${declared.routingKey}`;
   return `binding of ${declared.queue} to ${declared.exchange} by ${declared.routingKey}`;
 }
 

@@ -40,6 +40,14 @@ export class JumpingClock implements Clock {
     const due = [...this.#pending].filter(({ dueMs }) => dueMs <= nowMs).toSorted((one, other) => one.dueMs - other.dueMs);
     for (const { fire } of due) fire();
   }
+
+  /** Jumps in small steps with a turn behind each: what runs may wait for more within the time. */
+  async pass(ms: number, stepMs = 20): Promise<void> {
+    for (let leftMs = ms; leftMs > 0; leftMs -= stepMs) {
+      this.jump(Math.min(stepMs, leftMs));
+      await new Promise<void>((resolve) => this.#real.defer(resolve));
+    }
+  }
 }
 
 interface Pending {
