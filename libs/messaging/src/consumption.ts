@@ -1,52 +1,58 @@
 /**
- * What becomes of a delivery, from its arrival to its end:
+ * Brings each delivery to the line of its handler, and ends all of them together.
  *
- *   arrives ─▶ waits for a free place ─▶ handler runs ─▶ fulfilled: acknowledged
- *                                                     └▶ rejected: held for a backoff ─▶ back to its queue
- *   nobody here can read or handle it: held for a backoff ─▶ back to its queue
+ *   arrives ─▶ readable? ─▶ not suspected? ─▶ not expired? ─▶ has a handler? ─▶ its line (handler-line.ts)
+ *                 │no           │no               │no             │no
+ *              dead letter   quarantine       dead letter      again later, then a dead letter
  *
- * A delivery is acknowledged in one place only, after its handler's promise fulfilled. Nothing is ever dropped: as long as there are no dead
- * letters, a message that cannot be handled comes again and again, ever more rarely and never silently, and holds one place of the prefetch while
- * it waits. Everything here is in memory; whatever the process forgets when it ends, the broker hands out again.
+ * Nothing is dropped: what cannot be handled is among the dead letters, with the reason. In memory only.
  */
-import type { Clock, Timer } from '@dovecote/ground';
-import type { Backoff } from './backoff.js';
+import type { Clock, Random } from '@dovecote/ground';
+import { type DeliveryContract, contractOf } from './delivery-contract.js';
 import type { Envelope } from './envelope.js';
-import { reasonOf } from './errors.js';
-import { decodeEvent } from './event-codec.js';
-import { FailureCounts } from './failure-counts.js';
-import { Fifo } from './fifo.js';
+import { HandlerLine } from './handler-line.js';
+import { DELIVERIES_UNSUSPECTED_MAX } from './limits.js';
 import type { Log } from './log.js';
-import { Message, abortMessage } from './message.js';
+import { CircuitBreaker } from './policies/circuit-breaker.js';
+import { Concurrency } from './policies/concurrency.js';
+import { type Deduplication, deduplicate } from './policies/deduplication.js';
+import type { Gate } from './policies/gate.js';
+import { RateLimit } from './policies/rate-limit.js';
+import { Retry } from './policies/retry.js';
+import { type Step, around } from './policies/step.js';
+import { timeout } from './policies/timeout.js';
+import { validate } from './policies/validation.js';
+import type { Settlement } from './settlement.js';
 import type { Subscription } from './subscription.js';
+import { failed } from './trail.js';
 import type { Incoming } from './transport.js';
 
-/** How many handlers of one event run at once. */
-interface Handler extends Subscription {
-  running: number;
-  readonly waiting: Fifo<Incoming>;
+export interface ConsumptionParts {
+  readonly settlement: Settlement;
+  readonly deduplication: Deduplication;
+  /** Whether the broker counts deliveries exactly; where it does not, all that comes again is suspected. */
+  readonly countsDeliveries: boolean;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
 }
 
 export class Consumption {
-  readonly #handlers = new Map<string, Handler>();
-  readonly #running = new Map<Message, string>();
-  readonly #held = new Map<Incoming, Timer>();
-  readonly #failures = new FailureCounts();
+  readonly #lines = new Map<string, HandlerLine>();
+  readonly #suspectedAfter: number;
+  readonly #strangers: Retry;
   #isStopping = false;
   #idle: (() => void) | undefined;
 
   constructor(
-    private readonly group: string,
     subscriptions: readonly Subscription[],
-    private readonly clock: Clock,
-    private readonly backoff: Backoff,
-    private readonly log: Log,
+    private readonly parts: ConsumptionParts,
   ) {
-    for (const subscription of subscriptions) {
-      const { eventClass, definition, contract, place } = subscription;
-      const handle = subscription.handle.bind(subscription);
-      this.#handlers.set(definition.type, { eventClass, definition, contract, place, handle, running: 0, waiting: new Fifo() });
-    }
+    this.#suspectedAfter = parts.countsDeliveries ? DELIVERIES_UNSUSPECTED_MAX : 1;
+    this.#strangers = new Retry(contractOf({}, 'nobody').retry, true, parts.random);
+    for (const subscription of subscriptions) this.#lines.set(subscription.definition.type, this.#line(subscription));
+    parts.settlement.onIdle = () => this.#noticeIdle();
+    parts.settlement.onDue = (incoming, envelope) => this.#bring(incoming, envelope);
   }
 
   /** Takes a delivery from the transport. Never throws. */
@@ -57,117 +63,131 @@ export class Consumption {
     }
     const { envelope } = incoming;
     if ('problem' in envelope) {
-      this.#hold(incoming, `A message of type ${envelope.type} (id ${envelope.id ?? 'none'}) cannot be read: ${envelope.problem}`);
+      const sentence = `A message of type ${envelope.type} (id ${envelope.id ?? 'none'}) cannot be read: ${envelope.problem}`;
+      this.parts.settlement.bury(incoming, envelope, { cause: 'unreadable', reason: envelope.problem, handler: undefined }, sentence);
       return;
     }
-    const handler = this.#handlers.get(envelope.type);
-    if (handler === undefined) {
-      this.#hold(
-        incoming,
-        `Nobody in this service handles ${envelope.type} (${envelope.id}), though the queue of '${this.group}' receives it: subscribe to it, or remove its binding from the queue`,
-      );
-    } else if (handler.running < handler.contract.concurrency) {
-      this.#start(handler, incoming, envelope);
-    } else {
-      handler.waiting.push(incoming);
+    if (incoming.isRedelivered && !incoming.isQuarantined && incoming.deliveries > this.#suspectedAfter) {
+      this.parts.settlement.suspect(incoming, envelope);
+      return;
     }
+    if (envelope.expiresAtMs !== undefined && envelope.expiresAtMs <= this.parts.clock.now()) {
+      this.#expire(incoming, envelope, envelope.expiresAtMs);
+      return;
+    }
+    this.#bring(incoming, envelope);
+  }
+
+  #bring(incoming: Incoming, envelope: Envelope): void {
+    const line = this.#lines.get(envelope.type);
+    if (line === undefined) this.#refuse(incoming, envelope);
+    else line.receive(incoming, envelope);
   }
 
   /**
    * Starts no more handlers and gives back what waits; resolves when the running ones are done. After `patienceMs` their signals are aborted, after
-   * `graceMs` more it resolves anyway: what is still unacknowledged then goes back to its queue when the transport closes.
+   * `graceMs` more it resolves although some still run: what they hold goes back with the connection.
    */
   async drain(patienceMs: number, graceMs: number): Promise<void> {
+    const { log, settlement } = this.parts;
     this.#isStopping = true;
-    for (const handler of this.#handlers.values()) for (const incoming of handler.waiting.drain()) incoming.release();
-    for (const [incoming, timer] of this.#held) {
-      timer.cancel();
-      incoming.release();
-    }
-    this.#held.clear();
+    for (const line of this.#lines.values()) line.stop();
+    settlement.stop();
     if (await this.#isIdleWithin(patienceMs)) return;
-    this.log.warn(
-      `${this.#running.size} handlers are still running after ${patienceMs} ms: their signals are aborted. ${this.#describeRunning()}`,
-    );
-    for (const message of this.#running.keys()) abortMessage(message);
+    log.warn(`${this.#count} handlers are still running after ${patienceMs} ms: their signals are aborted. ${this.#describeRunning()}`);
+    for (const line of this.#lines.values()) line.abort();
     if (await this.#isIdleWithin(graceMs)) return;
-    this.log.error(
-      `${this.#running.size} handlers did not stop; their events go back to the queue and will be handled again. ${this.#describeRunning()}`,
+    log.error(
+      `${this.#count} handlers did not stop; their messages go back to the queue and will be handled again. ${this.#describeRunning()}`,
     );
   }
 
-  #start(handler: Handler, incoming: Incoming, envelope: Envelope): void {
-    let event: object;
-    try {
-      event = decodeEvent(handler.eventClass, envelope);
-    } catch (error) {
-      this.#hold(incoming, `${envelope.type} ${envelope.id} cannot be read by ${handler.place}: ${reasonOf(error)}`);
-      return;
-    }
-    const message = new Message(envelope, incoming.isRedelivered);
-    handler.running += 1;
-    this.#running.set(message, handler.place);
-    handler.handle(event, message).then(
-      () => this.#succeeded(handler, incoming, message),
-      (error: unknown) => this.#failed(handler, incoming, message, error),
-    );
-  }
-
-  #succeeded(handler: Handler, incoming: Incoming, message: Message): void {
-    incoming.acknowledge();
-    this.#failures.forget(message.id);
-    this.#finish(handler, message);
-  }
-
-  #failed(handler: Handler, incoming: Incoming, message: Message, error: unknown): void {
-    this.#hold(incoming, `${handler.place} failed on ${message.type} ${message.id}: ${reasonOf(error)}`);
-    this.#finish(handler, message);
-  }
-
-  #finish(handler: Handler, message: Message): void {
-    handler.running -= 1;
-    this.#running.delete(message);
-    while (handler.waiting.length > 0 && handler.running < handler.contract.concurrency) {
-      const next = handler.waiting.shift() as Incoming;
-      // Only readable messages wait.
-      if (!next.isTakenBack) this.#start(handler, next, next.envelope as Envelope);
-    }
-    if (this.#running.size === 0) this.#idle?.();
-  }
-
-  /** Keeps the delivery unacknowledged for a while, then gives it back: whoever takes it next may do better. */
-  #hold(incoming: Incoming, sentence: string): void {
-    if (this.#isStopping) {
-      this.log.error(`${sentence}. It goes back to the queue.`);
-      incoming.release();
-      return;
-    }
-    const { id, type } = incoming.envelope;
-    const failures = this.#failures.add(id ?? `no id, ${type}`);
-    const delayMs = this.backoff.delayMs(failures);
-    this.log.error(`${sentence}. Failure ${failures} here; it is kept and comes again in ${delayMs} ms.`);
-    const timer = this.clock.after(delayMs, () => {
-      this.#held.delete(incoming);
-      incoming.release();
+  #line(subscription: Subscription): HandlerLine {
+    const { settlement, clock, random, log } = this.parts;
+    const { contract } = subscription;
+    return new HandlerLine({
+      subscription,
+      handle: around(subscription.handle.bind(subscription), this.#steps(subscription)),
+      gates: this.#gates(subscription.place, contract),
+      retry: new Retry(contract.retry, contract.hasDeadLetters, random),
+      settlement,
+      clock,
+      log,
+      idle: () => this.#noticeIdle(),
     });
-    this.#held.set(incoming, timer);
+  }
+
+  #steps({ definition, contract, place }: Subscription): readonly Step[] {
+    const steps: Step[] = [];
+    if (contract.isDeduplicated) steps.push(deduplicate(this.parts.deduplication, place));
+    if (definition.schema !== undefined) steps.push(validate(definition.schema));
+    if (contract.timeoutMs !== undefined) steps.push(timeout(this.parts.clock, contract.timeoutMs));
+    return steps;
+  }
+
+  #gates(place: string, { concurrency, rate, circuitBreaker }: DeliveryContract): readonly Gate[] {
+    const gates: Gate[] = [];
+    if (Number.isFinite(concurrency)) gates.push(new Concurrency(concurrency));
+    if (rate !== undefined) gates.push(new RateLimit(rate.count, rate.perMs));
+    if (circuitBreaker !== undefined) {
+      const opened = (failures: number, restMs: number): void =>
+        this.parts.log.error(`${place} failed ${failures} times in a row: it rests for ${restMs} ms, and its messages wait.`);
+      gates.push(new CircuitBreaker(circuitBreaker.failures, circuitBreaker.restMs, opened));
+    }
+    return gates;
+  }
+
+  /** Another instance may be newer, and have the handler: so not at once. */
+  #refuse(incoming: Incoming, envelope: Envelope): void {
+    const { settlement } = this.parts;
+    const reason = `nobody in this service handles ${envelope.type}`;
+    const trail = failed(envelope.trail, settlement.nowMs, reason);
+    const verdict = this.#strangers.verdict(undefined, trail.failures);
+    const sentence = `Nobody in this service handles ${envelope.type} (${envelope.id}), though the queue of '${settlement.group}' receives it: subscribe to it, or remove its binding from the queue`;
+    if (verdict.kind === 'again') settlement.again(incoming, { ...envelope, trail }, verdict.delayMs, sentence);
+    else settlement.bury(incoming, { ...envelope, trail }, { cause: 'unhandled', reason, handler: undefined }, sentence);
+  }
+
+  #expire(incoming: Incoming, envelope: Envelope, expiresAtMs: number): void {
+    const reason = `it expired at ${new Date(expiresAtMs).toISOString()}`;
+    const sentence = `${envelope.type} ${envelope.id} came too late: ${reason}`;
+    // Whoever asked has gone, and nothing was to be changed.
+    if (envelope.kind === 'query') {
+      this.parts.log.warn(`${sentence}. Nobody waits for the answer any more.`);
+      incoming.acknowledge();
+    } else this.parts.settlement.bury(incoming, envelope, { cause: 'expired', reason, handler: undefined }, sentence);
+  }
+
+  get #count(): number {
+    let count = 0;
+    for (const line of this.#lines.values()) count += line.running.size;
+    return count;
+  }
+
+  get #isBusy(): boolean {
+    return this.#count > 0 || this.parts.settlement.underWay > 0;
+  }
+
+  #noticeIdle(): void {
+    if (!this.#isBusy) this.#idle?.();
   }
 
   async #isIdleWithin(limitMs: number): Promise<boolean> {
-    if (this.#running.size === 0) return true;
+    if (!this.#isBusy) return true;
     await new Promise<void>((resolve) => {
-      const timer = this.clock.after(limitMs, resolve);
+      const timer = this.parts.clock.after(limitMs, resolve);
       this.#idle = () => {
         timer.cancel();
         resolve();
       };
     });
     this.#idle = undefined;
-    return this.#running.size === 0;
+    return !this.#isBusy;
   }
 
   #describeRunning(): string {
-    const few = [...this.#running].slice(0, 5).map(([message, place]) => `${place} on ${message.id}`);
-    return `Running: ${few.join(', ')}${this.#running.size > few.length ? ' and others' : ''}.`;
+    const all = [...this.#lines.values()].flatMap(({ place, running }) => [...running].map(({ id }) => `${place} on ${id}`));
+    const few = all.slice(0, 5);
+    return `Running: ${few.join(', ')}${all.length > few.length ? ' and others' : ''}.`;
   }
 }

@@ -33,13 +33,14 @@ describe('the delivery contract', () => {
     expect(contractOf({}, 'Notifications.notify')).toEqual({
       delivery: 'at-least-once',
       order: 'none',
-      retry: { attempts: 5, backoff: 'exponential', firstMs: 1_000, maxMs: 60_000, fatal: [] },
+      retry: { attempts: 5, backoff: 'exponential', firstMs: 1_000, maxMs: 60_000, fatal: [], byError: undefined },
       hasDeadLetters: true,
       timeoutMs: undefined,
       concurrency: Number.POSITIVE_INFINITY,
       batch: undefined,
       rate: undefined,
       circuitBreaker: undefined,
+      isDeduplicated: false,
     });
     expect(refusalOf({})).toBe('');
   });
@@ -51,6 +52,8 @@ describe('the delivery contract', () => {
     expect(refusalOf({ order: 'strict' }, 'order-by-key')).toContain("needs order 'strict'");
     expect(refusalOf({}, 'at-least-once')).toContain("needs delivery 'at-least-once', which the pigeon post cannot give");
     expect(refusalOf({ delivery: 'at-most-once' }, 'at-least-once')).toBe('');
+    expect(refusalOf({}, 'dead-letters')).toContain('needs dead letters, which');
+    expect(refusalOf({ deadLetters: false }, 'dead-letters')).toBe('');
   });
 
   it('is refused where it makes no sense, by the name of the option', () => {

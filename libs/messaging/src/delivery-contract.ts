@@ -3,7 +3,7 @@
  * stops the application with one sentence that names the handler, the need, the broker and the ways out. Never a silent lesser guarantee.
  */
 import { MessagingError } from './errors.js';
-import { ATTEMPTS_MAX, BATCH_MAX, LONGEST_WAIT_MS } from './limits.js';
+import { ATTEMPTS_MAX, BATCH_MAX, LONGEST_WAIT_MS, RATE_COUNT_MAX } from './limits.js';
 import type { Capability, TransportCapabilities } from './transport.js';
 
 /** What `@Subscribe` and `@Handle` take. Everything has a default. */
@@ -41,6 +41,8 @@ export interface DeliveryOptions {
    * attempts are not used up.
    */
   readonly circuitBreaker?: { readonly failures: number; readonly restMs: number };
+  /** Whether a message that this handler has done, as far as the `deduplication` of the module remembers, is passed over; false when not given. */
+  readonly deduplicate?: boolean;
 }
 
 export interface RetryOptions {
@@ -57,7 +59,14 @@ export interface RetryOptions {
   readonly maxMs?: number;
   /** Errors that no repetition can mend: a message goes to the dead letters at once. So does one whose error has `retryable: false`. */
   readonly fatal?: readonly ErrorClass[];
+  /**
+   * Decides by the error, where it wants to: `dead` goes to the dead letters at once, `{ afterMs }` is tried again after that time (within the attempts), and
+   * `undefined` as the backoff says.
+   */
+  readonly byError?: ByError;
 }
+
+export type ByError = (error: unknown, failures: number) => 'dead' | { readonly afterMs: number } | undefined;
 
 export type ErrorClass = abstract new (...args: never[]) => Error;
 
@@ -72,6 +81,7 @@ export interface DeliveryContract {
   readonly batch: { readonly size: number; readonly lingerMs: number } | undefined;
   readonly rate: { readonly count: number; readonly perMs: number } | undefined;
   readonly circuitBreaker: { readonly failures: number; readonly restMs: number } | undefined;
+  readonly isDeduplicated: boolean;
 }
 
 export interface RetryPolicy {
@@ -80,6 +90,7 @@ export interface RetryPolicy {
   readonly firstMs: number;
   readonly maxMs: number;
   readonly fatal: readonly ErrorClass[];
+  readonly byError: ByError | undefined;
 }
 
 const LINGER_MS = 50;
@@ -103,6 +114,7 @@ export function contractOf(options: DeliveryOptions, place: string): DeliveryCon
       firstMs,
       maxMs: check.number('retry.maxMs', retry.maxMs ?? Math.max(60_000, firstMs), firstMs, LONGEST_WAIT_MS),
       fatal: retry.fatal ?? [],
+      byError: retry.byError,
     },
     hasDeadLetters: options.deadLetters ?? true,
     timeoutMs: options.timeoutMs === undefined ? undefined : check.number('timeoutMs', options.timeoutMs, 1, LONGEST_WAIT_MS),
@@ -112,17 +124,19 @@ export function contractOf(options: DeliveryOptions, place: string): DeliveryCon
       lingerMs: check.number('batch.lingerMs', batch.lingerMs ?? LINGER_MS, 0, LONGEST_WAIT_MS),
     },
     rate: rate && {
-      count: check.number('rate.count', rate.count, 1),
+      count: check.number('rate.count', rate.count, 1, RATE_COUNT_MAX),
       perMs: check.number('rate.perMs', rate.perMs, 1, LONGEST_WAIT_MS),
     },
     circuitBreaker: circuitBreaker && {
       failures: check.number('circuitBreaker.failures', circuitBreaker.failures, 1),
       restMs: check.number('circuitBreaker.restMs', circuitBreaker.restMs, 1, LONGEST_WAIT_MS),
     },
+    isDeduplicated: options.deduplicate ?? false,
   };
   if (contract.batch !== undefined && contract.order !== 'none') {
     check.refuse(`a batch cannot keep the order '${contract.order}': one of its messages that fails would be overtaken by the others`);
   }
+  if (contract.batch !== undefined) check.refuse('batches are not there yet');
   return contract;
 }
 
@@ -131,6 +145,8 @@ export function needsOf(contract: DeliveryContract): ReadonlyMap<Capability, str
   const needs = new Map<Capability, string>([['groups', 'that instances of a service share its messages']]);
   if (contract.delivery === 'at-least-once') needs.set('at-least-once', "delivery 'at-least-once'");
   if (contract.order !== 'none') needs.set('order-by-key', `order '${contract.order}'`);
+  if (contract.delivery === 'at-most-once') return needs;
+  if (contract.hasDeadLetters) needs.set('dead-letters', 'dead letters');
   return needs;
 }
 

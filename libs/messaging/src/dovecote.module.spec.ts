@@ -3,7 +3,8 @@
  * Long, because each file that loads Nest costs the suite its start again.
  */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { Broker } from '@dovecote/broker';
+import { Broker, type Delivery } from '@dovecote/broker';
+import { type Clock, RealClock, realGround } from '@dovecote/ground';
 import { SeededRandom, SimulatedClock } from '@dovecote/ground/testing';
 import {
   type ArgumentsHost,
@@ -80,10 +81,21 @@ let lines: string[];
 const apps: TestingModule[] = [];
 
 beforeEach(async () => {
-  broker = await Broker.open({ durability: 'memory' });
   clock = new SimulatedClock();
+  broker = await Broker.open({ durability: 'memory', ground: { ...realGround(), clock: aroundTheClock() } });
   lines = [];
 });
+
+/** What the broker has under way goes on by itself; what it waits for comes when the test moves the clock. */
+function aroundTheClock(): Clock {
+  const real = new RealClock();
+  return {
+    now: () => clock.now(),
+    monotonicMs: () => clock.monotonicMs(),
+    after: (delayMs, run) => clock.after(delayMs, run),
+    defer: (run) => real.defer(run),
+  };
+}
 
 afterEach(async () => {
   for (const app of apps.splice(0)) await clock.drive(app.close());
@@ -137,8 +149,12 @@ async function until(isTrue: () => boolean): Promise<void> {
   }
 }
 
-function depth(): { ready: number; unacknowledged: number } {
-  const queue = broker.inspect().queues.find(({ name }) => name === 'dovecote.notifications');
+async function settle(): Promise<void> {
+  for (let turns = 0; turns < 20; turns++) await turn();
+}
+
+function depth(wanted = 'dovecote.notifications'): { ready: number; unacknowledged: number } {
+  const queue = broker.inspect().queues.find(({ name }) => name === wanted);
   return { ready: queue?.messageCount ?? -1, unacknowledged: queue?.unacknowledgedCount ?? -1 };
 }
 
@@ -231,39 +247,65 @@ describe('a handler', () => {
     expect(depth().ready).toBe(0);
   });
 
-  it('that fails gets the event again after a growing backoff, while others go on, and the log says so', async () => {
-    const { desk, publisher } = await start({ providers: [Notifications] });
+  it('that fails gets the event again after a while, with another instance too, while others go on, and in the end it is a dead letter', async () => {
+    const { desk, publisher } = await start({
+      providers: [Notifications],
+      options: { retry: { attempts: 4, backoff: 'delayed', firstMs: 500 } },
+    });
     const times: number[] = [];
     desk.behave = (event) => {
       if (event.orderId !== 'bad') return undefined;
       times.push(clock.monotonicMs());
-      if (times.length <= 4) throw new Error('mail server down');
-      return undefined;
+      throw new Error('mail server down');
     };
     await publisher.publish(new OrderPlaced('bad'), { id: 'event-1' });
     await publisher.publish(new OrderPlaced('good'));
-    await until(() => desk.seen.length === 2 && depth().unacknowledged === 1);
-    expect(depth().ready).toBe(0);
-    await clock.advance(10_000);
-    await until(() => times.length === 5 && depth().unacknowledged === 0);
-    const pauses = times.slice(1).map((time, index) => time - times[index]!);
-    pauses.forEach((pause, index) => {
-      expect(pause).toBeGreaterThanOrEqual(100 * 2 ** index);
-      expect(pause).toBeLessThanOrEqual(200 * 2 ** index);
-    });
-    expect(desk.seen.map(({ event, message }) => [event.orderId, message.isRedelivered])).toEqual([
-      ['bad', false],
-      ['good', false],
-      ...Array.from({ length: 4 }, () => ['bad', true]),
+    await until(() => desk.seen.length === 2 && depth().unacknowledged === 0);
+    for (let attempt = 2; attempt <= 4; attempt++) {
+      await settle();
+      await clock.advance(500);
+      await until(() => times.length === attempt);
+    }
+    await until(() => depth('dovecote.notifications.dead').ready === 1 && depth().unacknowledged === 0);
+    expect(times.map((time) => time - times[0]!)).toEqual([0, 500, 1_000, 1_500]);
+    expect(desk.seen.map(({ event, message }) => [event.orderId, message.attempt, message.isRedelivered])).toEqual([
+      ['bad', 1, false],
+      ['good', 1, false],
+      ['bad', 2, false],
+      ['bad', 3, false],
+      ['bad', 4, false],
     ]);
     expect(new Set(desk.seen.filter(({ event }) => event.orderId === 'bad').map(({ message }) => message.id))).toEqual(
       new Set(['event-1']),
     );
+    expect(depth().ready).toBe(0);
     const said = lines.filter((line) => line.includes('event-1'));
     expect(said).toHaveLength(4);
-    expect(said[1]).toMatch(
-      /^Notifications\.notify failed on orders\.order-placed event-1: mail server down\. Failure 2 here; .* comes again in \d+ ms\.$/,
+    expect(said[1]).toBe('Notifications.notify failed on orders.order-placed event-1: mail server down. It comes again in 500 ms.');
+    expect(said[3]).toContain("That was attempt 4, the last one. It is among the dead letters of 'notifications' now.");
+  });
+
+  it('that lost its process again and again is given such a message alone, and then no more', async () => {
+    const session = broker.session();
+    const held: Delivery[] = [];
+    const first = await start({ providers: [Notifications] });
+    await first.app.close();
+    await session.consume('dovecote.notifications', { prefetch: 1 }, (delivery) => held.push(delivery));
+    const publisher = (await start({})).publisher;
+    await publisher.publish(new OrderPlaced('deadly'));
+    // As if a process had taken it and ended, four times.
+    for (let times = 1; times <= 4; times++) {
+      await until(() => held.length === times);
+      held.at(-1)!.reject({ requeue: true });
+    }
+    await until(() => held.length === 5);
+    await session.close();
+    const { desk } = await start({ providers: [Notifications] });
+    await until(() => desk.seen.length === 1 && depth('dovecote.notifications.quarantine').unacknowledged === 0);
+    expect(lines.find((line) => line.includes('it may be what ends the process'))).toMatch(
+      /was handed out \d times and never acknowledged/,
     );
+    expect(depth('dovecote.notifications.dead').ready).toBe(0);
   });
 
   it('works on at most so many events as its concurrency says, in order where that is 1', async () => {
@@ -403,8 +445,10 @@ describe('guards, pipes, interceptors and filters', () => {
     await publisher.publish(new OrderPlaced('poison'), { id: 'p', headers: { shop: 'yes' } });
     await until(() => desk.seen.length === 1 && depth().unacknowledged === 0);
     await publisher.publish(new OrderPlaced('stranger'), { id: 's' });
-    await until(() => lines.some((line) => line.includes('Forbidden')));
-    expect(depth()).toEqual({ ready: 0, unacknowledged: 1 });
+    await until(() => lines.some((line) => line.includes('Forbidden')) && depth().unacknowledged === 0);
+    expect(depth()).toEqual({ ready: 0, unacknowledged: 0 });
+    await clock.advance(1_000);
+    await until(() => lines.filter((line) => line.includes('Forbidden')).length === 2);
     expect(lines.filter((line) => line.includes('order-placed p:'))).toEqual([]);
     expect(desk.seen).toHaveLength(1);
   });
@@ -511,30 +555,41 @@ describe('a message that nobody can handle', () => {
     await session.close();
   }
 
-  it('is kept, comes again and again, and is never silent', async () => {
+  it('is among the dead letters, as it came, and never silent', async () => {
     const { desk } = await start({ providers: [Notifications] });
     await send('{"orderId":', { messageId: 'torn', contentType: 'application/json' });
     await send('[]', { messageId: 'list' });
     await send('<xml/>', { messageId: 'xml', contentType: 'application/xml' });
-    await send('{"orderId":"x"}', {});
+    await send('{"orderId":"x"}', { headers: { note: 'kept' } });
     await send('{"__proto__":{"isLarge":true},"orderId":"x"}', { messageId: 'proto' });
-    await send('{"orderId":"x"}', { messageId: 'other', type: 'orders.order-lost' });
-    await until(() => depth().unacknowledged === 6);
-    const reasons = [
-      'payload is no JSON \\(',
-      'no JSON object',
-      'application/xml',
-      'it has no id',
-      '__proto__',
-      'Nobody in this service handles orders\\.order-lost',
-    ];
+    await until(() => depth('dovecote.notifications.dead').ready === 5);
+    const reasons = ['payload is no JSON \\(', 'no JSON object', 'application/xml', 'it has no id', '__proto__'];
     for (const reason of reasons)
-      expect(lines.filter((line) => new RegExp(`${reason}.*comes again in \\d+ ms\\.$`).test(line))).toHaveLength(1);
-    await clock.advance(200);
-    await until(() => depth().unacknowledged === 6);
-    expect(lines.filter((line) => /Failure 2 here/.test(line))).toHaveLength(6);
+      expect(lines.filter((line) => new RegExp(`${reason}.*among the dead letters of 'notifications' now\\.$`).test(line))).toHaveLength(1);
+    const dead: Delivery[] = [];
+    const session = broker.session();
+    await session.consume('dovecote.notifications.dead', {}, (delivery) => dead.push(delivery));
+    await until(() => dead.length === 5);
+    const stranger = dead.find(({ properties }) => properties.headers!['note'] === 'kept')!;
+    expect(stranger.body.toString()).toBe('{"orderId":"x"}');
+    expect(stranger.properties.headers!['dovecote-death']).toContain('"cause":"unreadable"');
+    await session.close();
     expect(desk.seen).toEqual([]);
-    expect(depth().ready).toBe(0);
+    expect(depth()).toEqual({ ready: 0, unacknowledged: 0 });
+  });
+
+  it('because its type has no handler here is tried again, for a newer instance may have one', async () => {
+    await start({ providers: [Notifications] });
+    await send('{"orderId":"x"}', { messageId: 'other', type: 'orders.order-lost' });
+    await until(() =>
+      lines.some((line) => /^Nobody in this service handles orders\.order-lost \(other\).* comes again in \d+ ms\.$/.test(line)),
+    );
+    for (let attempt = 2; attempt <= 5; attempt++) {
+      await settle();
+      await clock.advance(60_000);
+      await settle();
+    }
+    await until(() => depth('dovecote.notifications.dead').ready === 1);
   });
 
   it('is read where a stranger sent no more than JSON and an id', async () => {
@@ -573,17 +628,19 @@ describe('the shutdown', () => {
       throw new Error('down');
     };
     await publisher.publish(new OrderPlaced('o-2'));
-    await until(() => desk.seen.length === 2);
-    await publisher.publish(new OrderPlaced('o-3'));
+    await until(() => desk.seen.length === 2 && depth().unacknowledged === 1);
     let isClosed = false;
     const closed = app.close().then(() => (isClosed = true));
-    await until(() => depth().ready === 2);
-    await turn();
-    expect([isClosed, depth().unacknowledged]).toEqual([false, 1]);
+    await settle();
+    await publisher.publish(new OrderPlaced('o-3'));
+    await settle();
+    expect([isClosed, depth().unacknowledged, depth().ready]).toEqual([false, 1, 1]);
     finish();
     await clock.drive(closed);
     expect(desk.seen).toHaveLength(2);
-    expect(depth()).toEqual({ ready: 2, unacknowledged: 0 });
+    await clock.advance(1_000);
+    await until(() => depth().ready === 2);
+    expect(depth().unacknowledged).toBe(0);
     await expect(publisher.publish(new OrderPlaced('late'))).rejects.toMatchObject({ code: 'closed' });
   });
 

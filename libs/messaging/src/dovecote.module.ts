@@ -46,8 +46,8 @@ const explorerProvider = {
     modules: ModulesContainer,
     moduleRef: ModuleRef,
     creator: ExternalContextCreator,
-    { inheritAppConfig = false }: MessagingOptions,
-  ): SubscriptionsExplorer => new SubscriptionsExplorer(discovery, scanner, modules, moduleRef, creator, inheritAppConfig),
+    { inheritAppConfig = false, retry = {} }: MessagingOptions,
+  ): SubscriptionsExplorer => new SubscriptionsExplorer(discovery, scanner, modules, moduleRef, creator, inheritAppConfig, retry),
 };
 
 @Module({

@@ -23,13 +23,15 @@ export type MessagingErrorCode =
   | 'publish-timeout'
   | 'closed'
   // When a message comes in
-  | 'unreadable';
+  | 'unreadable'
+  | 'handler-timeout';
 
 const retryableCodes: ReadonlySet<MessagingErrorCode> = new Set([
   'broker-unreachable',
   'too-many-publishes',
   'publish-refused',
   'publish-timeout',
+  'handler-timeout',
 ]);
 
 export class MessagingError extends Error {

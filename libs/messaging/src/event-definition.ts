@@ -2,10 +2,16 @@
  * What `@EventMessage` said about a class. It is written on the class itself under a registered symbol, so that the ESM and the CommonJS build
  * of this package, loaded into one process, see the same events.
  */
+import type { StandardSchema } from './policies/validation.js';
+
 export interface EventDefinition {
   readonly type: string;
   readonly version: number;
   readonly key: ((event: object) => string) | undefined;
+  /** What the payload must fit, before it is published and before it is handled. */
+  readonly schema: StandardSchema | undefined;
+  /** Where it lives on a log; what the type says where not given. */
+  readonly topic: string | undefined;
 }
 
 /** A class whose instances travel as events. */

@@ -1,12 +1,20 @@
 import { MessagingError } from './errors.js';
 import { type EventClass, defineEvent, eventDefinitionOf } from './event-definition.js';
 import { TYPE_BYTES_MAX } from './limits.js';
+import type { StandardSchema } from './policies/validation.js';
 
 export interface EventMessageOptions<E extends object> {
   /** Version of the payload's shape, a whole number from 1; 1 when not given. */
   readonly version?: number;
   /** What the event is about (an order, a person). It travels as `subject` and `partitionkey`, and later decides the order of handling. */
   readonly key?: (event: E) => string;
+  /**
+   * A Standard Schema (zod, valibot, arktype …) that the payload, as JSON, must fit: an event that does not is refused by `publish`, and one that comes in
+   * goes to the dead letters.
+   */
+  readonly schema?: StandardSchema;
+  /** The topic that the event goes to on a broker with logs; the words of the type but the last one when not given. */
+  readonly topic?: string;
 }
 
 /** Words of letters, digits, `-` and `_`, with dots between: every broker can route by that. */
@@ -43,6 +51,7 @@ export function EventMessage<E extends object>(type: string, options: EventMessa
       );
     }
     // The key function is only ever called with an instance of the class it was declared on.
-    defineEvent(eventClass, { type, version, key: options.key as ((event: object) => string) | undefined });
+    const key = options.key as ((event: object) => string) | undefined;
+    defineEvent(eventClass, { type, version, key, schema: options.schema, topic: options.topic });
   };
 }

@@ -31,3 +31,11 @@ export const ATTEMPTS_MAX = 1_000;
 export const LONGEST_WAIT_MS = 2_147_483_647;
 /** Messages in one batch. */
 export const BATCH_MAX = 10_000;
+/** Starts that a rate limit remembers. */
+export const RATE_COUNT_MAX = 100_000;
+/** Handed out more often than this without being acknowledged, a message is suspected of ending the process and goes into quarantine. */
+export const DELIVERIES_UNSUSPECTED_MAX = 3;
+/** Begun so often in quarantine without an end, it is a dead letter. */
+export const SUSPECTED_STARTS_MAX = 3;
+/** How long the publish of a retry or a dead letter may take before its delivery is given back instead. */
+export const MOVE_TIMEOUT_MS = 30_000;

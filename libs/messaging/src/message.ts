@@ -17,6 +17,8 @@ export class Message {
   readonly headers: MessageHeaders;
   /** The broker handed it out before: it may have been handled already. False does not promise that it was not. */
   readonly isRedelivered: boolean;
+  /** The how manyth time its handler is tried: 1 for the first. What a crash interrupted does not count. */
+  readonly attempt: number;
   readonly #time: string | undefined;
   // Made when somebody asks: an AbortController costs more than all the rest of a message.
   #abort: AbortController | undefined;
@@ -30,6 +32,7 @@ export class Message {
     this.version = envelope.version;
     this.headers = envelope.headers;
     this.isRedelivered = isRedelivered;
+    this.attempt = envelope.trail === undefined ? 1 : envelope.trail.failures + 1;
     this.#time = envelope.time;
   }
 

@@ -11,13 +11,19 @@ import type { Log } from './log.js';
 import type { Settings } from './options.js';
 import { PublishWindow } from './publish-window.js';
 import { Publisher } from './publisher.js';
+import { Settlement } from './settlement.js';
 import type { Subscription } from './subscription.js';
 import { checkNeeds, needsOf } from './delivery-contract.js';
 import type { Source, Transport, TransportConsumer, TransportSubscription } from './transport.js';
 
+/** How long a delivery is held here that could be published nowhere else. */
+const HOLD_FIRST_MS = 100;
+const HOLD_MAX_MS = 30_000;
+
 export class Messaging {
   readonly publisher: Publisher;
   readonly #window: PublishWindow;
+  readonly #identifiers: Identifiers;
   readonly #keepAlive = new KeepAlive();
   #consumption: Consumption | undefined;
   #subscription: TransportSubscription | undefined;
@@ -31,7 +37,8 @@ export class Messaging {
   ) {
     const { clock, random, service, publishTimeoutMs } = settings;
     this.#window = new PublishWindow(clock, publishTimeoutMs);
-    this.publisher = new Publisher(service, this.#window, new Identifiers(clock, random), clock);
+    this.#identifiers = new Identifiers(clock, random);
+    this.publisher = new Publisher(service, this.#window, this.#identifiers, clock);
   }
 
   /** Resolves when the service can publish and every subscription is in place. Rejects with a `MessagingError`, and nothing stays open. */
@@ -42,7 +49,7 @@ export class Messaging {
     try {
       await this.transport.open();
       if (this.#isClosed) return;
-      this.#window.open((envelope, deadlineMs) => this.transport.publish(envelope, deadlineMs));
+      this.#window.open((envelope, deadlineMs, route) => this.transport.publish(envelope, deadlineMs, route));
       if (subscriptions.length > 0) await this.#subscribe(subscriptions);
     } catch (error) {
       await this.close();
@@ -75,9 +82,11 @@ export class Messaging {
   }
 
   async #subscribe(subscriptions: readonly Subscription[]): Promise<void> {
-    const { service, prefetch, clock, random, backoffFirstMs, backoffMaxMs } = this.settings;
-    const backoff = new Backoff(random, backoffFirstMs, backoffMaxMs);
-    const consumption = new Consumption(service, subscriptions, clock, backoff, this.log);
+    const { service, prefetch, clock, random, deduplication } = this.settings;
+    const backoff = new Backoff(random, HOLD_FIRST_MS, HOLD_MAX_MS);
+    const settlement = new Settlement(service, this.transport, clock, backoff, this.#identifiers, this.log);
+    const countsDeliveries = this.transport.capabilities.can['delivery-counts'] === true;
+    const consumption = new Consumption(subscriptions, { settlement, deduplication, countsDeliveries, clock, random, log: this.log });
     this.#consumption = consumption;
     const consumer: TransportConsumer = {
       onMessage: (incoming) => consumption.receive(incoming),
@@ -94,6 +103,11 @@ export class Messaging {
     for (const { place, contract } of subscriptions) checkNeeds(place, needsOf(contract), capabilities);
     if (capabilities.can.durable !== true)
       this.log.warn('The broker keeps messages in memory only: they are gone with its process. Use embedded:./data to keep them.');
+    if (capabilities.can.delay !== true && subscriptions.length > 0) {
+      this.log.warn(
+        `${capabilities.broker} cannot keep a message until its next attempt: what fails waits in this process, and after a crash its attempts are counted anew.`,
+      );
+    }
     const seen = new Map<string, Subscription>();
     for (const subscription of subscriptions) {
       const { type } = subscription.definition;
@@ -105,7 +119,7 @@ export class Messaging {
 }
 
 function sourceOf({ definition, contract }: Subscription): Source {
-  return { kind: 'event', pattern: definition.type, topic: undefined, order: contract.order === 'none' ? 'none' : 'key' };
+  return { kind: 'event', pattern: definition.type, topic: definition.topic, order: contract.order === 'none' ? 'none' : 'key' };
 }
 
 function nothing(): Promise<void> {

@@ -1,7 +1,9 @@
 import { type Clock, type Random, realGround } from '@dovecote/ground';
+import type { RetryOptions } from './delivery-contract.js';
 import { MessagingError } from './errors.js';
 import { PREFETCH_MAX } from './limits.js';
 import type { KafkaOptions } from './transports/kafka/kafka-options.js';
+import { type Deduplication, RecentMessages } from './policies/deduplication.js';
 
 /** What a service says about itself and its broker. Everything but the first two has a default. */
 export interface MessagingOptions {
@@ -22,8 +24,10 @@ export interface MessagingOptions {
   readonly drainTimeoutMs?: number;
   /** How long it waits after it aborted the handlers' signals, in milliseconds; 1,000. */
   readonly abortGraceMs?: number;
-  /** The pause before a failed event comes again: from `firstMs` (100), doubling, to `maxMs` (30,000). */
-  readonly backoff?: { readonly firstMs?: number; readonly maxMs?: number };
+  /** What becomes of a message on which a handler failed, where the handler's own `retry` does not say: five attempts, from a second to a minute apart. */
+  readonly retry?: RetryOptions;
+  /** What was handled, for handlers with `deduplicate`; in memory when not given, 10,000 messages of each handler. */
+  readonly deduplication?: Deduplication;
   /**
    * Whether the application's global guards, pipes, interceptors and filters (`APP_GUARD`, `useGlobalPipes` …) also stand before handlers of events.
    * False, as in a hybrid Nest application: they were written for HTTP requests, and a guard that looks for a header would refuse every event.
@@ -61,8 +65,8 @@ export interface Settings {
   readonly connectTimeoutMs: number | undefined;
   readonly drainTimeoutMs: number;
   readonly abortGraceMs: number;
-  readonly backoffFirstMs: number;
-  readonly backoffMaxMs: number;
+  readonly retry: RetryOptions;
+  readonly deduplication: Deduplication;
   readonly inheritAppConfig: boolean;
   readonly clock: Clock;
   readonly random: Random;
@@ -82,7 +86,6 @@ export function checkOptions(options: MessagingOptions): Settings {
     );
   }
   const ground = options.ground ?? realGround();
-  const backoffFirstMs = wholeNumber('backoff.firstMs', options.backoff?.firstMs, 100, 1);
   return {
     service: options.service,
     broker: checkBroker(options.broker),
@@ -91,8 +94,8 @@ export function checkOptions(options: MessagingOptions): Settings {
     connectTimeoutMs: options.connectTimeoutMs === undefined ? undefined : wholeNumber('connectTimeoutMs', options.connectTimeoutMs, 0, 1),
     drainTimeoutMs: wholeNumber('drainTimeoutMs', options.drainTimeoutMs, 10_000, 0),
     abortGraceMs: wholeNumber('abortGraceMs', options.abortGraceMs, 1_000, 0),
-    backoffFirstMs,
-    backoffMaxMs: wholeNumber('backoff.maxMs', options.backoff?.maxMs, Math.max(30_000, backoffFirstMs), backoffFirstMs),
+    retry: options.retry ?? {},
+    deduplication: options.deduplication ?? new RecentMessages(),
     inheritAppConfig: options.inheritAppConfig ?? false,
     clock: ground.clock,
     random: ground.random,

@@ -12,6 +12,7 @@ import type { Envelope } from './envelope.js';
 import { MessagingError } from './errors.js';
 import { Fifo } from './fifo.js';
 import { PUBLISHES_IN_FLIGHT_MAX, PUBLISHES_WAITING_MAX, PUBLISH_BYTES_IN_FLIGHT_MAX, PUBLISH_BYTES_WAITING_MAX } from './limits.js';
+import type { Route } from './transport.js';
 
 export interface PublishLimits {
   readonly inFlightMax: number;
@@ -27,10 +28,11 @@ const defaultLimits: PublishLimits = {
   waitingBytesMax: PUBLISH_BYTES_WAITING_MAX,
 };
 
-type Send = (envelope: Envelope, deadlineMs: number) => Promise<void>;
+type Send = (envelope: Envelope, deadlineMs: number, route: Route | undefined) => Promise<void>;
 
 interface Publish {
   readonly envelope: Envelope;
+  readonly route: Route | undefined;
   readonly deadlineMs: number;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
@@ -90,12 +92,12 @@ export class PublishWindow {
   }
 
   /** Resolves when the broker confirmed it. Rejects with a `MessagingError`, at the latest when the timeout is over. */
-  publish(envelope: Envelope): Promise<void> {
+  publish(envelope: Envelope, route?: Route): Promise<void> {
     const refusal = this.#refusal(envelope.body.byteLength);
     if (refusal !== undefined) return Promise.reject(refusal);
     return new Promise((resolve, reject) => {
       const deadlineMs = this.clock.monotonicMs() + this.timeoutMs;
-      const publish: Publish = { envelope, deadlineMs, resolve, reject, isSettled: false, isInFlight: false };
+      const publish: Publish = { envelope, route, deadlineMs, resolve, reject, isSettled: false, isInFlight: false };
       this.#live += 1;
       this.#watch(publish);
       if (this.#state === 'open' && this.#waiting.length === 0 && this.#fits(envelope.body.byteLength)) {
@@ -143,7 +145,7 @@ export class PublishWindow {
     publish.isInFlight = true;
     this.#inFlight += 1;
     this.#inFlightBytes += publish.envelope.body.byteLength;
-    (this.#send as Send)(publish.envelope, publish.deadlineMs).then(
+    (this.#send as Send)(publish.envelope, publish.deadlineMs, publish.route).then(
       () => this.#settle(publish),
       (error: unknown) => this.#settle(publish, error),
     );

@@ -5,15 +5,22 @@ import { JSON_CONTENT_TYPE, encodeEvent } from './event-codec.js';
 import { type EventDefinition, eventDefinitionOf } from './event-definition.js';
 import type { Identifiers } from './identifiers.js';
 import { HEADERS_BYTES_MAX, HEADERS_MAX, HEADER_NAME_BYTES_MAX, ID_BYTES_MAX, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX } from './limits.js';
+import { type StandardSchema, misfit } from './policies/validation.js';
 import type { PublishWindow } from './publish-window.js';
+import { OWN_PREFIX } from './trail.js';
+import type { Route } from './transport.js';
 
 export interface PublishOptions {
   /** Whoever publishes the same event again gives the same id; a new UUID (version 7) when not given. At most 255 bytes. */
   readonly id?: string;
   /** Instead of what the event class's `key` says. At most 1,024 bytes. */
   readonly key?: string;
-  /** Travel beside the event, for example `traceparent`. Names that begin with `cloudEvents` are taken. */
+  /** Travel beside the event, for example `traceparent`. Names that begin with `cloudEvents` or `dovecote-` are taken. */
   readonly headers?: MessageHeaders;
+  /** The broker keeps it for so many milliseconds before anybody gets it; where the process ends meanwhile, too. It may come some hundred later. */
+  readonly delayMs?: number;
+  /** The same, until this moment. */
+  readonly at?: Date;
 }
 
 const noOptions: PublishOptions = {};
@@ -41,17 +48,39 @@ export class Publisher {
    * The event is read during the call: changing it afterwards changes nothing.
    */
   publish(event: object, options: PublishOptions = noOptions): Promise<void> {
-    let envelope: Envelope;
     try {
-      envelope = this.#wrap(event, options);
+      const definition = definitionOf(event);
+      const envelope = this.#wrap(event, definition, options);
+      const route = this.#route(definition, options);
+      if (definition.schema === undefined) return this.window.publish(envelope, route);
+      return this.#publishChecked(definition.schema, envelope, route);
     } catch (error) {
-      return Promise.reject(error);
+      return Promise.reject(error as Error);
     }
-    return this.window.publish(envelope);
   }
 
-  #wrap(event: object, options: PublishOptions): Envelope {
-    const definition = definitionOf(event);
+  /** What is checked is what travels: the payload as JSON. */
+  async #publishChecked(schema: StandardSchema, envelope: Envelope, route: Route | undefined): Promise<void> {
+    const result = await schema['~standard'].validate(JSON.parse(Buffer.from(envelope.body).toString()));
+    if (result.issues !== undefined) {
+      throw new MessagingError('invalid-publish', `${envelope.type} cannot be published: ${misfit(result).message}.`);
+    }
+    await this.window.publish(envelope, route);
+  }
+
+  #route({ topic, type }: EventDefinition, { delayMs, at }: PublishOptions): Route | undefined {
+    const waitMs = at === undefined ? delayMs : Math.max(0, at.getTime() - this.clock.now());
+    if (waitMs === undefined || waitMs === 0) return topic === undefined ? undefined : { topic };
+    if (Number.isInteger(waitMs) && waitMs > 0 && (at === undefined || delayMs === undefined)) {
+      return topic === undefined ? { delayMs: waitMs } : { delayMs: waitMs, topic };
+    }
+    throw new MessagingError(
+      'invalid-publish',
+      `${type} cannot be published: give either delayMs, a whole number of milliseconds, or at, a time.`,
+    );
+  }
+
+  #wrap(event: object, definition: EventDefinition, options: PublishOptions): Envelope {
     const body = encodeEvent(event, definition.type);
     if (body.byteLength > PAYLOAD_BYTES_MAX) {
       throw new MessagingError(
@@ -121,10 +150,16 @@ function checkedHeaders(headers: MessageHeaders, definition: EventDefinition): M
   let bytes = 0;
   for (const [name, value] of entries) {
     const nameBytes = Buffer.byteLength(name);
-    if (nameBytes === 0 || nameBytes > HEADER_NAME_BYTES_MAX || typeof value !== 'string' || name.startsWith('cloudEvents')) {
+    if (
+      nameBytes === 0 ||
+      nameBytes > HEADER_NAME_BYTES_MAX ||
+      typeof value !== 'string' ||
+      name.startsWith('cloudEvents') ||
+      name.startsWith(OWN_PREFIX)
+    ) {
       throw new MessagingError(
         'invalid-publish',
-        `${definition.type} cannot be published: the header '${name}' must have a name of 1 to ${HEADER_NAME_BYTES_MAX} bytes that does not begin with cloudEvents, and a string as its value.`,
+        `${definition.type} cannot be published: the header '${name}' must have a name of 1 to ${HEADER_NAME_BYTES_MAX} bytes that does not begin with cloudEvents or ${OWN_PREFIX}, and a string as its value.`,
       );
     }
     bytes += nameBytes + Buffer.byteLength(value);

@@ -3,9 +3,6 @@ import type { EventClass } from './event-definition.js';
 import type { Message } from './message.js';
 import { recordSubscription } from './subscription.js';
 
-/** What a subscription may ask for today. */
-export type SubscribeOptions = Pick<DeliveryOptions, 'concurrency' | 'order'>;
-
 /**
  * Calls the method for every event of this class that reaches the service, wherever it was published. The method belongs to a provider or a
  * controller; guards, pipes, interceptors and filters work on it.
@@ -13,9 +10,10 @@ export type SubscribeOptions = Pick<DeliveryOptions, 'concurrency' | 'order'>;
  *   @Subscribe(OrderPlaced)
  *   async notify(event: OrderPlaced, message: Message): Promise<void> { … }
  *
- * At least once: the event is acknowledged when the returned promise fulfils; when it rejects, the event comes again after a backoff.
+ * At least once: the event is acknowledged when the returned promise fulfils. When it rejects, the event comes again after a while, and after five
+ * attempts it is among the dead letters of the service; the options say it otherwise.
  */
-export function Subscribe<E extends object>(eventClass: EventClass<E>, options: SubscribeOptions = {}) {
+export function Subscribe<E extends object>(eventClass: EventClass<E>, options: DeliveryOptions = {}) {
   return <M extends (...args: [E, Message, ...never[]]) => unknown>(
     _target: object,
     _name: string | symbol,

@@ -15,7 +15,7 @@ import {
 } from '@nestjs/core';
 import type { NestContainer } from '@nestjs/core';
 import { isObservable, lastValueFrom } from 'rxjs';
-import { contractOf } from './delivery-contract.js';
+import { type RetryOptions, contractOf } from './delivery-contract.js';
 import { MessagingError } from './errors.js';
 import { eventDefinitionOf } from './event-definition.js';
 import { type ContextSource, HandlerInterceptors } from './interceptors.explorer.js';
@@ -59,6 +59,7 @@ export class SubscriptionsExplorer {
     moduleRef: ModuleRef,
     inheritedCreator: ExternalContextCreator,
     private readonly inheritAppConfig: boolean,
+    private readonly retry: RetryOptions,
   ) {
     this.#creator = inheritAppConfig ? inheritedCreator : creatorWithoutGlobals(moduleRef);
   }
@@ -90,7 +91,7 @@ export class SubscriptionsExplorer {
         `${place} subscribes to ${subject}, which is no event: put @EventMessage('some.type') on the class itself (a parent's does not count).`,
       );
     }
-    const contract = contractOf(options, place);
+    const contract = contractOf({ ...options, retry: { ...this.retry, ...options.retry } }, place);
     const method: HandlerMethod = { name, hasParameters: this.inheritAppConfig || usesParameters(prototype, name) };
     if (method.hasParameters) recordParameters(prototype, name);
     const creator = this.#creatorFor(wrapper);

@@ -4,7 +4,7 @@
  * timestamp, correlation-id and reply-to; the payload's type is content-type. Headers of the application travel under their own names. No I/O.
  */
 import type { MessageProperties } from '@dovecote/broker';
-import { type Envelope, type MessageHeaders, type MessageKind, noHeaders } from '../envelope.js';
+import { type Envelope, type MessageHeaders, type MessageKind, type Trail, noHeaders } from '../envelope.js';
 import { OWN_PREFIX, trailHeaders, trailOf } from '../trail.js';
 import type { UnreadableEnvelope } from '../transport.js';
 
@@ -12,6 +12,7 @@ const SPEC_VERSION = '1.0';
 const PERSISTENT = 2;
 /** Written by brokers on the way; each writes others, and a handler should not depend on which it is. */
 const OF_THE_BROKER = /^x-(?:death|first-death-|last-death-|delivery-count$|acquired-count$|stream-offset$|opt-|delay$)/;
+const ATTRIBUTE_PREFIX = 'cloudEvents';
 const DELIVERY_COUNT = 'x-delivery-count';
 const DEFAULT_CONTENT_TYPE = 'application/json';
 
@@ -72,35 +73,35 @@ function conversation(
  * its repetitions, so there it says what is missing.
  */
 export function fromProperties(properties: ForeignProperties, routingKey: string, body: Uint8Array): Envelope | UnreadableEnvelope {
-  const table = tableOf(properties.headers);
-  const type = attribute(table, 'cloudEvents_type') ?? text(properties.type) ?? routingKey;
-  const id = attribute(table, 'cloudEvents_id') ?? text(properties.messageId);
+  const said = new Headers();
+  if (isTable(properties.headers)) said.read(properties.headers);
+  const type = said.type ?? text(properties.type) ?? routingKey;
+  const id = said.id ?? text(properties.messageId);
   const contentType = text(properties.contentType) ?? DEFAULT_CONTENT_TYPE;
-  const { headers, isTrailed } = ownHeaders(table);
+  const { headers } = said;
   if (id === undefined || id === '') {
     const problem = 'it has no id (its publisher must set the message-id property or the header cloudEvents_id)';
     return { problem, id: undefined, type, contentType, headers, body };
   }
-  const specVersion = attribute(table, 'cloudEvents_specversion') ?? SPEC_VERSION;
-  if (!specVersion.startsWith('1.')) {
-    return { problem: `it is a CloudEvent of version ${specVersion}, and only 1.0 can be read`, id, type, contentType, headers, body };
+  if (said.specVersion !== undefined && !said.specVersion.startsWith('1.')) {
+    return { problem: `it is a CloudEvent of version ${said.specVersion}, and only 1.0 can be read`, id, type, contentType, headers, body };
   }
   return {
-    kind: kindOf(attribute(table, 'cloudEvents_kind')),
+    kind: kindOf(said.kind),
     id,
     type,
-    source: attribute(table, 'cloudEvents_source') ?? text(properties.appId) ?? 'unknown',
-    time: attribute(table, 'cloudEvents_time') ?? timeOf(properties.timestamp),
-    key: attribute(table, 'cloudEvents_partitionkey') ?? attribute(table, 'cloudEvents_subject'),
-    version: versionOf(attribute(table, 'cloudEvents_dataversion')),
-    dataSchema: attribute(table, 'cloudEvents_dataschema'),
-    correlationId: attribute(table, 'cloudEvents_correlationid') ?? text(properties.correlationId),
-    causationId: attribute(table, 'cloudEvents_causationid'),
+    source: said.source ?? text(properties.appId) ?? 'unknown',
+    time: said.time ?? timeOf(properties.timestamp),
+    key: said.partitionKey ?? said.subject,
+    version: versionOf(said.dataVersion),
+    dataSchema: said.dataSchema,
+    correlationId: said.correlationId ?? text(properties.correlationId),
+    causationId: said.causationId,
     replyTo: text(properties.replyTo),
-    expiresAtMs: momentOf(attribute(table, 'cloudEvents_expirytime')),
+    expiresAtMs: momentOf(said.expiryTime),
     contentType,
     headers,
-    trail: isTrailed ? trailOf((name) => text(table[name])) : undefined,
+    trail: said.trail,
     body,
   };
 }
@@ -112,38 +113,70 @@ export function deliveriesOf(properties: ForeignProperties, isRedelivered: boole
   return typeof count === 'number' || typeof count === 'bigint' ? Number(count) + 1 : 2;
 }
 
-/** `cloudEvents:` is the other form of the prefix that the binding allows. */
-function tableOf(headers: unknown): Table {
-  if (!isTable(headers)) return noTable;
-  if (!('cloudEvents:id' in headers)) return headers;
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.replace(/^cloudEvents:/, 'cloudEvents_'), value]));
-}
+/** What a table of headers says, read in one pass. */
+class Headers {
+  specVersion: string | undefined;
+  id: string | undefined;
+  type: string | undefined;
+  source: string | undefined;
+  time: string | undefined;
+  subject: string | undefined;
+  partitionKey: string | undefined;
+  dataVersion: string | undefined;
+  kind: string | undefined;
+  dataSchema: string | undefined;
+  correlationId: string | undefined;
+  causationId: string | undefined;
+  expiryTime: string | undefined;
+  trail: Trail | undefined;
+  /** Those of the application. */
+  headers: MessageHeaders = noHeaders;
 
-const noTable: Table = Object.freeze({});
-
-function attribute(table: Table, name: string): string | undefined {
-  return text(table[name]);
-}
-
-/** Those of the application, and whether there are some of the framework. */
-function ownHeaders(table: Table): { readonly headers: MessageHeaders; readonly isTrailed: boolean } {
-  let headers: Record<string, string> | undefined;
-  let isTrailed = false;
-  for (const name in table) {
-    if (name.startsWith('cloudEvents') || OF_THE_BROKER.test(name)) continue;
-    if (name.startsWith(OWN_PREFIX)) {
-      isTrailed = true;
-      continue;
+  read(table: Table): void {
+    let own: Record<string, string> | undefined;
+    for (const name in table) {
+      const value = text(table[name]);
+      // Tables and lists have no meaning for a handler.
+      if (value === undefined) continue;
+      if (name.startsWith(ATTRIBUTE_PREFIX)) this.#attribute(name.slice(ATTRIBUTE_PREFIX.length + 1), value);
+      else if (name.startsWith(OWN_PREFIX)) this.trail ??= trailOf((wanted) => text(table[wanted]));
+      else if (!OF_THE_BROKER.test(name)) (own ??= Object.create(null) as Record<string, string>)[name] = value;
     }
-    const value = text(table[name]);
-    // Tables and lists have no meaning for a handler.
-    if (value !== undefined) (headers ??= Object.create(null) as Record<string, string>)[name] = value;
+    if (own !== undefined) this.headers = own;
   }
-  if (headers === undefined && !isTrailed) return nothingOwn;
-  return { headers: headers ?? noHeaders, isTrailed };
-}
 
-const nothingOwn = { headers: noHeaders, isTrailed: false };
+  /** Behind the prefix there is `_`, or `:`, which the binding allows as well. */
+  #attribute(name: string, value: string): void {
+    switch (name) {
+      case 'specversion':
+        return void (this.specVersion = value);
+      case 'id':
+        return void (this.id = value);
+      case 'type':
+        return void (this.type = value);
+      case 'source':
+        return void (this.source = value);
+      case 'time':
+        return void (this.time = value);
+      case 'subject':
+        return void (this.subject = value);
+      case 'partitionkey':
+        return void (this.partitionKey = value);
+      case 'dataversion':
+        return void (this.dataVersion = value);
+      default:
+        this.#extension(name, value);
+    }
+  }
+
+  #extension(name: string, value: string): void {
+    if (name === 'kind') this.kind = value;
+    else if (name === 'dataschema') this.dataSchema = value;
+    else if (name === 'correlationid') this.correlationId = value;
+    else if (name === 'causationid') this.causationId = value;
+    else if (name === 'expirytime') this.expiryTime = value;
+  }
+}
 
 function kindOf(kind: string | undefined): MessageKind {
   return kind === 'command' || kind === 'query' || kind === 'reply' ? kind : 'event';

@@ -77,9 +77,10 @@ export class EmbeddedTransport implements Transport {
   publish(envelope: Envelope, _deadlineMs: number, route?: Route): Promise<void> {
     if (this.#session === undefined) return Promise.reject(closedError());
     const address = addressOf(envelope, route);
+    const { exchange, routingKey } = address;
     const message =
       route?.delayMs === undefined
-        ? { ...address, body: envelope.body, properties: toProperties(envelope) }
+        ? { exchange, routingKey, body: envelope.body, properties: toProperties(envelope) }
         : heldBack(address, envelope, route.delayMs);
     return this.#session.publish(message).then(nothing, refusedBecause);
   }

@@ -1,0 +1,44 @@
+import { MessagingError, reasonOf } from '../errors.js';
+import type { Step } from './step.js';
+
+/** What a schema library offers to others (standardschema.dev): zod, valibot, arktype and more. */
+export interface StandardSchema {
+  readonly '~standard': {
+    readonly version: 1;
+    readonly vendor: string;
+    validate(value: unknown): StandardResult | Promise<StandardResult>;
+  };
+}
+
+export type StandardResult =
+  | { readonly value: unknown; readonly issues?: undefined }
+  | {
+      readonly issues: readonly {
+        readonly message: string;
+        readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
+      }[];
+    };
+
+/** What does not fit is not handled, and no repetition can mend it. */
+export function validate(schema: StandardSchema): Step {
+  return (next) => (event, message) => {
+    const result = schema['~standard'].validate({ ...event });
+    if (!(result instanceof Promise)) return fitting(result) ?? next(event, message);
+    return result.then((late) => fitting(late) ?? next(event, message));
+  };
+}
+
+/** Rejected where it does not fit. What a schema makes of the value is left: a handler is given an instance of its class. */
+function fitting(result: StandardResult): Promise<never> | undefined {
+  return result.issues === undefined ? undefined : Promise.reject(misfit(result));
+}
+
+export function misfit(result: StandardResult): MessagingError {
+  const said = (result.issues ?? []).slice(0, ISSUES_TOLD).map(({ message, path }) => {
+    const where = (path ?? []).map((step) => String(typeof step === 'object' ? step.key : step)).join('.');
+    return where === '' ? reasonOf(message) : `${where}: ${reasonOf(message)}`;
+  });
+  return new MessagingError('unreadable', `its payload does not fit its schema (${said.join('; ')})`);
+}
+
+const ISSUES_TOLD = 5;

@@ -1,0 +1,144 @@
+/**
+ * Where a delivery goes on which no handler succeeded: back after a delay, into quarantine, or among the dead letters. Each is a publish and then an
+ * acknowledgement, in this order: after a crash between the two the message is there twice, never not at all.
+ *
+ * Where the publish fails, the delivery is held for a pause and given back: whoever takes it next decides anew. Held in memory; what the process forgets
+ * when it ends, the broker hands out again.
+ */
+import type { Clock, Timer } from '@dovecote/ground';
+import type { Backoff } from './backoff.js';
+import type { Death, Envelope } from './envelope.js';
+import { reasonOf } from './errors.js';
+import { FailureCounts } from './failure-counts.js';
+import type { Identifiers } from './identifiers.js';
+import { MOVE_TIMEOUT_MS } from './limits.js';
+import type { Log } from './log.js';
+import { died } from './trail.js';
+import type { Box, Incoming, Route, Transport, UnreadableEnvelope } from './transport.js';
+
+export class Settlement {
+  readonly #held = new Map<Incoming, Timer>();
+  readonly #failures = new FailureCounts();
+  #isStopping = false;
+  /** Moves under way. */
+  underWay = 0;
+  /** Told when the last of them has ended. */
+  onIdle: (() => void) | undefined;
+  /** Takes what was kept here for its next attempt, because the broker cannot: after a crash its count begins anew. */
+  onDue: ((incoming: Incoming, envelope: Envelope) => void) | undefined;
+
+  constructor(
+    readonly group: string,
+    private readonly transport: Pick<Transport, 'publish' | 'capabilities'>,
+    private readonly clock: Clock,
+    private readonly backoff: Backoff,
+    private readonly identifiers: Identifiers,
+    private readonly log: Log,
+  ) {}
+
+  get nowMs(): number {
+    return this.clock.now();
+  }
+
+  /** To be handled again, with what its trail says by now. `sentence` says what happened, without its end. */
+  again(incoming: Incoming, envelope: Envelope, delayMs: number, sentence: string): void {
+    this.log.warn(`${sentence}. It comes again in ${delayMs} ms.`);
+    if (this.transport.capabilities.can.delay !== true) this.#keep(incoming, delayMs, () => this.onDue?.(incoming, envelope));
+    else this.#move(incoming, envelope, { to: this.#box('inbox'), delayMs }, sentence);
+  }
+
+  /** Handed out so often without an end that it may be what ends the process: from now on one of these is handled at a time. */
+  suspect(incoming: Incoming, envelope: Envelope): void {
+    const sentence = `${envelope.type} ${envelope.id} was handed out ${incoming.deliveries} times and never acknowledged`;
+    this.log.warn(`${sentence}: it may be what ends the process, so it goes into quarantine, where one message is handled at a time.`);
+    this.#move(incoming, envelope, { to: this.#box('quarantine') }, sentence);
+  }
+
+  /** Writes into a quarantined message that its handling begins, before it does; it comes again at once. */
+  markStart(incoming: Incoming, envelope: Envelope): void {
+    this.#move(incoming, envelope, { to: this.#box('quarantine') }, `The start of ${envelope.type} ${envelope.id} could not be noted`);
+  }
+
+  bury(incoming: Incoming, envelope: Envelope | UnreadableEnvelope, death: Omit<Death, 'group' | 'atMs'>, sentence: string): void {
+    if (this.transport.capabilities.can['dead-letters'] !== true) {
+      this.hold(incoming, sentence);
+      return;
+    }
+    this.log.error(`${sentence}. It is among the dead letters of '${this.group}' now.`);
+    const readable = 'problem' in envelope ? this.#readable(envelope) : envelope;
+    const trail = died(readable.trail, { ...death, group: this.group, atMs: this.nowMs });
+    this.#move(incoming, { ...readable, trail }, { to: this.#box('dead-letters') }, sentence);
+  }
+
+  /** Keeps the delivery unacknowledged for a while, then gives it back: whoever takes it next may do better. */
+  hold(incoming: Incoming, sentence: string): void {
+    if (this.#isStopping) {
+      this.log.error(`${sentence}. It goes back to the queue.`);
+      incoming.release();
+      return;
+    }
+    const { id, type } = incoming.envelope;
+    const failures = this.#failures.add(id ?? `no id, ${type}`);
+    const delayMs = this.backoff.delayMs(failures);
+    this.log.error(`${sentence}. Failure ${failures} here; it is kept and comes again in ${delayMs} ms.`);
+    this.#keep(incoming, delayMs, () => incoming.release());
+  }
+
+  /** Gives back what is held; from now on nothing is held any more. */
+  stop(): void {
+    this.#isStopping = true;
+    for (const [incoming, timer] of this.#held) {
+      timer.cancel();
+      incoming.release();
+    }
+    this.#held.clear();
+  }
+
+  #keep(incoming: Incoming, delayMs: number, due: () => void): void {
+    const timer = this.clock.after(delayMs, () => {
+      this.#held.delete(incoming);
+      due();
+    });
+    this.#held.set(incoming, timer);
+  }
+
+  #move(incoming: Incoming, envelope: Envelope, route: Route, sentence: string): void {
+    this.underWay += 1;
+    this.transport
+      .publish(envelope, this.clock.monotonicMs() + MOVE_TIMEOUT_MS, route)
+      .then(
+        () => incoming.acknowledge(),
+        (error: unknown) => this.hold(incoming, `${sentence}, and the broker did not take it elsewhere: ${reasonOf(error)}`),
+      )
+      .finally(() => {
+        this.underWay -= 1;
+        if (this.underWay === 0) this.onIdle?.();
+      });
+  }
+
+  #box(box: Box['box']): Box {
+    return { group: this.group, box };
+  }
+
+  /** As it came, and with an id where it had none: a dead letter is found by its id. */
+  #readable({ id, type, contentType, headers, body }: UnreadableEnvelope): Envelope {
+    return {
+      kind: 'event',
+      id: id ?? this.identifiers.next(),
+      type,
+      source: 'unknown',
+      time: undefined,
+      key: undefined,
+      version: undefined,
+      dataSchema: undefined,
+      correlationId: undefined,
+      causationId: undefined,
+      replyTo: undefined,
+      expiresAtMs: undefined,
+      contentType,
+      headers,
+      trail: undefined,
+      body,
+    };
+  }
+}
