@@ -82,6 +82,16 @@ function boxing(box: Box['box']): Defect {
   });
 }
 
+function answeringAll(): Defect {
+  const askers: ((reply: Envelope) => void)[] = [];
+  return (sound) => ({
+    openReplies: (onReply) => {
+      askers.push(onReply);
+      return sound.openReplies((reply) => askers.forEach((tell) => tell(reply)));
+    },
+  });
+}
+
 let instances = 0;
 
 /** Each defect, and the case that must fail because of it. */
@@ -180,6 +190,14 @@ export const defects: Readonly<Record<string, { readonly defect: Defect; readonl
       publish: (envelope, deadlineMs, route) =>
         route?.delayMs === undefined ? sound.publish(envelope, deadlineMs, route) : Promise.resolve(),
     }),
+  },
+  'brings answers to everybody who asks': {
+    failing: 'brings an answer to whoever asked, and to nobody else',
+    defect: answeringAll(),
+  },
+  'loses what goes nowhere': {
+    failing: 'refuses a command that nobody ever handled, and a box that is not there',
+    defect: (sound) => ({ publish: (envelope, deadlineMs, route) => sound.publish(envelope, deadlineMs, route).catch(() => undefined) }),
   },
   'confirms first and sends later': {
     failing: 'keeps what it confirmed although it dies right after',

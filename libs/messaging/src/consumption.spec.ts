@@ -5,8 +5,7 @@ import { Backoff } from './backoff.js';
 import { Consumption } from './consumption.js';
 import { type DeliveryOptions, contractOf } from './delivery-contract.js';
 import { type Envelope, type Trail, plainEvent } from './envelope.js';
-import { EventMessage } from './event-message.decorator.js';
-import { eventDefinitionOf } from './event-definition.js';
+import { EventMessage } from './message.decorator.js';
 import { Identifiers } from './identifiers.js';
 import type { Log } from './log.js';
 import type { Message } from './message.js';
@@ -87,8 +86,11 @@ class Bench {
     const log: Log = { info: note, warn: note, error: note };
     const random = new SeededRandom(1);
     const subscription: Subscription = {
-      eventClass: OrderPlaced,
-      definition: eventDefinitionOf(OrderPlaced)!,
+      kind: 'event',
+      pattern: 'orders.order-placed',
+      topic: undefined,
+      messageClass: OrderPlaced,
+      schema: isShort,
       contract: contractOf(options, 'Notifications.notify'),
       place: 'Notifications.notify',
       handle: (event, message) => this.#handle(event as OrderPlaced, message),

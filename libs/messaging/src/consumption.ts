@@ -11,8 +11,10 @@ import type { Clock, Random } from '@dovecote/ground';
 import { type DeliveryContract, contractOf } from './delivery-contract.js';
 import type { Envelope } from './envelope.js';
 import { HandlerLine } from './handler-line.js';
-import { DELIVERIES_UNSUSPECTED_MAX } from './limits.js';
+import { handling } from './handling.js';
+import { DELIVERIES_UNSUSPECTED_MAX, TYPES_REMEMBERED_MAX } from './limits.js';
 import type { Log } from './log.js';
+import { type Message, abortMessage } from './message.js';
 import { CircuitBreaker } from './policies/circuit-breaker.js';
 import { Concurrency } from './policies/concurrency.js';
 import { type Deduplication, deduplicate } from './policies/deduplication.js';
@@ -25,6 +27,7 @@ import { validate } from './policies/validation.js';
 import type { Settlement } from './settlement.js';
 import type { Subscription } from './subscription.js';
 import { failed } from './trail.js';
+import { isPattern, typeMatcher } from './type-pattern.js';
 import type { Incoming } from './transport.js';
 
 export interface ConsumptionParts {
@@ -37,8 +40,43 @@ export interface ConsumptionParts {
   readonly log: Log;
 }
 
+/** Finds the handler of a type: by its name, or by the pattern that it matches. */
+class HandlerDirectory {
+  readonly #byType = new Map<string, HandlerLine>();
+  readonly #patterns: readonly { readonly line: HandlerLine; readonly matches: (type: string) => boolean }[];
+  /** Types that were found by a pattern, or not at all. Foreign types could be any number. */
+  readonly #found = new Map<string, HandlerLine | undefined>();
+
+  constructor(lines: readonly HandlerLine[]) {
+    for (const line of lines) this.#byType.set(line.subscription.pattern, line);
+    const patterns = lines.filter(({ subscription }) => isPattern(subscription.pattern));
+    this.#patterns = patterns.map((line) => ({ line, matches: typeMatcher(line.subscription.pattern) }));
+  }
+
+  find(type: string): HandlerLine | undefined {
+    return this.#byType.get(type) ?? (this.#patterns.length === 0 ? undefined : this.#match(type));
+  }
+
+  #match(type: string): HandlerLine | undefined {
+    if (this.#found.has(type)) return this.#found.get(type);
+    const line = this.#patterns.find(({ matches }) => matches(type))?.line;
+    if (this.#found.size >= TYPES_REMEMBERED_MAX) this.#found.clear();
+    this.#found.set(type, line);
+    return line;
+  }
+}
+
+/** A batch comes as a list in the place of the message. */
+function abortAll(messages: Message): void {
+  for (const message of messages as unknown as readonly Message[]) abortMessage(message);
+}
+
+const inHand: Step = (next) => (event, message) => handling(message, () => next(event, message));
+
 export class Consumption {
-  readonly #lines = new Map<string, HandlerLine>();
+  readonly #lines: HandlerLine[];
+  readonly #events: HandlerDirectory;
+  readonly #requests: HandlerDirectory;
   readonly #suspectedAfter: number;
   readonly #strangers: Retry;
   #isStopping = false;
@@ -50,7 +88,10 @@ export class Consumption {
   ) {
     this.#suspectedAfter = parts.countsDeliveries ? DELIVERIES_UNSUSPECTED_MAX : 1;
     this.#strangers = new Retry(contractOf({}, 'nobody').retry, true, parts.random);
-    for (const subscription of subscriptions) this.#lines.set(subscription.definition.type, this.#line(subscription));
+    this.#lines = subscriptions.map((subscription) => this.#line(subscription));
+    const isOfEvents = ({ subscription }: HandlerLine): boolean => subscription.kind === 'event';
+    this.#events = new HandlerDirectory(this.#lines.filter(isOfEvents));
+    this.#requests = new HandlerDirectory(this.#lines.filter((line) => !isOfEvents(line)));
     parts.settlement.onIdle = () => this.#noticeIdle();
     parts.settlement.onDue = (incoming, envelope) => this.#bring(incoming, envelope);
   }
@@ -79,7 +120,7 @@ export class Consumption {
   }
 
   #bring(incoming: Incoming, envelope: Envelope): void {
-    const line = this.#lines.get(envelope.type);
+    const line = (envelope.kind === 'event' ? this.#events : this.#requests).find(envelope.type);
     if (line === undefined) this.#refuse(incoming, envelope);
     else line.receive(incoming, envelope);
   }
@@ -91,11 +132,11 @@ export class Consumption {
   async drain(patienceMs: number, graceMs: number): Promise<void> {
     const { log, settlement } = this.parts;
     this.#isStopping = true;
-    for (const line of this.#lines.values()) line.stop();
+    for (const line of this.#lines) line.stop();
     settlement.stop();
     if (await this.#isIdleWithin(patienceMs)) return;
     log.warn(`${this.#count} handlers are still running after ${patienceMs} ms: their signals are aborted. ${this.#describeRunning()}`);
-    for (const line of this.#lines.values()) line.abort();
+    for (const line of this.#lines) line.abort();
     if (await this.#isIdleWithin(graceMs)) return;
     log.error(
       `${this.#count} handlers did not stop; their messages go back to the queue and will be handled again. ${this.#describeRunning()}`,
@@ -117,11 +158,12 @@ export class Consumption {
     });
   }
 
-  #steps({ definition, contract, place }: Subscription): readonly Step[] {
-    const steps: Step[] = [];
+  #steps({ schema, contract, place }: Subscription): readonly Step[] {
+    const steps: Step[] = contract.batch === undefined ? [inHand] : [];
     if (contract.isDeduplicated) steps.push(deduplicate(this.parts.deduplication, place));
-    if (definition.schema !== undefined) steps.push(validate(definition.schema));
-    if (contract.timeoutMs !== undefined) steps.push(timeout(this.parts.clock, contract.timeoutMs));
+    if (schema !== undefined && contract.batch === undefined) steps.push(validate(schema));
+    if (contract.timeoutMs !== undefined)
+      steps.push(timeout(this.parts.clock, contract.timeoutMs, contract.batch === undefined ? abortMessage : abortAll));
     return steps;
   }
 
@@ -160,7 +202,7 @@ export class Consumption {
 
   get #count(): number {
     let count = 0;
-    for (const line of this.#lines.values()) count += line.running.size;
+    for (const line of this.#lines) count += line.running.size;
     return count;
   }
 
@@ -186,7 +228,7 @@ export class Consumption {
   }
 
   #describeRunning(): string {
-    const all = [...this.#lines.values()].flatMap(({ place, running }) => [...running].map(({ id }) => `${place} on ${id}`));
+    const all = this.#lines.flatMap(({ place, running }) => [...running].map(({ id }) => `${place} on ${id}`));
     const few = all.slice(0, 5);
     return `Running: ${few.join(', ')}${all.length > few.length ? ' and others' : ''}.`;
   }

@@ -33,7 +33,7 @@ export interface DeliveryOptions {
    */
   readonly concurrency?: number;
   /** The handler takes arrays: up to `size` messages, or those that came within `lingerMs` (50) of the first. */
-  readonly batch?: { readonly size: number; readonly lingerMs?: number };
+  readonly batch?: BatchOptions;
   /** At most so many messages in so many milliseconds, in one process. */
   readonly rate?: { readonly count: number; readonly perMs: number };
   /**
@@ -43,6 +43,11 @@ export interface DeliveryOptions {
   readonly circuitBreaker?: { readonly failures: number; readonly restMs: number };
   /** Whether a message that this handler has done, as far as the `deduplication` of the module remembers, is passed over; false when not given. */
   readonly deduplicate?: boolean;
+}
+
+export interface BatchOptions {
+  readonly size: number;
+  readonly lingerMs?: number;
 }
 
 export interface RetryOptions {
@@ -136,7 +141,7 @@ export function contractOf(options: DeliveryOptions, place: string): DeliveryCon
   if (contract.batch !== undefined && contract.order !== 'none') {
     check.refuse(`a batch cannot keep the order '${contract.order}': one of its messages that fails would be overtaken by the others`);
   }
-  if (contract.batch !== undefined) check.refuse('batches are not there yet');
+  if (contract.batch !== undefined && contract.isDeduplicated) check.refuse('messages of a batch cannot be passed over one by one');
   return contract;
 }
 

@@ -590,6 +590,7 @@ describe('a message that nobody can handle', () => {
       await settle();
     }
     await until(() => depth('dovecote.notifications.dead').ready === 1);
+    expect(lines.filter((line) => line.startsWith('Nobody in this service handles'))).toHaveLength(5);
   });
 
   it('is read where a stranger sent no more than JSON and an id', async () => {
@@ -722,7 +723,9 @@ describe('the start is refused, with a sentence that says what to do,', () => {
     expect(await refusal({ providers: [Notifications, Mailer] })).toMatch(
       /^subscribed-twice: In the service 'notifications', \S+ and \S+ both subscribe to orders\.order-placed\./,
     );
-    expect(await refusal({ providers: [Mailer], imports: [MailModule] })).toMatch(/Mailer\.mail subscribes .* provided in several modules/);
+    expect(await refusal({ providers: [Mailer], imports: [MailModule] })).toMatch(
+      /Mailer\.mail is there for .* provided in several modules/,
+    );
   });
 
   it('when a class is no event', async () => {

@@ -22,6 +22,9 @@ export type MessagingErrorCode =
   | 'publish-refused'
   | 'publish-timeout'
   | 'closed'
+  // When a command is sent or a query asked
+  | 'nobody-there'
+  | 'request-timeout'
   // When a message comes in
   | 'unreadable'
   | 'handler-timeout';
@@ -31,6 +34,8 @@ const retryableCodes: ReadonlySet<MessagingErrorCode> = new Set([
   'too-many-publishes',
   'publish-refused',
   'publish-timeout',
+  'nobody-there',
+  'request-timeout',
   'handler-timeout',
 ]);
 

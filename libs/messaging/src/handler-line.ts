@@ -8,9 +8,11 @@
  * ends, the broker hands out again.
  */
 import type { Clock, Timer } from '@dovecote/ground';
+import { BatchFailure } from './batch-failure.js';
+import type { DeliveryContract } from './delivery-contract.js';
 import type { Envelope } from './envelope.js';
 import { reasonOf } from './errors.js';
-import { decodeEvent } from './event-codec.js';
+import { decodeMessage } from './message-codec.js';
 import { Fifo } from './fifo.js';
 import { SUSPECTED_STARTS_MAX } from './limits.js';
 import type { Log } from './log.js';
@@ -18,6 +20,8 @@ import { Message, abortMessage } from './message.js';
 import { type Gate, waitAt } from './policies/gate.js';
 import type { Retry } from './policies/retry.js';
 import type { Handle } from './policies/step.js';
+import { errorAnswer } from './reply.js';
+import { misfitOf } from './policies/validation.js';
 import type { Settlement } from './settlement.js';
 import type { Subscription } from './subscription.js';
 import { failed, started } from './trail.js';
@@ -40,6 +44,15 @@ export interface LineParts {
 interface Waiting {
   readonly incoming: Incoming;
   readonly envelope: Envelope;
+  /** Where batches are made of them; 0 elsewhere. */
+  readonly arrivedMs: number;
+}
+
+interface BatchPart {
+  readonly incoming: Incoming;
+  readonly envelope: Envelope;
+  readonly event: object;
+  readonly message: Message;
 }
 
 export class HandlerLine {
@@ -47,10 +60,17 @@ export class HandlerLine {
   readonly #running = new Set<Message>();
   /** Messages in quarantine whose start is written down, and which come again for it. */
   readonly #marked = new Set<string>();
+  readonly #batch: DeliveryContract['batch'];
   #timer: Timer | undefined;
   #isStopping = false;
 
-  constructor(private readonly parts: LineParts) {}
+  constructor(private readonly parts: LineParts) {
+    this.#batch = parts.subscription.contract.batch;
+  }
+
+  get subscription(): Subscription {
+    return this.parts.subscription;
+  }
 
   get place(): string {
     return this.parts.subscription.place;
@@ -63,9 +83,9 @@ export class HandlerLine {
   /** Takes a readable delivery. Never throws. */
   receive(incoming: Incoming, envelope: Envelope): void {
     const { gates } = this.parts;
-    if (gates.length === 0) this.#start(incoming, envelope);
+    if (gates.length === 0 && this.#batch === undefined) this.#start(incoming, envelope);
     else {
-      this.#waiting.push({ incoming, envelope });
+      this.#waiting.push({ incoming, envelope, arrivedMs: this.#batch === undefined ? 0 : this.parts.clock.monotonicMs() });
       this.#admit();
     }
   }
@@ -84,14 +104,37 @@ export class HandlerLine {
   #admit(): void {
     const { gates, clock } = this.parts;
     while (this.#waiting.length > 0) {
-      const waitMs = waitAt(gates, clock.monotonicMs());
+      const nowMs = clock.monotonicMs();
+      const waitMs = Math.max(waitAt(gates, nowMs), this.#lingerMs(nowMs));
       if (waitMs > 0) {
         if (waitMs < Number.POSITIVE_INFINITY) this.#admitLater(waitMs);
         return;
       }
-      const { incoming, envelope } = this.#waiting.shift() as Waiting;
-      if (!incoming.isTakenBack) this.#start(incoming, envelope);
+      if (this.#batch === undefined) {
+        const { incoming, envelope } = this.#waiting.shift() as Waiting;
+        if (!incoming.isTakenBack) this.#start(incoming, envelope);
+      } else void this.#startBatch(this.#takeBatch(this.#batch.size));
     }
+  }
+
+  /** How long a batch may still wait for more: not at all for one that is full, or that has a message out of quarantine first. */
+  #lingerMs(nowMs: number): number {
+    const first = this.#waiting.peek();
+    if (this.#batch === undefined || first === undefined || this.#waiting.length >= this.#batch.size || first.incoming.isQuarantined)
+      return 0;
+    return Math.max(0, first.arrivedMs + this.#batch.lingerMs - nowMs);
+  }
+
+  /** One out of quarantine is alone. */
+  #takeBatch(size: number): Waiting[] {
+    const batch: Waiting[] = [];
+    for (let next = this.#waiting.peek(); next !== undefined && batch.length < size; next = this.#waiting.peek()) {
+      if (next.incoming.isQuarantined && batch.length > 0) break;
+      this.#waiting.shift();
+      if (!next.incoming.isTakenBack) batch.push(next);
+      if (next.incoming.isQuarantined) break;
+    }
+    return batch;
   }
 
   #admitLater(waitMs: number): void {
@@ -103,51 +146,113 @@ export class HandlerLine {
 
   #start(incoming: Incoming, envelope: Envelope): void {
     if (incoming.isQuarantined && !this.#isCleared(incoming, envelope)) return;
-    const { subscription, settlement, clock, gates } = this.parts;
-    let event: object;
-    try {
-      event = decodeEvent(subscription.eventClass, envelope);
-    } catch (error) {
-      const reason = reasonOf(error);
-      const sentence = `${envelope.type} ${envelope.id} cannot be read by ${this.place}: ${reason}`;
-      settlement.bury(incoming, envelope, { cause: 'unreadable', reason, handler: this.place }, sentence);
-      return;
-    }
+    const event = this.#decode(incoming, envelope);
+    if (event === undefined) return;
+    const { subscription, settlement, gates } = this.parts;
     const message = new Message(envelope, incoming.isRedelivered);
     this.#running.add(message);
-    if (gates.length > 0) for (const gate of gates) gate.started(clock.monotonicMs());
+    if (gates.length > 0) this.#passGates();
     const isAtMostOnce = subscription.contract.delivery === 'at-most-once';
     if (isAtMostOnce) incoming.acknowledge();
     this.parts.handle(event, message).then(
-      () => {
+      (value) => {
+        if (envelope.replyTo !== undefined) settlement.answer(envelope, { value });
         if (!isAtMostOnce) incoming.acknowledge();
         this.#end(message, true);
       },
       (error: unknown) => {
-        if (isAtMostOnce) this.parts.log.error(`${this.#failureOf(message, error)}. It was handed out at most once, so it is gone.`);
-        else this.#fail(incoming, envelope, message, error);
+        this.#fail(incoming, envelope, message, error);
         this.#end(message, false);
       },
     );
   }
 
-  #end(message: Message, isSuccess: boolean): void {
-    const { gates, clock, idle } = this.parts;
-    this.#running.delete(message);
-    if (gates.length > 0) {
-      for (const gate of gates) gate.ended(isSuccess, clock.monotonicMs());
-      if (!this.#isStopping) this.#admit();
+  /** Nothing for one that goes to the dead letters instead. */
+  #decode(incoming: Incoming, envelope: Envelope): object | undefined {
+    try {
+      return decodeMessage(this.parts.subscription.messageClass, envelope);
+    } catch (error) {
+      this.#refuse(incoming, envelope, reasonOf(error));
+      return undefined;
     }
-    if (this.#isStopping && this.#running.size === 0) idle();
+  }
+
+  #refuse(incoming: Incoming, envelope: Envelope, reason: string): void {
+    const sentence = `${envelope.type} ${envelope.id} cannot be read by ${this.place}: ${reason}`;
+    this.parts.settlement.bury(incoming, envelope, { cause: 'unreadable', reason, handler: this.place }, sentence);
+  }
+
+  /** One call for all of them; what it throws counts against each, or against those that a `BatchFailure` names. */
+  async #startBatch(batch: readonly Waiting[]): Promise<void> {
+    const { subscription, clock, gates } = this.parts;
+    this.#passGates();
+    const parts: BatchPart[] = [];
+    for (const { incoming, envelope } of batch) {
+      if (incoming.isQuarantined && !this.#isCleared(incoming, envelope)) continue;
+      const event = this.#decode(incoming, envelope);
+      const problem = event && subscription.schema && (await misfitOf(subscription.schema, event));
+      if (problem !== undefined) this.#refuse(incoming, envelope, reasonOf(problem));
+      else if (event !== undefined) parts.push({ incoming, envelope, event, message: new Message(envelope, incoming.isRedelivered) });
+    }
+    const messages = parts.map(({ message }) => message);
+    for (const message of messages) this.#running.add(message);
+    if (subscription.contract.delivery === 'at-most-once') for (const { incoming } of parts) incoming.acknowledge();
+    let failure: unknown;
+    try {
+      if (parts.length > 0)
+        await this.parts.handle(
+          parts.map(({ event }) => event),
+          messages as unknown as Message,
+        );
+    } catch (error) {
+      failure = error ?? new Error('the handler rejected without a reason');
+    }
+    for (const { incoming, envelope, message } of parts) {
+      const error: unknown = failure instanceof BatchFailure ? failure.failures.get(message) : failure;
+      if (error === undefined) incoming.acknowledge();
+      else this.#fail(incoming, envelope, message, error);
+      this.#running.delete(message);
+    }
+    for (const gate of gates) gate.ended(failure === undefined, clock.monotonicMs());
+    this.#afterwards();
+  }
+
+  #passGates(): void {
+    const { gates, clock } = this.parts;
+    for (const gate of gates) gate.started(clock.monotonicMs());
+  }
+
+  #end(message: Message, isSuccess: boolean): void {
+    const { gates, clock } = this.parts;
+    this.#running.delete(message);
+    if (gates.length > 0) for (const gate of gates) gate.ended(isSuccess, clock.monotonicMs());
+    this.#afterwards();
+  }
+
+  #afterwards(): void {
+    if (!this.#isStopping) {
+      if (this.#waiting.length > 0) this.#admit();
+    } else if (this.#running.size === 0) this.parts.idle();
   }
 
   #fail(incoming: Incoming, envelope: Envelope, message: Message, error: unknown): void {
     const { settlement, retry } = this.parts;
     const reason = reasonOf(error);
-    const sentence = this.#failureOf(message, error);
+    const sentence = `${this.place} failed on ${message.type} ${message.id}: ${reason}`;
+    if (this.subscription.contract.delivery === 'at-most-once') {
+      this.parts.log.error(`${sentence}. It was handed out at most once, so it is gone.`);
+      return;
+    }
     // Told to stop, it did: that is no failure of its own.
     if (this.#isStopping && message.signal.aborted) {
       settlement.hold(incoming, sentence);
+      return;
+    }
+    // Whoever asked waits for no second attempt, and nothing was to be changed.
+    if (envelope.kind === 'query') {
+      this.parts.log.warn(`${sentence}. Whoever asked is told.`);
+      settlement.answer(envelope, errorAnswer(error));
+      incoming.acknowledge();
       return;
     }
     const trail = failed(envelope.trail, settlement.nowMs, reason);
@@ -165,10 +270,6 @@ export class HandlerLine {
       this.parts.log.warn(`${sentence}. It is tried again at once.`);
       this.receive(incoming, next);
     }
-  }
-
-  #failureOf(message: Message, error: unknown): string {
-    return `${this.place} failed on ${message.type} ${message.id}: ${reasonOf(error)}`;
   }
 
   #ending(sentence: string, failures: number, cause: string): string {

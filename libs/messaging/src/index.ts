@@ -1,15 +1,17 @@
 export { DovecoteModule } from './dovecote.module.js';
-export { EventMessage, type EventMessageOptions } from './event-message.decorator.js';
-export { Subscribe } from './subscribe.decorator.js';
-export { Publisher, type PublishOptions } from './publisher.js';
+export { CommandMessage, EventMessage, QueryMessage } from './message.decorator.js';
+export { Handle, Subscribe } from './handler.decorator.js';
+export { Publisher, type PublishOptions, type RequestOptions } from './publisher.js';
+export { RequestError } from './requester.js';
+export { BatchFailure } from './batch-failure.js';
 export { Message } from './message.js';
 export { MessagingError, type MessagingErrorCode } from './errors.js';
 export type { BrokerOptions, GivenBrokerOptions, MessagingOptions, UrlBrokerOptions } from './options.js';
 export type { KafkaOptions } from './transports/kafka/kafka-options.js';
-export type { ByError, DeliveryOptions, ErrorClass, RetryOptions } from './delivery-contract.js';
+export type { BatchOptions, ByError, DeliveryOptions, ErrorClass, RetryOptions } from './delivery-contract.js';
 export { type Deduplication, RecentMessages } from './policies/deduplication.js';
 export type { StandardSchema } from './policies/validation.js';
-export type { EventClass } from './event-definition.js';
+export type { MessageClass, MessageOptions } from './message-definition.js';
 export type { Death, DeathCause, Envelope, Failure, MessageHeaders, MessageKind, Trail } from './envelope.js';
 export type { Parked, ParkingStore } from './parking-store.js';
 export type {

@@ -39,3 +39,7 @@ export const DELIVERIES_UNSUSPECTED_MAX = 3;
 export const SUSPECTED_STARTS_MAX = 3;
 /** How long the publish of a retry or a dead letter may take before its delivery is given back instead. */
 export const MOVE_TIMEOUT_MS = 30_000;
+/** Requests that wait for their answer. */
+export const REQUESTS_UNDER_WAY_MAX = 10_000;
+/** Types that were looked up among patterns. */
+export const TYPES_REMEMBERED_MAX = 10_000;

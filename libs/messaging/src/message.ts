@@ -3,21 +3,25 @@ import type { Envelope, MessageHeaders } from './envelope.js';
 /** Aborts the signal of a message. Only for whoever called the handler: a handler cannot abort itself. */
 export let abortMessage: (message: Message) => void;
 
-/** How the event came: the second argument of a handler. */
+/** How the message came: the second argument of a handler. */
 export class Message {
-  /** The same in every repetition of the same event. */
+  /** The same in every repetition of the same message. */
   readonly id: string;
   readonly type: string;
   /** The service that published it. */
   readonly source: string;
-  /** What the event is about, as its class's `key` said. */
+  /** What the message is about, as its class's `key` said. */
   readonly key: string | undefined;
   /** Version of the payload's shape, as its publisher knew it. */
   readonly version: number | undefined;
   readonly headers: MessageHeaders;
+  /** What all messages have in common that came of one first message: the id of that one. */
+  readonly correlationId: string;
+  /** The id of the message whose handler published this one. */
+  readonly causationId: string | undefined;
   /** The broker handed it out before: it may have been handled already. False does not promise that it was not. */
   readonly isRedelivered: boolean;
-  /** The how manyth time its handler is tried: 1 for the first. What a crash interrupted does not count. */
+  /** Which attempt this is: 1 is the first. Those that a crash interrupted do not count. */
   readonly attempt: number;
   readonly #time: string | undefined;
   // Made when somebody asks: an AbortController costs more than all the rest of a message.
@@ -31,6 +35,8 @@ export class Message {
     this.key = envelope.key;
     this.version = envelope.version;
     this.headers = envelope.headers;
+    this.correlationId = envelope.correlationId ?? envelope.id;
+    this.causationId = envelope.causationId;
     this.isRedelivered = isRedelivered;
     this.attempt = envelope.trail === undefined ? 1 : envelope.trail.failures + 1;
     this.#time = envelope.time;
@@ -42,7 +48,7 @@ export class Message {
     return Number.isNaN(time.getTime()) ? undefined : time;
   }
 
-  /** Aborted when the service shuts down and will not wait for this handler any longer: stop, and reject, and the event goes back to its queue. */
+  /** Aborted when the service shuts down and will not wait for this handler any longer: stop, and reject, and the message goes back to its queue. */
   get signal(): AbortSignal {
     if (this.#abort === undefined) {
       this.#abort = new AbortController();

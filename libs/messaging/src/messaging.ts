@@ -11,10 +11,12 @@ import type { Log } from './log.js';
 import type { Settings } from './options.js';
 import { PublishWindow } from './publish-window.js';
 import { Publisher } from './publisher.js';
+import { Requester } from './requester.js';
 import { Settlement } from './settlement.js';
 import type { Subscription } from './subscription.js';
 import { checkNeeds, needsOf } from './delivery-contract.js';
-import type { Source, Transport, TransportConsumer, TransportSubscription } from './transport.js';
+import { isPattern, overlap } from './type-pattern.js';
+import type { Capability, Source, Transport, TransportConsumer, TransportSubscription } from './transport.js';
 
 /** How long a delivery is held here that could be published nowhere else. */
 const HOLD_FIRST_MS = 100;
@@ -24,6 +26,7 @@ export class Messaging {
   readonly publisher: Publisher;
   readonly #window: PublishWindow;
   readonly #identifiers: Identifiers;
+  readonly #requester: Requester;
   readonly #keepAlive = new KeepAlive();
   #consumption: Consumption | undefined;
   #subscription: TransportSubscription | undefined;
@@ -38,7 +41,8 @@ export class Messaging {
     const { clock, random, service, publishTimeoutMs } = settings;
     this.#window = new PublishWindow(clock, publishTimeoutMs);
     this.#identifiers = new Identifiers(clock, random);
-    this.publisher = new Publisher(service, this.#window, this.#identifiers, clock);
+    this.#requester = new Requester((onReply) => transport.openReplies(onReply), this.#window, clock);
+    this.publisher = new Publisher(service, this.#window, this.#requester, this.#identifiers, clock);
   }
 
   /** Resolves when the service can publish and every subscription is in place. Rejects with a `MessagingError`, and nothing stays open. */
@@ -70,6 +74,7 @@ export class Messaging {
     try {
       await this.drain();
       await this.#window.close(this.settings.drainTimeoutMs);
+      this.#requester.close();
       await this.transport.close();
     } finally {
       this.#keepAlive.release();
@@ -100,7 +105,7 @@ export class Messaging {
 
   #refuseWhatCannotWork(subscriptions: readonly Subscription[]): void {
     const { capabilities } = this.transport;
-    for (const { place, contract } of subscriptions) checkNeeds(place, needsOf(contract), capabilities);
+    for (const subscription of subscriptions) checkNeeds(subscription.place, needsOfHandler(subscription), capabilities);
     if (capabilities.can.durable !== true)
       this.log.warn('The broker keeps messages in memory only: they are gone with its process. Use embedded:./data to keep them.');
     if (capabilities.can.delay !== true && subscriptions.length > 0) {
@@ -108,18 +113,34 @@ export class Messaging {
         `${capabilities.broker} cannot keep a message until its next attempt: what fails waits in this process, and after a crash its attempts are counted anew.`,
       );
     }
-    const seen = new Map<string, Subscription>();
-    for (const subscription of subscriptions) {
-      const { type } = subscription.definition;
-      const first = seen.get(type);
-      if (first !== undefined) throw subscribedTwice(this.settings.service, type, first, subscription);
-      seen.set(type, subscription);
+    for (const [index, subscription] of subscriptions.entries()) {
+      const { place, contract, pattern } = subscription;
+      if (contract.batch !== undefined && contract.batch.size > this.settings.prefetch) {
+        throw new MessagingError(
+          'invalid-options',
+          `${place} takes batches of ${contract.batch.size}, and the service holds ${this.settings.prefetch} messages at most: raise prefetch, or make the batches smaller.`,
+        );
+      }
+      const first = subscriptions.slice(0, index).find((one) => isRival(one, subscription));
+      if (first !== undefined) throw subscribedTwice(this.settings.service, pattern, first, subscription);
     }
   }
 }
 
-function sourceOf({ definition, contract }: Subscription): Source {
-  return { kind: 'event', pattern: definition.type, topic: definition.topic, order: contract.order === 'none' ? 'none' : 'key' };
+/** Events have names of their own, commands and queries share theirs. */
+function isRival(one: Subscription, other: Subscription): boolean {
+  return (one.kind === 'event') === (other.kind === 'event') && overlap(one.pattern, other.pattern);
+}
+
+function needsOfHandler({ kind, pattern, contract }: Subscription): ReadonlyMap<Capability, string> {
+  const needs = new Map(needsOf(contract));
+  if (kind !== 'event') needs.set('commands', `to handle the ${kind} ${pattern}`);
+  if (isPattern(pattern)) needs.set('wildcards', `the pattern '${pattern}'`);
+  return needs;
+}
+
+function sourceOf({ kind, pattern, topic, contract }: Subscription): Source {
+  return { kind, pattern, topic, order: contract.order === 'none' ? 'none' : 'key' };
 }
 
 function nothing(): Promise<void> {
@@ -127,9 +148,11 @@ function nothing(): Promise<void> {
 }
 
 function subscribedTwice(service: string, type: string, first: Subscription, second: Subscription): MessagingError {
+  const verb = first.kind === 'event' ? 'subscribe to' : 'handle';
+  const also = first.pattern === second.pattern ? '' : ` (as ${first.pattern} and ${second.pattern})`;
   const where =
     first.place === second.place
-      ? `${first.place} subscribes to ${type} more than once: its class is provided in several modules, or the method has several @Subscribe for it. Provide it once`
-      : `${first.place} and ${second.place} both subscribe to ${type}. Within a service each event has one handler: call both from one method, or move one into a service of its own`;
+      ? `${first.place} is there for ${type} more than once: its class is provided in several modules, or the method has several decorators for it. Provide it once`
+      : `${first.place} and ${second.place} both ${verb} ${type}${also}. Within a service each message has one handler: call both from one method, or move one into a service of its own`;
   return new MessagingError('subscribed-twice', `In the service '${service}', ${where}.`);
 }

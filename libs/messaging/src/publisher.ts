@@ -1,12 +1,23 @@
 import type { Clock } from '@dovecote/ground';
 import { type Envelope, type MessageHeaders, noHeaders } from './envelope.js';
 import { MessagingError } from './errors.js';
-import { JSON_CONTENT_TYPE, encodeEvent } from './event-codec.js';
-import { type EventDefinition, eventDefinitionOf } from './event-definition.js';
+import { messageInHand } from './handling.js';
+import { JSON_CONTENT_TYPE, encodeMessage } from './message-codec.js';
+import { type MessageDefinition, messageDefinitionOf } from './message-definition.js';
 import type { Identifiers } from './identifiers.js';
-import { HEADERS_BYTES_MAX, HEADERS_MAX, HEADER_NAME_BYTES_MAX, ID_BYTES_MAX, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX } from './limits.js';
+import {
+  HEADERS_BYTES_MAX,
+  HEADERS_MAX,
+  HEADER_NAME_BYTES_MAX,
+  ID_BYTES_MAX,
+  KEY_BYTES_MAX,
+  LONGEST_WAIT_MS,
+  PAYLOAD_BYTES_MAX,
+} from './limits.js';
+import type { Message } from './message.js';
 import { type StandardSchema, misfit } from './policies/validation.js';
 import type { PublishWindow } from './publish-window.js';
+import type { Requester } from './requester.js';
 import { OWN_PREFIX } from './trail.js';
 import type { Route } from './transport.js';
 
@@ -23,13 +34,20 @@ export interface PublishOptions {
   readonly at?: Date;
 }
 
+export interface RequestOptions extends Pick<PublishOptions, 'id' | 'key' | 'headers'> {
+  /** How long the answer may take, in milliseconds; 10,000. After it nobody handles the question any more. */
+  readonly timeoutMs?: number;
+}
+
+const REQUEST_TIMEOUT_MS = 10_000;
 const noOptions: PublishOptions = {};
 
 /**
- * Publishes events: inject it wherever something happened.
+ * Publishes events, sends commands and asks queries: inject it wherever something happened or is wanted.
  *
- * At least once: while the connection is lost the event is kept and sent again, under the same id, until the broker confirms it or the publish
- * timeout is over. Beyond 10,000 events under way `publish` waits for its turn.
+ * At least once: while the connection is lost the message is kept and sent again, under the same id, until the broker confirms it or the publish
+ * timeout is over. Beyond 10,000 messages under way the next ones wait for their turn. What is published in a handler carries on what the message in hand came
+ * of: its correlation, its id as the cause, and its trace context.
  */
 export class Publisher {
   #timeMs = Number.NaN;
@@ -38,6 +56,7 @@ export class Publisher {
   constructor(
     private readonly service: string,
     private readonly window: PublishWindow,
+    private readonly requester: Requester,
     private readonly identifiers: Identifiers,
     private readonly clock: Clock,
   ) {}
@@ -48,61 +67,69 @@ export class Publisher {
    * The event is read during the call: changing it afterwards changes nothing.
    */
   publish(event: object, options: PublishOptions = noOptions): Promise<void> {
+    return this.#give(event, 'publish', options);
+  }
+
+  /**
+   * Resolves when the broker has confirmed the command: the service that handles it gets it at least once. Rejects with code `nobody-there` where no service
+   * ever did; otherwise as `publish`.
+   */
+  send(command: object, options: PublishOptions = noOptions): Promise<void> {
+    return this.#give(command, 'send', options);
+  }
+
+  /**
+   * Resolves to what the handler of this command or query answers. Rejects with a `RequestError` where it failed, and with a `MessagingError` of code
+   * `request-timeout` where no answer came in time, or `nobody-there`. An answer is at most once, what was asked for at least once.
+   */
+  async request<Reply>(message: object, { timeoutMs = REQUEST_TIMEOUT_MS, ...options }: RequestOptions = {}): Promise<Reply> {
+    const definition = definitionOf(message, 'request');
+    if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > LONGEST_WAIT_MS) {
+      throw new MessagingError('invalid-publish', `timeoutMs must be a whole number from 1 to ${LONGEST_WAIT_MS}, not ${timeoutMs}.`);
+    }
+    const envelope = this.#wrap(message, definition, options);
+    if (definition.schema !== undefined) await checkPayload(definition.schema, envelope);
+    const expiresAtMs = this.clock.now() + timeoutMs;
+    const question = (replyTo: string): Envelope => ({ ...envelope, replyTo, expiresAtMs });
+    return (await this.requester.ask(question, routeOf(definition, noOptions, this.clock), timeoutMs)) as Reply;
+  }
+
+  #give(message: object, verb: Verb, options: PublishOptions): Promise<void> {
     try {
-      const definition = definitionOf(event);
-      const envelope = this.#wrap(event, definition, options);
-      const route = this.#route(definition, options);
+      const definition = definitionOf(message, verb);
+      const envelope = this.#wrap(message, definition, options);
+      const route = routeOf(definition, options, this.clock);
       if (definition.schema === undefined) return this.window.publish(envelope, route);
-      return this.#publishChecked(definition.schema, envelope, route);
+      return checkPayload(definition.schema, envelope).then(() => this.window.publish(envelope, route));
     } catch (error) {
       return Promise.reject(error as Error);
     }
   }
 
-  /** What is checked is what travels: the payload as JSON. */
-  async #publishChecked(schema: StandardSchema, envelope: Envelope, route: Route | undefined): Promise<void> {
-    const result = await schema['~standard'].validate(JSON.parse(Buffer.from(envelope.body).toString()));
-    if (result.issues !== undefined) {
-      throw new MessagingError('invalid-publish', `${envelope.type} cannot be published: ${misfit(result).message}.`);
-    }
-    await this.window.publish(envelope, route);
-  }
-
-  #route({ topic, type }: EventDefinition, { delayMs, at }: PublishOptions): Route | undefined {
-    const waitMs = at === undefined ? delayMs : Math.max(0, at.getTime() - this.clock.now());
-    if (waitMs === undefined || waitMs === 0) return topic === undefined ? undefined : { topic };
-    if (Number.isInteger(waitMs) && waitMs > 0 && (at === undefined || delayMs === undefined)) {
-      return topic === undefined ? { delayMs: waitMs } : { delayMs: waitMs, topic };
-    }
-    throw new MessagingError(
-      'invalid-publish',
-      `${type} cannot be published: give either delayMs, a whole number of milliseconds, or at, a time.`,
-    );
-  }
-
-  #wrap(event: object, definition: EventDefinition, options: PublishOptions): Envelope {
-    const body = encodeEvent(event, definition.type);
+  #wrap(message: object, definition: MessageDefinition, options: PublishOptions): Envelope {
+    const body = encodeMessage(message, definition.type);
     if (body.byteLength > PAYLOAD_BYTES_MAX) {
       throw new MessagingError(
         'too-large',
         `${definition.type} is ${body.byteLength} bytes long; at most ${PAYLOAD_BYTES_MAX} travel. Store the payload elsewhere and publish a reference to it.`,
       );
     }
+    const cause = messageInHand();
     return {
-      kind: 'event',
+      kind: definition.kind,
       id: options.id === undefined ? this.identifiers.next() : checkedText('id', options.id, ID_BYTES_MAX, definition),
       type: definition.type,
       source: this.service,
       time: this.#now(),
-      key: keyOf(event, options, definition),
+      key: keyOf(message, options, definition),
       version: definition.version,
       dataSchema: undefined,
-      correlationId: undefined,
-      causationId: undefined,
+      correlationId: cause?.correlationId,
+      causationId: cause?.id,
       replyTo: undefined,
       expiresAtMs: undefined,
       contentType: JSON_CONTENT_TYPE,
-      headers: options.headers === undefined ? noHeaders : checkedHeaders(options.headers, definition),
+      headers: headersOf(options, cause, definition),
       trail: undefined,
       body,
     };
@@ -119,24 +146,78 @@ export class Publisher {
   }
 }
 
-function definitionOf(event: object): EventDefinition {
-  const eventClass: unknown = typeof event === 'object' && event !== null ? event.constructor : undefined;
-  const definition = typeof eventClass === 'function' ? eventDefinitionOf(eventClass) : undefined;
-  if (definition !== undefined) return definition;
+type Verb = 'publish' | 'send' | 'request';
+
+/** What each verb takes. */
+const verbs: Readonly<
+  Record<Verb, { readonly kinds: readonly MessageDefinition['kind'][]; readonly decorator: string; readonly example: string }>
+> = {
+  publish: { kinds: ['event'], decorator: 'EventMessage', example: 'new OrderPlaced(…)' },
+  send: { kinds: ['command'], decorator: 'CommandMessage', example: 'new PlaceOrder(…)' },
+  request: { kinds: ['command', 'query'], decorator: 'QueryMessage', example: 'new GetOrder(…)' },
+};
+
+function definitionOf(message: object, verb: Verb): MessageDefinition {
+  const messageClass: unknown = typeof message === 'object' && message !== null ? message.constructor : undefined;
+  const definition = typeof messageClass === 'function' ? messageDefinitionOf(messageClass) : undefined;
+  const { kinds, decorator, example } = verbs[verb];
+  if (definition !== undefined) {
+    if (kinds.includes(definition.kind)) return definition;
+    const { kind, type } = definition;
+    throw new MessagingError(
+      'not-an-event',
+      `${type} is ${kind === 'event' ? 'an event' : `a ${kind}`}: use Publisher.${rightVerbs[kind]}.`,
+    );
+  }
   const advice =
-    typeof eventClass === 'function' && eventClass !== Object
-      ? `${eventClass.name} cannot be published: put @EventMessage('some.type') on the class itself (a parent's does not count).`
-      : `publish takes an instance of a class with @EventMessage('some.type') on it, such as publish(new OrderPlaced(…)), not ${eventClass === Object ? 'a plain object' : typeof event}.`;
+    typeof messageClass === 'function' && messageClass !== Object
+      ? `${messageClass.name} cannot be published: put @${decorator}('some.type') on the class itself (a parent's does not count).`
+      : `${verb} takes an instance of a class with @${decorator}('some.type') on it, such as ${verb}(${example}), not ${messageClass === Object ? 'a plain object' : typeof message}.`;
   throw new MessagingError('not-an-event', advice);
 }
 
-function keyOf(event: object, options: PublishOptions, definition: EventDefinition): string | undefined {
+const rightVerbs: Readonly<Record<MessageDefinition['kind'], string>> = {
+  event: 'publish',
+  command: 'send, or Publisher.request for its answer',
+  query: 'request',
+};
+
+/** What is checked is what travels: the payload as JSON. */
+async function checkPayload(schema: StandardSchema, { type, body }: Envelope): Promise<void> {
+  const result = await schema['~standard'].validate(JSON.parse(Buffer.from(body).toString()));
+  if (result.issues !== undefined) {
+    throw new MessagingError('invalid-publish', `${type} cannot be published: ${misfit(result).message}.`);
+  }
+}
+
+function routeOf({ topic, type }: MessageDefinition, { delayMs, at }: PublishOptions, clock: Clock): Route | undefined {
+  const waitMs = at === undefined ? delayMs : Math.max(0, at.getTime() - clock.now());
+  if (waitMs === undefined || waitMs === 0) return topic === undefined ? undefined : { topic };
+  if (Number.isInteger(waitMs) && waitMs > 0 && (at === undefined || delayMs === undefined)) {
+    return topic === undefined ? { delayMs: waitMs } : { delayMs: waitMs, topic };
+  }
+  throw new MessagingError(
+    'invalid-publish',
+    `${type} cannot be published: give either delayMs, a whole number of milliseconds, or at, a time.`,
+  );
+}
+
+/** The trace goes on where nobody gave another. */
+function headersOf(options: PublishOptions, cause: Message | undefined, definition: MessageDefinition): MessageHeaders {
+  const own = options.headers === undefined ? noHeaders : checkedHeaders(options.headers, definition);
+  const traceparent = cause?.headers['traceparent'];
+  if (traceparent === undefined || own['traceparent'] !== undefined) return own;
+  const tracestate = cause?.headers['tracestate'];
+  return { traceparent, ...(tracestate === undefined ? {} : { tracestate }), ...own };
+}
+
+function keyOf(event: object, options: PublishOptions, definition: MessageDefinition): string | undefined {
   if (options.key !== undefined) return checkedText('key', options.key, KEY_BYTES_MAX, definition);
   if (definition.key === undefined) return undefined;
   return checkedText('key', definition.key(event), KEY_BYTES_MAX, definition);
 }
 
-function checkedText(what: 'id' | 'key', text: unknown, bytesMax: number, definition: EventDefinition): string {
+function checkedText(what: 'id' | 'key', text: unknown, bytesMax: number, definition: MessageDefinition): string {
   // A string of UTF-16 units is at most three times as long in UTF-8: most need no counting.
   if (typeof text === 'string' && text !== '' && (text.length * 3 <= bytesMax || Buffer.byteLength(text) <= bytesMax)) return text;
   throw new MessagingError(
@@ -145,7 +226,7 @@ function checkedText(what: 'id' | 'key', text: unknown, bytesMax: number, defini
   );
 }
 
-function checkedHeaders(headers: MessageHeaders, definition: EventDefinition): MessageHeaders {
+function checkedHeaders(headers: MessageHeaders, definition: MessageDefinition): MessageHeaders {
   const entries = Object.entries(headers);
   let bytes = 0;
   for (const [name, value] of entries) {

@@ -13,6 +13,7 @@ import { FailureCounts } from './failure-counts.js';
 import type { Identifiers } from './identifiers.js';
 import { MOVE_TIMEOUT_MS } from './limits.js';
 import type { Log } from './log.js';
+import { type Answer, replyTo } from './reply.js';
 import { died } from './trail.js';
 import type { Box, Incoming, Route, Transport, UnreadableEnvelope } from './transport.js';
 
@@ -38,6 +39,17 @@ export class Settlement {
 
   get nowMs(): number {
     return this.clock.now();
+  }
+
+  /** What the handler answered, to whoever asked. At most once: where it is lost, whoever asked gives up after its time. */
+  answer(question: Envelope, answer: Answer): void {
+    const reply = replyTo(question, answer, this.identifiers.next(), this.group);
+    if (reply === undefined) return;
+    this.underWay += 1;
+    this.transport
+      .publish(reply, this.clock.monotonicMs() + MOVE_TIMEOUT_MS)
+      .catch((error: unknown) => this.log.warn(`The answer to ${question.type} ${question.id} could not be sent: ${reasonOf(error)}.`))
+      .finally(() => this.#moved());
   }
 
   /** To be handled again, with what its trail says by now. `sentence` says what happened, without its end. */
@@ -66,6 +78,7 @@ export class Settlement {
     }
     this.log.error(`${sentence}. It is among the dead letters of '${this.group}' now.`);
     const readable = 'problem' in envelope ? this.#readable(envelope) : envelope;
+    this.answer(readable, { error: { code: death.cause, message: death.reason } });
     const trail = died(readable.trail, { ...death, group: this.group, atMs: this.nowMs });
     this.#move(incoming, { ...readable, trail }, { to: this.#box('dead-letters') }, sentence);
   }
@@ -110,10 +123,12 @@ export class Settlement {
         () => incoming.acknowledge(),
         (error: unknown) => this.hold(incoming, `${sentence}, and the broker did not take it elsewhere: ${reasonOf(error)}`),
       )
-      .finally(() => {
-        this.underWay -= 1;
-        if (this.underWay === 0) this.onIdle?.();
-      });
+      .finally(() => this.#moved());
+  }
+
+  #moved(): void {
+    this.underWay -= 1;
+    if (this.underWay === 0) this.onIdle?.();
   }
 
   #box(box: Box['box']): Box {

@@ -1,22 +1,32 @@
 /**
- * What `@Subscribe` said about a method, written on the method itself (see event-definition.ts for why), and what the explorer makes of it.
+ * What `@Subscribe` or `@Handle` said about a method, written on the method itself (see message-definition.ts for why), and what the explorer makes of it.
  */
 import type { DeliveryContract, DeliveryOptions } from './delivery-contract.js';
-import type { EventClass, EventDefinition } from './event-definition.js';
+import type { MessageKind } from './envelope.js';
+import type { MessageClass } from './message-definition.js';
 import type { Message } from './message.js';
+import type { StandardSchema } from './policies/validation.js';
 
 export interface SubscriptionRecord {
-  readonly eventClass: EventClass;
+  readonly decorator: 'Subscribe' | 'Handle';
+  /** A pattern of types where a text. */
+  readonly subject: MessageClass | string;
   readonly options: DeliveryOptions;
 }
 
 /** A subscription with a method behind it that can be called: guards, pipes, interceptors and filters included. */
 export interface Subscription {
-  readonly eventClass: EventClass;
-  readonly definition: EventDefinition;
+  readonly kind: Exclude<MessageKind, 'reply'>;
+  /** A type, or a pattern of types. */
+  readonly pattern: string;
+  readonly topic: string | undefined;
+  /** What it is given instances of; plain objects where it subscribed to a pattern. */
+  readonly messageClass: MessageClass | undefined;
+  readonly schema: StandardSchema | undefined;
   readonly contract: DeliveryContract;
   /** Where the handler stands, for logs: `Notifications.notify`. */
   readonly place: string;
+  /** With lists of both where the contract has a batch. */
   handle(event: object, message: Message): Promise<unknown>;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Finds the methods with `@Subscribe` and builds a callable of each, with its guards, pipes, interceptors and filters around it, as Nest does for
+ * Finds the methods with `@Subscribe` and `@Handle` and builds a callable of each, with its guards, pipes, interceptors and filters around it, as Nest does for
  * the methods of a controller. Runs once, when the application has started. Keeps nothing.
  *
  * The context type is `rpc`: `switchToRpc().getData()` is the event, `getContext()` the message.
@@ -17,10 +17,11 @@ import type { NestContainer } from '@nestjs/core';
 import { isObservable, lastValueFrom } from 'rxjs';
 import { type RetryOptions, contractOf } from './delivery-contract.js';
 import { MessagingError } from './errors.js';
-import { eventDefinitionOf } from './event-definition.js';
+import { messageDefinitionOf } from './message-definition.js';
 import { type ContextSource, HandlerInterceptors } from './interceptors.explorer.js';
 import type { Message } from './message.js';
 import { type Subscription, type SubscriptionRecord, subscriptionRecordsOf } from './subscription.js';
+import { isWellFormed } from './type-pattern.js';
 
 type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
 type Callable = (event: object, message: Message) => Promise<unknown>;
@@ -81,25 +82,19 @@ export class SubscriptionsExplorer {
     return subscriptions;
   }
 
-  #subscription(wrapper: Wrapper, prototype: object, name: string, { eventClass, options }: SubscriptionRecord): Subscription {
+  #subscription(wrapper: Wrapper, prototype: object, name: string, record: SubscriptionRecord): Subscription {
     const place = `${prototype.constructor.name}.${name}`;
-    const definition = typeof eventClass === 'function' ? eventDefinitionOf(eventClass) : undefined;
-    if (definition === undefined) {
-      const subject = typeof eventClass === 'function' ? eventClass.name : `${String(eventClass)} (a circular import?)`;
-      throw new MessagingError(
-        'not-an-event',
-        `${place} subscribes to ${subject}, which is no event: put @EventMessage('some.type') on the class itself (a parent's does not count).`,
-      );
-    }
+    const subject = subjectOf(record, place);
+    const { options } = record;
     const contract = contractOf({ ...options, retry: { ...this.retry, ...options.retry } }, place);
     const method: HandlerMethod = { name, hasParameters: this.inheritAppConfig || usesParameters(prototype, name) };
     if (method.hasParameters) recordParameters(prototype, name);
     const creator = this.#creatorFor(wrapper);
     const call = isStatic(wrapper)
       ? create(creator, wrapper.instance as object, method)
-      : perMessage(creator, wrapper, method, definition.type);
+      : perMessage(creator, wrapper, method, subject.pattern);
     const handle: Callable = (event, message) => call(event, message).then(settled);
-    return { eventClass, definition, contract, place, handle };
+    return { ...subject, contract, place, handle };
   }
 
   /**
@@ -118,6 +113,37 @@ export class SubscriptionsExplorer {
       own['interceptorsConsumer'] = { value: new HandlerInterceptors(nests as ContextSource) };
     return Object.create(this.#creator, own) as ExternalContextCreator;
   }
+}
+
+type Subject = Pick<Subscription, 'kind' | 'pattern' | 'topic' | 'messageClass' | 'schema'>;
+
+/** What the method takes, from its decorator. */
+function subjectOf({ decorator, subject }: SubscriptionRecord, place: string): Subject {
+  if (typeof subject === 'string') {
+    if (isWellFormed(subject)) return { kind: 'event', pattern: subject, topic: undefined, messageClass: undefined, schema: undefined };
+    throw new MessagingError(
+      'invalid-options',
+      `${place}: '${subject}' is no pattern of types: words of letters, digits, - and _ with dots between, or * for one of them, or # for any number, such as 'orders.*'.`,
+    );
+  }
+  const definition = typeof subject === 'function' ? messageDefinitionOf(subject) : undefined;
+  const name = typeof subject === 'function' ? subject.name : `${String(subject)} (a circular import?)`;
+  if (definition === undefined) {
+    const [verb, what, decorators] =
+      decorator === 'Subscribe'
+        ? ['subscribes to', 'no event', "@EventMessage('some.type')"]
+        : ['handles', 'neither a command nor a query', "@CommandMessage('some.type') or @QueryMessage('some.type')"];
+    throw new MessagingError(
+      'not-an-event',
+      `${place} ${verb} ${name}, which is ${what}: put ${decorators} on the class itself (a parent's does not count).`,
+    );
+  }
+  const { kind, type: pattern, topic, schema } = definition;
+  if ((kind === 'event') !== (decorator === 'Subscribe')) {
+    const advice = kind === 'event' ? 'an event: use @Subscribe' : `a ${kind}: use @Handle`;
+    throw new MessagingError('not-an-event', `${place} has @${decorator} for ${name}, which is ${advice}.`);
+  }
+  return { kind, pattern, topic, messageClass: subject, schema };
 }
 
 function isStatic(wrapper: Wrapper): boolean {

@@ -32,7 +32,7 @@ export interface TransportSubject {
 type Body = (bench: Bench) => Promise<void>;
 
 export function transportContract(open: () => Promise<TransportSubject>): readonly ContractCase[] {
-  return Object.entries({ ...publishing, ...consuming, ...groups, ...boxes, ...delays, ...endings }).map(([name, body]) => ({
+  return Object.entries({ ...publishing, ...consuming, ...groups, ...boxes, ...requests, ...delays, ...endings }).map(([name, body]) => ({
     name,
     run: async () => {
       const subject = await open();
@@ -281,6 +281,41 @@ const delays: Readonly<Record<string, Body>> = {
     assertSame(envelopeOf(got.find((incoming) => textOf(incoming) === 'event') as Incoming), retried);
     await turns();
     assert.equal(two.waiting, 0, 'another group got it too');
+  },
+};
+
+const requests: Readonly<Record<string, Body>> = {
+  'brings an answer to whoever asked, and to nobody else': async (bench) => {
+    const [asker, other] = [await bench.open(), await bench.open()];
+    if (asker.capabilities.can.requests !== true) return;
+    const doer = await bench.member('doers', [], 10, ['tell']);
+    const [answers, others]: [Envelope[], Envelope[]] = [[], []];
+    const replyTo = await asker.openReplies((reply) => answers.push(reply));
+    await other.openReplies((reply) => others.push(reply));
+    await bench.send(asker, { ...bench.envelope('tell', 'which?'), kind: 'query', replyTo });
+    const question = envelopeOf(await doer.next());
+    assert.equal(question.replyTo, replyTo);
+    const answer: Envelope = {
+      ...bench.envelope('tell', 'this'),
+      kind: 'reply',
+      replyTo,
+      correlationId: 'first',
+      causationId: question.id,
+    };
+    await bench.send(doer.transport, answer);
+    await until(() => answers.length > 0);
+    await turns();
+    assert.equal(others.length, 0);
+    assertSame(answers[0] as Envelope, answer);
+  },
+  'refuses a command that nobody ever handled, and a box that is not there': async (bench) => {
+    const sender = await bench.open();
+    if (sender.capabilities.can.requests !== true) return;
+    await rejectsWith('nobody-there', bench.send(sender, { ...bench.envelope('nobody-does-this', 'x'), kind: 'command' }));
+    for (const box of ['inbox', 'quarantine', 'dead-letters'] as const) {
+      await rejectsWith('publish-refused', bench.publish(sender, 'placed', 'x', { to: bench.box('nobody', box) }));
+    }
+    await bench.publish(sender, 'placed', 'an event');
   },
 };
 

@@ -1,6 +1,6 @@
 import { expect, it } from '@jest/globals';
 import { SeededRandom } from '@dovecote/ground/testing';
-import { isPattern, startMatcher, typeMatcher } from './type-pattern.js';
+import { isPattern, isWellFormed, overlap, startMatcher, typeMatcher } from './type-pattern.js';
 
 it.each([
   ['orders.placed', 'orders.placed', true],
@@ -39,4 +39,23 @@ it('takes a star and a hash for a pattern only where they stand alone', () => {
 it('takes no longer for a pattern made to be slow', () => {
   const pattern = Array.from({ length: 60 }, () => '#').join('.');
   expect(typeMatcher(`${pattern}.end`)(Array.from({ length: 120 }, () => 'word').join('.'))).toBe(false);
+});
+
+it('overlaps another pattern where one type matches both, and only there', () => {
+  const random = new SeededRandom(7);
+  const some = (): string => Array.from({ length: 1 + random.below(3) }, () => ['a', 'b', '*', '#'][random.below(4)]!).join('.');
+  // Three parts meet within six words, or not at all.
+  const types = [1, 2, 3, 4, 5, 6].flatMap((length) =>
+    Array.from({ length: 2 ** length }, (_, bits) => Array.from({ length }, (_word, index) => ((bits >> index) & 1 ? 'a' : 'b')).join('.')),
+  );
+  for (let round = 0; round < 500; round++) {
+    const [one, other] = [some(), some()];
+    const isMet = types.some((type) => typeMatcher(one)(type) && typeMatcher(other)(type));
+    expect([one, other, overlap(one, other)]).toEqual([one, other, isMet]);
+  }
+});
+
+it('is words, stars and hashes between dots', () => {
+  expect(['a', 'a.*', '#', 'a-b.c_d.#'].every(isWellFormed)).toBe(true);
+  expect(['', '.', 'a.', 'a..b', 'a*', 'a b', 'a'.repeat(256)].some(isWellFormed)).toBe(false);
 });

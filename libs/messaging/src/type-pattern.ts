@@ -1,9 +1,18 @@
+import { TYPE_BYTES_MAX } from './limits.js';
+
 /**
  * Patterns of types, by the rules of AMQP's topic exchanges: words are parted by dots, `*` stands for one word, `#` for any number of them, none too.
  * Compiled once; keeps nothing.
  */
 export function isPattern(text: string): boolean {
   return text.split('.').some((word) => word === '*' || word === '#');
+}
+
+/** Words of a type, stars and hashes. */
+const WELL_FORMED = /^(?:[A-Za-z0-9_-]+|\*|#)(?:\.(?:[A-Za-z0-9_-]+|\*|#))*$/;
+
+export function isWellFormed(pattern: string): boolean {
+  return WELL_FORMED.test(pattern) && pattern.length <= TYPE_BYTES_MAX;
 }
 
 export function typeMatcher(pattern: string): (type: string) => boolean {
@@ -16,6 +25,27 @@ export function typeMatcher(pattern: string): (type: string) => boolean {
 export function startMatcher(pattern: string): (start: string) => boolean {
   const words = pattern.split('.');
   return (start) => matches(words, [...start.split('.'), ANY_WORD]);
+}
+
+/** Whether some type matches both. As bounded as `matches`. */
+export function overlap(one: string, other: string): boolean {
+  const [left, right] = [one.split('.'), other.split('.')];
+  // reached[n]: what `left` says so far and the first n parts of `right` can be the same words.
+  let reached = right.map((_part, index) => right.slice(0, index).every((part) => part === '#'));
+  reached.push(right.every((part) => part === '#'));
+  for (const part of left) {
+    const next = reached.map(() => false);
+    for (let count = 0; count <= right.length; count += 1) {
+      const against = right[count - 1];
+      // A hash takes nothing, or one more word of the other side, whatever that says.
+      const bothGo = count > 0 && reached[count - 1] === true && (part === '*' || against === '*' || part === against);
+      const leftStays = part === '#' && (reached[count] === true || (count > 0 && next[count - 1] === true));
+      const rightStays = against === '#' && ((count > 0 && next[count - 1] === true) || reached[count] === true);
+      next[count] = bothGo || leftStays || rightStays;
+    }
+    reached = next;
+  }
+  return reached[right.length] === true;
 }
 
 /** No word of a type: in its place any word may stand. */

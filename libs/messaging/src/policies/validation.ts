@@ -19,18 +19,21 @@ export type StandardResult =
       }[];
     };
 
-/** What does not fit is not handled, and no repetition can mend it. */
+/**
+ * What does not fit is not handled, and no repetition can mend it. What a schema makes of the value is left: a handler is given an instance of its class.
+ */
 export function validate(schema: StandardSchema): Step {
-  return (next) => (event, message) => {
-    const result = schema['~standard'].validate({ ...event });
-    if (!(result instanceof Promise)) return fitting(result) ?? next(event, message);
-    return result.then((late) => fitting(late) ?? next(event, message));
+  return (handle) => async (event, message) => {
+    const problem = await misfitOf(schema, event);
+    if (problem !== undefined) throw problem;
+    return handle(event, message);
   };
 }
 
-/** Rejected where it does not fit. What a schema makes of the value is left: a handler is given an instance of its class. */
-function fitting(result: StandardResult): Promise<never> | undefined {
-  return result.issues === undefined ? undefined : Promise.reject(misfit(result));
+/** Resolves to what is wrong; nothing for what fits. */
+export async function misfitOf(schema: StandardSchema, event: object): Promise<MessagingError | undefined> {
+  const result = await schema['~standard'].validate({ ...event });
+  return result.issues === undefined ? undefined : misfit(result);
 }
 
 export function misfit(result: StandardResult): MessagingError {

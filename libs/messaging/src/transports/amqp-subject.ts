@@ -49,6 +49,7 @@ export class AmqpSubject implements TransportSubject {
       connectTimeoutMs: overrides.connectTimeoutMs,
       loadClient: () => Promise.resolve(amqplib.connect),
       clock: this.clock,
+      random: new RealRandom(),
       backoff: new Backoff(new RealRandom(), RECONNECT_MS, RECONNECT_MS),
       log: this.log,
     });

@@ -202,6 +202,7 @@ describe('at the start', () => {
       connectTimeoutMs: 60_000,
       loadClient: () => Promise.resolve(amqplib.connect),
       clock,
+      random: new SeededRandom(1),
       backoff: new Backoff(new SeededRandom(1), 100, 5_000),
       log,
     });

@@ -5,7 +5,7 @@
  * their deadline is over. Deliveries of a lost connection are the broker's again; acknowledging them does nothing.
  */
 import type { ChannelModel, ConfirmChannel } from 'amqplib';
-import type { Clock } from '@dovecote/ground';
+import type { Clock, Random } from '@dovecote/ground';
 import type { Backoff } from '../backoff.js';
 import type { Envelope } from '../envelope.js';
 import { MessagingError, reasonOf } from '../errors.js';
@@ -26,7 +26,8 @@ import { AmqpLink, type Connect, type LinkSettings } from './amqp-link.js';
 import { AmqpSubscription, declare } from './amqp-subscription.js';
 import { toProperties } from './cloud-events.js';
 import { delayLevels, delayed } from './delay-levels.js';
-import { type Address, type QueueType, addressOf, exchanges } from './topology.js';
+import { AmqpReplies } from './amqp-replies.js';
+import { type Address, type QueueType, addressOf, exchanges, mustArrive, nobodyThere, queueOf } from './topology.js';
 
 export interface AmqpSettings {
   readonly address: BrokerAddress;
@@ -36,6 +37,7 @@ export interface AmqpSettings {
   /** Finds the client library, or says which package to install. */
   loadClient(): Promise<Connect>;
   readonly clock: Clock;
+  readonly random: Random;
   readonly backoff: Backoff;
   readonly log: Log;
 }
@@ -43,6 +45,9 @@ export interface AmqpSettings {
 interface Unconfirmed {
   readonly envelope: Envelope;
   readonly address: Address;
+  /** Refused where no queue takes it. */
+  readonly isMandatory: boolean;
+  readonly route: Route | undefined;
   readonly deadlineMs: number;
   readonly resolve: () => void;
   readonly reject: (error: MessagingError) => void;
@@ -59,6 +64,9 @@ export class AmqpTransport implements Transport {
   /** Its connection, and the levels of delay on it. */
   #connection: ChannelModel | undefined;
   #levels: Promise<void> | undefined;
+  #replies: AmqpReplies | undefined;
+  /** Ids of mandatory messages that no queue took; the confirm of each comes right behind. */
+  readonly #returned = new Set<string>();
   #publishing: AmqpLink | undefined;
   #consuming: AmqpLink | undefined;
   #subscription: AmqpSubscription | undefined;
@@ -81,8 +89,10 @@ export class AmqpTransport implements Transport {
   publish(envelope: Envelope, deadlineMs: number, route?: Route): Promise<void> {
     if (this.#isClosed) return Promise.reject(closedError());
     const address = addressOf(envelope, route);
-    if (route?.delayMs === undefined) return this.#enqueue(envelope, address, deadlineMs);
-    return this.#publishLater(envelope, delayed(address, route.delayMs), deadlineMs);
+    if (route?.delayMs === undefined)
+      return this.#enqueue({ envelope, address, isMandatory: mustArrive(envelope, route), route, deadlineMs });
+    const later = delayed(address, route.delayMs);
+    return this.#publishLater({ envelope, address: later, isMandatory: true, route, deadlineMs });
   }
 
   plan(_request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
@@ -101,8 +111,14 @@ export class AmqpTransport implements Transport {
     return subscription;
   }
 
-  openReplies(): Promise<string> {
-    return Promise.reject(new MessagingError('unsupported', 'Requests over AMQP are not there yet.'));
+  async openReplies(onReply: (reply: Envelope) => void): Promise<string> {
+    if (this.#isClosed || this.#connection === undefined) throw closedError();
+    this.#replies ??= new AmqpReplies(
+      `${queueOf(this.settings.service)}.replies.${this.settings.random.bytes(8).toString('hex')}`,
+      onReply,
+    );
+    await this.#replies.consume(this.#connection);
+    return this.#replies.queue;
   }
 
   openBox(_box: Box): Promise<OpenBox> {
@@ -123,9 +139,10 @@ export class AmqpTransport implements Transport {
     this.#unconfirmed.clear();
   }
 
-  #enqueue(envelope: Envelope, address: Address, deadlineMs: number): Promise<void> {
+  #enqueue(given: Omit<Unconfirmed, 'resolve' | 'reject'>): Promise<void> {
     return new Promise((resolve, reject) => {
-      const message: Unconfirmed = { envelope, address, deadlineMs, resolve, reject };
+      const { envelope, address, isMandatory, route, deadlineMs } = given;
+      const message: Unconfirmed = { envelope, address, isMandatory, route, deadlineMs, resolve, reject };
       if (this.#channel === undefined) this.#forgetExpired();
       this.#unconfirmed.add(message);
       if (this.#channel !== undefined) this.#send(this.#channel, message);
@@ -133,12 +150,12 @@ export class AmqpTransport implements Transport {
   }
 
   /** The levels are declared when they are needed first, and again on every new connection: somebody may have deleted them. */
-  async #publishLater(envelope: Envelope, later: Address, deadlineMs: number): Promise<void> {
+  async #publishLater(message: Omit<Unconfirmed, 'resolve' | 'reject'>): Promise<void> {
     this.#levels ??= this.#declareLevels();
     // What is wrong with the connection its link mends; without the levels the broker refuses the publish, which says more.
     await this.#levels.catch(() => (this.#levels = undefined));
     if (this.#isClosed) throw closedError();
-    await this.#enqueue(envelope, later, deadlineMs);
+    await this.#enqueue(message);
   }
 
   async #declareLevels(): Promise<void> {
@@ -154,7 +171,9 @@ export class AmqpTransport implements Transport {
     // Without a listener Node would end the process; the answer to whoever is waiting comes with `refused`.
     channel.on('error', (error) => this.#refused(channel, error));
     channel.on('close', () => this.#publishing?.drop(connection, new Error('the broker closed the channel')));
+    channel.on('return', ({ properties }) => this.#returned.add(String(properties.messageId)));
     for (const exchange of exchanges) await declare(channel, exchange);
+    await this.#replies?.consume(connection);
     this.#channel = channel;
     this.#connection = connection;
     this.#forgetExpired();
@@ -167,15 +186,21 @@ export class AmqpTransport implements Transport {
     const confirmed = (error: Error | null): void => {
       // The channel ended: the message stays in the set for the next one.
       if (error !== null && error.message !== NACKED) return;
+      const isReturned = message.isMandatory && this.#returned.delete(envelope.id);
       if (!this.#unconfirmed.delete(message)) return;
-      if (error === null) message.resolve();
+      if (isReturned) message.reject(nobodyThere(envelope, message.route));
+      else if (error === null) message.resolve();
       else message.reject(refusedError(envelope, 'it could not store it'));
     };
     try {
       const { exchange, routingKey, copies } = message.address;
       // The client wants the header apart from the others.
       const properties = toProperties(envelope);
-      channel.publish(exchange, routingKey, body, copies === undefined ? properties : { ...properties, CC: copies }, confirmed);
+      const options =
+        copies === undefined && !message.isMandatory
+          ? properties
+          : { ...properties, mandatory: message.isMandatory, ...(copies && { CC: copies }) };
+      channel.publish(exchange, routingKey, body, options, confirmed);
     } catch (error) {
       // Thrown for a channel that is ending, which the next one mends, and for headers that do not fit, which nothing does.
       if (!(error instanceof RangeError)) return;
@@ -195,6 +220,7 @@ export class AmqpTransport implements Transport {
     this.#channel = undefined;
     this.#connection = undefined;
     this.#levels = undefined;
+    this.#returned.clear();
   }
 
   #forgetExpired(): void {
@@ -225,7 +251,7 @@ function capabilitiesOf(queueType: QueueType): TransportCapabilities {
       'dead-letters': true,
       'delivery-counts': queueType === 'quorum' || { waysOut: ["leave queueType 'classic' out, so that the queues are quorum queues"] },
       wildcards: true,
-      requests: { waysOut: ['send a command instead'] },
+      requests: true,
       replay: { waysOut: ['keep what must be read again in a log'] },
     },
   };

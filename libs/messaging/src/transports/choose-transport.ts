@@ -46,6 +46,7 @@ function amqpTransport(settings: Settings, broker: UrlBrokerOptions, log: Log): 
     connectTimeoutMs,
     loadClient,
     clock,
+    random,
     backoff: new Backoff(random, RECONNECT_FIRST_MS, RECONNECT_MAX_MS),
     log,
   });

@@ -17,9 +17,19 @@ import type {
   TransportConsumer,
   TransportSubscription,
 } from '../transport.js';
-import { toProperties } from './cloud-events.js';
+import { fromProperties, toProperties } from './cloud-events.js';
 import { EmbeddedSubscription, declare } from './embedded-subscription.js';
-import { type Address, BOXES_EXCHANGE, COMMANDS_EXCHANGE, type Declared, EVENTS_EXCHANGE, addressOf, exchanges } from './topology.js';
+import {
+  type Address,
+  BOXES_EXCHANGE,
+  COMMANDS_EXCHANGE,
+  type Declared,
+  EVENTS_EXCHANGE,
+  addressOf,
+  exchanges,
+  mustArrive,
+  nobodyThere,
+} from './topology.js';
 
 /** What the transport needs of a `Broker`. */
 export interface EmbeddedBroker {
@@ -82,7 +92,9 @@ export class EmbeddedTransport implements Transport {
       route?.delayMs === undefined
         ? { exchange, routingKey, body: envelope.body, properties: toProperties(envelope) }
         : heldBack(address, envelope, route.delayMs);
-    return this.#session.publish(message).then(nothing, refusedBecause);
+    return this.#session.publish(message).then((outcome) => {
+      if (outcome === 'unroutable' && mustArrive(envelope, route)) throw nobodyThere(envelope, route);
+    }, refusedBecause);
   }
 
   plan(_request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
@@ -102,8 +114,14 @@ export class EmbeddedTransport implements Transport {
     return this.#consumption;
   }
 
-  openReplies(): Promise<string> {
-    return Promise.reject(new MessagingError('unsupported', 'Requests over the embedded broker are not there yet.'));
+  async openReplies(onReply: (reply: Envelope) => void): Promise<string> {
+    if (this.#session === undefined) throw closedError();
+    const { name } = await this.#session.declareQueue('', { exclusive: true, autoDelete: true });
+    await this.#session.consume(name, { autoAck: true }, ({ properties, routingKey, body }) => {
+      const reply = fromProperties(properties, routingKey, body);
+      if (!('problem' in reply)) onReply(reply);
+    });
+    return name;
   }
 
   openBox(_box: Box): Promise<OpenBox> {
@@ -147,7 +165,7 @@ function capabilitiesOf(isDurable: boolean): TransportCapabilities {
       'dead-letters': true,
       'delivery-counts': true,
       wildcards: true,
-      requests: { waysOut: ['send a command instead'] },
+      requests: true,
       replay: { waysOut: ['keep what must be read again in a log'] },
     },
   };
@@ -176,5 +194,3 @@ function refusedBecause(error: unknown): never {
     retryable,
   });
 }
-
-function nothing(): void {}

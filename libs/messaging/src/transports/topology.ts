@@ -9,6 +9,7 @@
  * All of it durable. The names are public: clients in other languages publish to the exchanges and bind queues of their own to them.
  */
 import type { Envelope, MessageKind } from '../envelope.js';
+import { MessagingError } from '../errors.js';
 import type { Box, Route, SubscriptionRequest } from '../transport.js';
 
 export const EVENTS_EXCHANGE = 'dovecote.events';
@@ -56,6 +57,25 @@ export function addressOf({ kind, type, replyTo }: Envelope, route: Route | unde
   if (kind === 'event') return { exchange: EVENTS_EXCHANGE, routingKey: type };
   if (kind === 'reply') return { exchange: DEFAULT_EXCHANGE, routingKey: replyTo ?? '' };
   return { exchange: COMMANDS_EXCHANGE, routingKey: type };
+}
+
+/** An event may go to nobody, and an answer to somebody who has gone. Everything else is lost where no queue takes it, so its publish is refused. */
+export function mustArrive({ kind }: Envelope, route: Route | undefined): boolean {
+  return route?.to !== undefined || kind === 'command' || kind === 'query';
+}
+
+export function nobodyThere({ kind, type, id }: Envelope, route: Route | undefined): MessagingError {
+  if (route?.to === undefined) {
+    return new MessagingError(
+      'nobody-there',
+      `${type} ${id} was not sent: no service handles this ${kind} on this broker. Start one with @Handle for it; after that it may be away.`,
+    );
+  }
+  const { group, box } = route.to;
+  return new MessagingError(
+    'publish-refused',
+    `${type} ${id} cannot be put into the ${box} of '${group}': it is not there. Start '${group}' once.`,
+  );
 }
 
 export type QueueType = 'classic' | 'quorum';

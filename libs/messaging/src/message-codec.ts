@@ -1,12 +1,12 @@
-/** Events to bytes and back: JSON, and on the way in a real instance of the event class. No I/O. */
+/** Messages to bytes and back: JSON, and on the way in a real instance of the message's class. No I/O. */
 import type { Envelope } from './envelope.js';
 import { MessagingError, reasonOf } from './errors.js';
-import type { EventClass } from './event-definition.js';
+import type { MessageClass } from './message-definition.js';
 
 export const JSON_CONTENT_TYPE = 'application/json';
 
 /** Throws a `MessagingError` of code `invalid-publish` when the event has no JSON (a cycle, a bigint). */
-export function encodeEvent(event: object, type: string): Buffer {
+export function encodeMessage(event: object, type: string): Buffer {
   try {
     return Buffer.from(JSON.stringify(event));
   } catch (error) {
@@ -19,25 +19,28 @@ export function encodeEvent(event: object, type: string): Buffer {
 }
 
 /**
- * An instance of the class with the fields of the payload; its constructor is not called, for a payload is no list of arguments.
+ * An instance of the class with the fields of the payload; its constructor is not called, for a payload is no list of arguments. Without a class a plain
+ * object.
  * Throws a `MessagingError` of code `unreadable`.
  */
-export function decodeEvent(eventClass: EventClass, envelope: Envelope): object {
-  const fields = parse(envelope);
+export function decodeMessage(messageClass: MessageClass | undefined, envelope: Envelope): object {
+  const fields = parseBody(envelope);
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
-    throw new MessagingError('unreadable', `its payload is no JSON object, which ${eventClass.name} needs`);
+    throw new MessagingError('unreadable', `its payload is no JSON object, which ${messageClass?.name ?? 'a handler'} needs`);
   }
   // JSON may carry a field of this name, and assigning it would change the instance's class.
   if (Object.hasOwn(fields, '__proto__'))
     throw new MessagingError('unreadable', 'its payload has a field named __proto__, which no event may have');
+  if (messageClass === undefined) return fields;
   try {
-    return Object.assign(Object.create(eventClass.prototype as object) as object, fields);
+    return Object.assign(Object.create(messageClass.prototype as object) as object, fields);
   } catch (error) {
-    throw new MessagingError('unreadable', `its payload does not fit ${eventClass.name}: ${reasonOf(error)}`, { cause: error });
+    throw new MessagingError('unreadable', `its payload does not fit ${messageClass.name}: ${reasonOf(error)}`, { cause: error });
   }
 }
 
-function parse(envelope: Envelope): unknown {
+/** Throws a `MessagingError` of code `unreadable`. */
+export function parseBody(envelope: Pick<Envelope, 'contentType' | 'body'>): unknown {
   const { contentType, body } = envelope;
   if (contentType !== JSON_CONTENT_TYPE && !/^[^;]*[/+]json\s*(?:;|$)/i.test(contentType)) {
     throw new MessagingError('unreadable', `its payload is ${contentType}, and only JSON can be read`);

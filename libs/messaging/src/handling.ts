@@ -1,0 +1,16 @@
+/**
+ * Which message is being handled: what a handler publishes came of it, also where it is published three calls further down. In memory, along the promises of
+ * the handler.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Message } from './message.js';
+
+const current = new AsyncLocalStorage<Message>();
+
+export function handling<T>(message: Message, run: () => T): T {
+  return current.run(message, run);
+}
+
+export function messageInHand(): Message | undefined {
+  return current.getStore();
+}
