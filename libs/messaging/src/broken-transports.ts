@@ -191,6 +191,20 @@ export const defects: Readonly<Record<string, { readonly defect: Defect; readonl
         route?.delayMs === undefined ? sound.publish(envelope, deadlineMs, route) : Promise.resolve(),
     }),
   },
+  'empties a box by looking into it': {
+    failing: 'lets one look into a box and take out of it, and what is not taken is there afterwards',
+    defect: (sound) => ({
+      async openBox(box) {
+        const open = await sound.openBox(box);
+        const taking = async (): Promise<Incoming | undefined> => {
+          const next = await open.next();
+          next?.acknowledge();
+          return next;
+        };
+        return { next: taking, close: () => open.close() };
+      },
+    }),
+  },
   'brings answers to everybody who asks': {
     failing: 'brings an answer to whoever asked, and to nobody else',
     defect: answeringAll(),

@@ -1,5 +1,5 @@
 /**
- * The only thing an application imports: `DovecoteModule.forRoot({ service, broker })`, or `forRootAsync`. It is global, so a `Publisher` can be
+ * The only thing an application imports: `DovecoteModule.forRoot({ service, broker })`, or `forRootAsync`. It is global, so a `Publisher` and `DeadLetters` can be
  * injected everywhere, and its hooks run first at the start and last at the shutdown.
  *
  *   start: connect, declare, subscribe      shutdown: take no more, finish running handlers, confirm what is published, leave
@@ -13,6 +13,7 @@ import {
   type OnApplicationShutdown,
 } from '@nestjs/common';
 import { DiscoveryModule, DiscoveryService, ExternalContextCreator, MetadataScanner, ModuleRef, ModulesContainer } from '@nestjs/core';
+import { DeadLetters } from './dead-letters.js';
 import type { Log } from './log.js';
 import { Messaging } from './messaging.js';
 import { type MessagingOptions, checkOptions } from './options.js';
@@ -37,6 +38,12 @@ const messagingProvider = {
 
 const publisherProvider = { provide: Publisher, inject: [Messaging], useFactory: ({ publisher }: Messaging): Publisher => publisher };
 
+const deadLettersProvider = {
+  provide: DeadLetters,
+  inject: [Messaging],
+  useFactory: ({ deadLetters }: Messaging): DeadLetters => deadLetters,
+};
+
 const explorerProvider = {
   provide: SubscriptionsExplorer,
   inject: [DiscoveryService, MetadataScanner, ModulesContainer, ModuleRef, ExternalContextCreator, MODULE_OPTIONS_TOKEN],
@@ -52,8 +59,8 @@ const explorerProvider = {
 
 @Module({
   imports: [DiscoveryModule],
-  providers: [messagingProvider, publisherProvider, explorerProvider],
-  exports: [Publisher],
+  providers: [messagingProvider, publisherProvider, deadLettersProvider, explorerProvider],
+  exports: [Publisher, DeadLetters],
 })
 export class DovecoteModule
   extends ConfigurableModuleClass

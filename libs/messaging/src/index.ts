@@ -2,6 +2,14 @@ export { DovecoteModule } from './dovecote.module.js';
 export { CommandMessage, EventMessage, QueryMessage } from './message.decorator.js';
 export { Handle, Subscribe } from './handler.decorator.js';
 export { Publisher, type PublishOptions, type RequestOptions } from './publisher.js';
+export {
+  DeadLetters,
+  type DeadLetter,
+  type DeadLetterChoice,
+  payloadOf,
+  type RedriveOptions,
+  type RedriveProgress,
+} from './dead-letters.js';
 export { RequestError } from './requester.js';
 export { BatchFailure } from './batch-failure.js';
 export { Message } from './message.js';

@@ -43,3 +43,5 @@ export const MOVE_TIMEOUT_MS = 30_000;
 export const REQUESTS_UNDER_WAY_MAX = 10_000;
 /** Types that were looked up among patterns. */
 export const TYPES_REMEMBERED_MAX = 10_000;
+/** Dead letters in one list. */
+export const DEAD_LETTERS_LISTED_MAX = 10_000;

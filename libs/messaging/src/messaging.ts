@@ -9,11 +9,13 @@ import { Identifiers } from './identifiers.js';
 import { KeepAlive } from './keep-alive.js';
 import type { Log } from './log.js';
 import type { Settings } from './options.js';
+import type { StandardSchema } from './policies/validation.js';
 import { PublishWindow } from './publish-window.js';
 import { Publisher } from './publisher.js';
 import { Requester } from './requester.js';
 import { Settlement } from './settlement.js';
 import type { Subscription } from './subscription.js';
+import { DeadLetters } from './dead-letters.js';
 import { checkNeeds, needsOf } from './delivery-contract.js';
 import { isPattern, overlap } from './type-pattern.js';
 import type { Capability, Source, Transport, TransportConsumer, TransportSubscription } from './transport.js';
@@ -24,9 +26,11 @@ const HOLD_MAX_MS = 30_000;
 
 export class Messaging {
   readonly publisher: Publisher;
+  readonly deadLetters: DeadLetters;
   readonly #window: PublishWindow;
   readonly #identifiers: Identifiers;
   readonly #requester: Requester;
+  readonly #schemas = new Map<string, StandardSchema>();
   readonly #keepAlive = new KeepAlive();
   #consumption: Consumption | undefined;
   #subscription: TransportSubscription | undefined;
@@ -42,12 +46,14 @@ export class Messaging {
     this.#window = new PublishWindow(clock, publishTimeoutMs);
     this.#identifiers = new Identifiers(clock, random);
     this.#requester = new Requester((onReply) => transport.openReplies(onReply), this.#window, clock);
+    this.deadLetters = new DeadLetters(service, transport, (type) => this.#schemas.get(type), clock);
     this.publisher = new Publisher(service, this.#window, this.#requester, this.#identifiers, clock);
   }
 
   /** Resolves when the service can publish and every subscription is in place. Rejects with a `MessagingError`, and nothing stays open. */
   async start(subscriptions: readonly Subscription[]): Promise<void> {
     this.#refuseWhatCannotWork(subscriptions);
+    for (const { pattern, schema } of subscriptions) if (schema !== undefined) this.#schemas.set(pattern, schema);
     this.#keepAlive.hold();
     this.#window.prepare();
     try {

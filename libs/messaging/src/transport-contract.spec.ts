@@ -23,7 +23,11 @@ async function openAmqp(): Promise<AmqpSubject> {
 /** Our own broker as a Kafka cluster of one node. */
 async function openKafka(): Promise<KafkaSubject> {
   const clock = new JumpingClock();
-  const broker = await Broker.open({ durability: 'memory', kafka: { port: 0 }, ground: { ...realGround(), clock } });
+  const broker = await Broker.open({
+    durability: 'memory',
+    kafka: { port: 0, initialRebalanceDelayMs: 0 },
+    ground: { ...realGround(), clock },
+  });
   return new KafkaSubject(`kafka://127.0.0.1:${broker.kafkaPort}`, clock, () => broker.close());
 }
 

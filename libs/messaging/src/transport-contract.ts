@@ -32,19 +32,21 @@ export interface TransportSubject {
 type Body = (bench: Bench) => Promise<void>;
 
 export function transportContract(open: () => Promise<TransportSubject>): readonly ContractCase[] {
-  return Object.entries({ ...publishing, ...consuming, ...groups, ...boxes, ...requests, ...delays, ...endings }).map(([name, body]) => ({
-    name,
-    run: async () => {
-      const subject = await open();
-      const bench = new Bench(subject);
-      try {
-        await body(bench);
-      } finally {
-        await bench.close();
-        await subject.close();
-      }
-    },
-  }));
+  return Object.entries({ ...publishing, ...consuming, ...groups, ...boxes, ...looks, ...requests, ...delays, ...endings }).map(
+    ([name, body]) => ({
+      name,
+      run: async () => {
+        const subject = await open();
+        const bench = new Bench(subject);
+        try {
+          await body(bench);
+        } finally {
+          await bench.close();
+          await subject.close();
+        }
+      },
+    }),
+  );
 }
 
 const publishing: Readonly<Record<string, Body>> = {
@@ -284,6 +286,30 @@ const delays: Readonly<Record<string, Body>> = {
   },
 };
 
+const looks: Readonly<Record<string, Body>> = {
+  'lets one look into a box and take out of it, and what is not taken is there afterwards': async (bench) => {
+    const inbox = await bench.member('readers', ['placed']);
+    const { transport } = inbox;
+    const where = bench.box('readers', 'dead-letters');
+    if (!(await bench.opensBoxes(transport, where))) return;
+    for (const text of ['a', 'b', 'c']) await bench.publish(transport, 'placed', text, { to: where });
+    const first = await transport.openBox(where);
+    const seen = [await first.next(), await first.next()] as Incoming[];
+    assert.deepEqual(seen.map(textOf), ['a', 'b']);
+    const second = await transport.openBox(where);
+    assert.equal(textOf((await second.next()) as Incoming), 'c', 'two had the same one out');
+    assert.equal(await second.next(), undefined);
+    seen[0]?.acknowledge();
+    await first.close();
+    await second.close();
+    const third = await transport.openBox(where);
+    const left = [await third.next(), await third.next()] as Incoming[];
+    assert.deepEqual(left.map(textOf).toSorted(), ['b', 'c']);
+    assert.equal(await third.next(), undefined);
+    await third.close();
+  },
+};
+
 const requests: Readonly<Record<string, Body>> = {
   'brings an answer to whoever asked, and to nobody else': async (bench) => {
     const [asker, other] = [await bench.open(), await bench.open()];
@@ -418,6 +444,17 @@ class Bench {
 
   source(kind: Source['kind'], type: string): Source {
     return { kind, pattern: this.subject.unique(type), topic: undefined, order: 'none' };
+  }
+
+  /** Whether it promises that at all. */
+  async opensBoxes(transport: Transport, box: Box): Promise<boolean> {
+    try {
+      await (await transport.openBox(box)).close();
+      return true;
+    } catch (error) {
+      if (error instanceof MessagingError && error.code === 'unsupported') return false;
+      throw error;
+    }
   }
 
   box(group: string, box: Box['box']): Box {

@@ -3,7 +3,7 @@
  * their bindings on every new connection, so that it comes back after a restart of the broker and after somebody deleted a queue. Tenant of the
  * consuming link; keeps nothing across connections.
  */
-import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
+import type { Channel, ChannelModel, ConsumeMessage, GetMessage } from 'amqplib';
 import type { Envelope } from '../envelope.js';
 import type { Incoming, SubscriptionRequest, TransportConsumer, TransportSubscription, UnreadableEnvelope } from '../transport.js';
 import type { LinkTenant } from './amqp-link.js';
@@ -69,7 +69,7 @@ export async function declare(channel: Channel, declared: Declared): Promise<voi
   else await channel.bindQueue(declared.queue, declared.exchange, declared.routingKey);
 }
 
-class AmqpConsumer {
+export class AmqpConsumer {
   readonly tags: string[] = [];
   isTakenBack = false;
 
@@ -84,7 +84,7 @@ class AmqpConsumer {
   }
 }
 
-class AmqpIncoming implements Incoming {
+export class AmqpIncoming implements Incoming {
   readonly envelope: Envelope | UnreadableEnvelope;
   readonly isRedelivered: boolean;
   readonly lane = undefined;
@@ -92,7 +92,7 @@ class AmqpIncoming implements Incoming {
 
   constructor(
     private readonly consumer: AmqpConsumer,
-    private readonly message: ConsumeMessage,
+    private readonly message: ConsumeMessage | GetMessage,
     readonly isQuarantined: boolean,
   ) {
     this.isRedelivered = message.fields.redelivered;

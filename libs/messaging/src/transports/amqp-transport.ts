@@ -22,6 +22,7 @@ import type {
   TransportSubscription,
 } from '../transport.js';
 import type { BrokerAddress } from './amqp-address.js';
+import { AmqpBox } from './amqp-box.js';
 import { AmqpLink, type Connect, type LinkSettings } from './amqp-link.js';
 import { AmqpSubscription, declare } from './amqp-subscription.js';
 import { toProperties } from './cloud-events.js';
@@ -121,8 +122,9 @@ export class AmqpTransport implements Transport {
     return this.#replies.queue;
   }
 
-  openBox(_box: Box): Promise<OpenBox> {
-    return Promise.reject(new MessagingError('unsupported', 'Dead letters over AMQP cannot be read yet.'));
+  openBox(box: Box): Promise<OpenBox> {
+    if (this.#isClosed || this.#connection === undefined) return Promise.reject(closedError());
+    return AmqpBox.open(this.#connection, box);
   }
 
   parkingStore(): undefined {

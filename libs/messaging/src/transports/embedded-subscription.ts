@@ -74,14 +74,15 @@ export async function declare(session: BrokerSession, declared: Declared): Promi
   else await session.bindQueue(declared.queue, declared.exchange, declared.routingKey);
 }
 
-class EmbeddedIncoming implements Incoming {
+/** `owner` knows whether the broker has taken back what was out. */
+export class EmbeddedIncoming implements Incoming {
   readonly envelope: Envelope | UnreadableEnvelope;
   readonly isRedelivered: boolean;
   readonly lane = undefined;
 
   constructor(
     private readonly delivery: Delivery,
-    private readonly subscription: EmbeddedSubscription,
+    private readonly owner: { readonly isTakenBack: boolean },
     readonly isQuarantined: boolean,
   ) {
     this.isRedelivered = delivery.isRedelivered;
@@ -93,7 +94,7 @@ class EmbeddedIncoming implements Incoming {
   }
 
   get isTakenBack(): boolean {
-    return this.subscription.isTakenBack;
+    return this.owner.isTakenBack;
   }
 
   acknowledge(): void {

@@ -8,6 +8,7 @@ import { MessagingError, reasonOf } from '../errors.js';
 import type { Log } from '../log.js';
 import type {
   Box,
+  Incoming,
   OpenBox,
   PlannedThing,
   Route,
@@ -18,7 +19,7 @@ import type {
   TransportSubscription,
 } from '../transport.js';
 import { fromProperties, toProperties } from './cloud-events.js';
-import { EmbeddedSubscription, declare } from './embedded-subscription.js';
+import { EmbeddedIncoming, EmbeddedSubscription, declare } from './embedded-subscription.js';
 import {
   type Address,
   BOXES_EXCHANGE,
@@ -26,6 +27,7 @@ import {
   type Declared,
   EVENTS_EXCHANGE,
   addressOf,
+  boxQueue,
   exchanges,
   mustArrive,
   nobodyThere,
@@ -124,8 +126,9 @@ export class EmbeddedTransport implements Transport {
     return name;
   }
 
-  openBox(_box: Box): Promise<OpenBox> {
-    return Promise.reject(new MessagingError('unsupported', 'Dead letters of the embedded broker cannot be read yet.'));
+  async openBox(box: Box): Promise<OpenBox> {
+    if (this.#broker === undefined || this.#isClosed) throw closedError();
+    return new EmbeddedBox(this.#broker.session(), box);
   }
 
   parkingStore(): undefined {
@@ -149,6 +152,31 @@ export class EmbeddedTransport implements Transport {
     this.log.error(
       `The embedded broker has ended, so this service neither publishes nor receives any more: ${reasonOf(error)}. Start it again.`,
     );
+  }
+}
+
+/** A session of its own, whose end puts back what is out. */
+class EmbeddedBox implements OpenBox {
+  readonly isTakenBack = false;
+
+  constructor(
+    private readonly session: BrokerSession,
+    private readonly box: Box,
+  ) {}
+
+  async next(): Promise<Incoming | undefined> {
+    try {
+      const delivery = await this.session.get(boxQueue(this.box, 'event'));
+      return delivery && new EmbeddedIncoming(delivery, this, false);
+    } catch (error) {
+      throw new MessagingError('broker-refused', `The ${this.box.box} of '${this.box.group}' cannot be read: ${reasonOf(error)}.`, {
+        cause: error,
+      });
+    }
+  }
+
+  close(): Promise<void> {
+    return this.session.close();
   }
 }
 

@@ -1,0 +1,171 @@
+/**
+ * The dead letters of a service: what could not be handled, with the reasons. Whoever looks at them has them out of the box meanwhile, so that two who redrive
+ * at once send each of them once; what was not sent on or thrown away is in the box again afterwards. A crash between the sending and the taking out
+ * leaves one in the box that was sent: it is at least once, as everything.
+ */
+import type { Clock } from '@dovecote/ground';
+import type { Death, Envelope, Failure, MessageHeaders, MessageKind } from './envelope.js';
+import { MessagingError } from './errors.js';
+import { DEAD_LETTERS_LISTED_MAX, MOVE_TIMEOUT_MS } from './limits.js';
+import { JSON_CONTENT_TYPE, parseBody } from './message-codec.js';
+import { type StandardSchema, misfitOf } from './policies/validation.js';
+import type { Incoming, Transport } from './transport.js';
+
+export interface DeadLetter {
+  readonly id: string;
+  readonly kind: MessageKind;
+  readonly type: string;
+  readonly source: string;
+  readonly time: string | undefined;
+  readonly key: string | undefined;
+  readonly headers: MessageHeaders;
+  /** Why it is here; absent where somebody else put it here. */
+  readonly death: Death | undefined;
+  /** The last failures, oldest first. */
+  readonly history: readonly Failure[];
+  readonly contentType: string;
+  readonly body: Uint8Array;
+}
+
+/** Which of them; all of them where nothing is said. */
+export interface DeadLetterChoice {
+  readonly ids?: readonly string[];
+  readonly where?: (letter: DeadLetter) => boolean;
+  /** At most so many. */
+  readonly limit?: number;
+}
+
+export interface RedriveOptions extends DeadLetterChoice {
+  /** At most so many a second; as fast as the broker takes them when not given. */
+  readonly perSecond?: number;
+  /** Says what would be done, and does nothing. */
+  readonly isDryRun?: boolean;
+  readonly onProgress?: (progress: RedriveProgress) => void;
+  /** Stops it: what was not sent yet stays. */
+  readonly signal?: AbortSignal;
+}
+
+export interface RedriveProgress {
+  readonly seen: number;
+  /** Sent again, thrown away, or what would be. */
+  readonly done: number;
+}
+
+export class DeadLetters {
+  constructor(
+    private readonly service: string,
+    private readonly transport: Pick<Transport, 'openBox' | 'publish'>,
+    private readonly schemaOf: (type: string) => StandardSchema | undefined,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Oldest first, at most 10,000. */
+  async list(choice: DeadLetterChoice = {}, service = this.service): Promise<readonly DeadLetter[]> {
+    const letters: DeadLetter[] = [];
+    await this.#each(
+      service,
+      { ...choice, limit: Math.min(choice.limit ?? DEAD_LETTERS_LISTED_MAX, DEAD_LETTERS_LISTED_MAX) },
+      (letter) => {
+        letters.push(letter);
+        return Promise.resolve();
+      },
+    );
+    return letters;
+  }
+
+  async show(id: string, service = this.service): Promise<DeadLetter | undefined> {
+    const [letter] = await this.list({ ids: [id], limit: 1 }, service);
+    return letter;
+  }
+
+  /**
+   * Sends them to their service again, as if they had failed never; their history stays. What fails again while this runs is not sent twice. Resolves when
+   * all that were there have been looked at.
+   */
+  redrive(options: RedriveOptions = {}, service = this.service): Promise<RedriveProgress> {
+    const pauseMs = options.perSecond === undefined ? 0 : 1_000 / options.perSecond;
+    let nextMs = this.clock.monotonicMs();
+    return this.#each(service, options, async (_letter, incoming) => {
+      if (options.isDryRun === true) return;
+      await this.#until(nextMs);
+      nextMs = Math.max(nextMs + pauseMs, this.clock.monotonicMs());
+      await this.#send(service, incoming.envelope as Envelope);
+      incoming.acknowledge();
+    });
+  }
+
+  /** Sends one of them with another payload, which must fit the schema of its type where this service knows one. */
+  async resend(id: string, payload: object, service = this.service): Promise<void> {
+    const { done } = await this.#each(service, { ids: [id], limit: 1 }, async ({ type }, incoming) => {
+      const schema = this.schemaOf(type);
+      const problem = schema && (await misfitOf(schema, payload));
+      if (problem !== undefined) throw new MessagingError('invalid-publish', `${type} ${id} was not sent: ${problem.message}.`);
+      const body = Buffer.from(JSON.stringify(payload));
+      await this.#send(service, { ...(incoming.envelope as Envelope), contentType: JSON_CONTENT_TYPE, body });
+      incoming.acknowledge();
+    });
+    if (done === 0) throw new MessagingError('invalid-publish', `There is no dead letter ${id} of '${service}'.`);
+  }
+
+  /** Throws them away for good. */
+  purge(options: Omit<RedriveOptions, 'perSecond'> = {}, service = this.service): Promise<RedriveProgress> {
+    return this.#each(service, options, (_letter, incoming) => {
+      if (options.isDryRun !== true) incoming.acknowledge();
+      return Promise.resolve();
+    });
+  }
+
+  /** Those that were there when it began; the others come back when the box is closed. */
+  async #each(
+    service: string,
+    { ids, where, limit = Number.POSITIVE_INFINITY, signal, onProgress }: RedriveOptions,
+    visit: (letter: DeadLetter, incoming: Incoming) => Promise<void>,
+  ): Promise<RedriveProgress> {
+    const beganMs = this.clock.now();
+    const wanted = ids === undefined ? undefined : new Set(ids);
+    const box = await this.transport.openBox({ group: service, box: 'dead-letters' });
+    let progress: RedriveProgress = { seen: 0, done: 0 };
+    try {
+      while (progress.done < limit && signal?.aborted !== true) {
+        const incoming = await box.next();
+        if (incoming === undefined) break;
+        const letter = letterOf(incoming);
+        const isOlder = letter?.death === undefined || letter.death.atMs <= beganMs;
+        const isChosen = letter !== undefined && isOlder && (wanted?.has(letter.id) ?? true) && (where?.(letter) ?? true);
+        if (isChosen) await visit(letter, incoming);
+        progress = { seen: progress.seen + 1, done: progress.done + (isChosen ? 1 : 0) };
+        onProgress?.(progress);
+      }
+    } finally {
+      await box.close();
+    }
+    return progress;
+  }
+
+  async #send(service: string, envelope: Envelope): Promise<void> {
+    const history = envelope.trail?.history ?? [];
+    const again: Envelope = { ...envelope, expiresAtMs: undefined, trail: { failures: 0, starts: 0, history, death: undefined } };
+    await this.transport.publish(again, this.clock.monotonicMs() + MOVE_TIMEOUT_MS, { to: { group: service, box: 'inbox' } });
+  }
+
+  async #until(dueMs: number): Promise<void> {
+    const waitMs = dueMs - this.clock.monotonicMs();
+    if (waitMs > 0) await new Promise<void>((resolve) => void this.clock.after(waitMs, resolve));
+  }
+}
+
+/** The payload, where it is JSON. */
+export function payloadOf(letter: DeadLetter): unknown {
+  try {
+    return parseBody(letter);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Nothing for what somebody else put there and nobody can read: it stays. */
+function letterOf({ envelope }: Incoming): DeadLetter | undefined {
+  if ('problem' in envelope) return undefined;
+  const { id, kind, type, source, time, key, headers, contentType, body, trail } = envelope;
+  return { id, kind, type, source, time, key, headers, death: trail?.death, history: trail?.history ?? [], contentType, body };
+}
