@@ -40,7 +40,7 @@ describe('the amqp transport, on our broker', () => {
 });
 
 describe('the kafka transport, on our broker', () => {
-  keeps(transportContract(openKafka));
+  keeps(transportContract(openKafka), ['kept', 'not-promised']);
 });
 
 const foreignUrl = process.env['DOVECOTE_TEST_AMQP_URL'];
@@ -63,14 +63,14 @@ describe('the contract suite notices a transport that', () => {
   });
 });
 
-function keeps(cases: readonly ContractCase[]): void {
+function keeps(cases: readonly ContractCase[], outcomes: readonly string[] = ['kept']): void {
   it.each(cases)('$name', async ({ run }) => {
-    await expect(run()).resolves.toBeUndefined();
+    expect(outcomes).toContain(await run());
   });
 }
 
 /** A case that waits for what a broken transport never delivers fails as well: nothing is left that could end it. */
-async function outcome(run: Promise<void>): Promise<'fails' | 'passes' | 'waits for ever'> {
+async function outcome(run: Promise<unknown>): Promise<'fails' | 'passes' | 'waits for ever'> {
   const verdict = run.then(
     () => 'passes' as const,
     () => 'fails' as const,

@@ -23,11 +23,18 @@ export type StandardResult =
  * What does not fit is not handled, and no repetition can mend it. What a schema makes of the value is left: a handler is given an instance of its class.
  */
 export function validate(schema: StandardSchema): Step {
-  return (handle) => async (event, message) => {
-    const problem = await misfitOf(schema, event);
-    if (problem !== undefined) throw problem;
-    return handle(event, message);
+  return (handle) => (event, message) => {
+    const result = schema['~standard'].validate({ ...event });
+    // Most schemas answer at once, and a promise more for each message is one too many.
+    if (result instanceof Promise) return whenItFits(result, () => handle(event, message));
+    return result.issues === undefined ? handle(event, message) : Promise.reject(misfit(result));
   };
+}
+
+async function whenItFits(result: Promise<StandardResult>, handle: () => Promise<unknown>): Promise<unknown> {
+  const late = await result;
+  if (late.issues !== undefined) throw misfit(late);
+  return handle();
 }
 
 /** Resolves to what is wrong; nothing for what fits. */

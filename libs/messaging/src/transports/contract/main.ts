@@ -1,0 +1,111 @@
+/**
+ * `npm run contract -- [--amqp URL] [--kafka URL] [--only TEXT]`: what every transport must do, on each broker that is there, and a table of it.
+ *
+ * The embedded broker and ours behind its two protocols are always there; a RabbitMQ and a Kafka are where the URLs say. Ends with 1 where a promise is
+ * broken. What a broker does not promise is a dash: its transport says so, and a handler that needs it stops the start.
+ */
+import { parseArgs } from 'node:util';
+import { Broker } from '@dovecote/broker';
+import { realGround } from '@dovecote/ground';
+import { reasonOf } from '../../errors.js';
+import { type ContractCase, type TransportSubject, transportContract } from '../../transport-contract.js';
+import { AmqpSubject } from '../amqp-subject.js';
+import { EmbeddedSubject } from '../embedded-subject.js';
+import { JumpingClock } from '../kafka/jumping-clock.js';
+import { KafkaSubject } from '../kafka/kafka-subject.js';
+
+const CASE_MS_MAX = 60_000;
+const usage = 'usage: npm run contract -- [--amqp amqp://user:password@host:port] [--kafka kafka://host:port] [--only TEXT]';
+
+type Outcome = 'kept' | 'not-promised' | 'broken';
+
+interface Column {
+  readonly name: string;
+  readonly open: () => Promise<TransportSubject>;
+}
+
+const signs: Readonly<Record<Outcome, string>> = { kept: 'yes', 'not-promised': '-', broken: 'BROKEN' };
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({ options: { amqp: { type: 'string' }, kafka: { type: 'string' }, only: { type: 'string', default: '' } } });
+  const columns: Column[] = [
+    { name: 'embedded', open: () => EmbeddedSubject.open() },
+    { name: 'ours, AMQP', open: openOurAmqp },
+    { name: 'ours, Kafka', open: openOurKafka },
+  ];
+  const { amqp, kafka } = values;
+  if (amqp !== undefined) {
+    if (!/^amqps?:/.test(amqp)) throw new Error(usage);
+    columns.push({ name: await productAt(amqp), open: () => AmqpSubject.open(amqp) });
+  }
+  if (kafka !== undefined) {
+    if (!/^kafkas?:/.test(kafka)) throw new Error(usage);
+    columns.push({ name: 'Kafka', open: () => Promise.resolve(new KafkaSubject(kafka, new JumpingClock())) });
+  }
+  const names = transportContract(() => EmbeddedSubject.open())
+    .map(({ name }) => name)
+    .filter((name) => name.includes(values.only));
+  const outcomes = new Map<string, Outcome[]>(names.map((name) => [name, []]));
+  for (const { name: column, open } of columns) {
+    for (const contractCase of transportContract(open)) {
+      if (outcomes.has(contractCase.name)) outcomes.get(contractCase.name)?.push(await judge(column, contractCase));
+    }
+  }
+  print(columns, outcomes);
+  if (amqp === undefined) console.log('Not run: a RabbitMQ (--amqp URL).');
+  if (kafka === undefined) console.log('Not run: a Kafka (--kafka URL).');
+  return [...outcomes.values()].flat().includes('broken') ? 1 : 0;
+}
+
+async function judge(column: string, { name, run }: ContractCase): Promise<Outcome> {
+  let timer: { cancel(): void } | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = realGround().clock.after(CASE_MS_MAX, () => reject(new Error(`nothing more happened within ${CASE_MS_MAX} ms`)));
+  });
+  try {
+    return await Promise.race([run(), late]);
+  } catch (error) {
+    console.log(`${column}: ${name}: ${reasonOf(error)}`);
+    return 'broken';
+  } finally {
+    timer?.cancel();
+  }
+}
+
+function print(columns: readonly Column[], outcomes: ReadonlyMap<string, readonly Outcome[]>): void {
+  console.log(`| case | ${columns.map(({ name }) => name).join(' | ')} |`);
+  console.log(`| --- | ${columns.map(() => '---').join(' | ')} |`);
+  for (const [name, results] of outcomes) console.log(`| ${name} | ${results.map((result) => signs[result]).join(' | ')} |`);
+}
+
+/** What answers there, in its own words. */
+async function productAt(url: string): Promise<string> {
+  const { connect } = await import('amqplib');
+  const connection = await connect(url);
+  const { product, version } = connection.connection.serverProperties as { product?: string; version?: string };
+  await connection.close();
+  return `${product ?? 'AMQP'} ${version ?? ''}`.trim();
+}
+
+async function openOurAmqp(): Promise<TransportSubject> {
+  const clock = new JumpingClock();
+  const broker = await Broker.open({ durability: 'memory', amqp: { port: 0 }, ground: { ...realGround(), clock } });
+  const subject = await AmqpSubject.open(`amqp://guest:guest@127.0.0.1:${broker.amqpPort}`, () => broker.close());
+  subject.pass = (ms) => clock.pass(ms);
+  return subject;
+}
+
+async function openOurKafka(): Promise<TransportSubject> {
+  const clock = new JumpingClock();
+  const kafka = { port: 0, initialRebalanceDelayMs: 0 };
+  const broker = await Broker.open({ durability: 'memory', kafka, ground: { ...realGround(), clock } });
+  return new KafkaSubject(`kafka://127.0.0.1:${broker.kafkaPort}`, clock, () => broker.close());
+}
+
+main().then(
+  (code) => (process.exitCode = code),
+  (error: unknown) => {
+    console.error(reasonOf(error));
+    process.exitCode = 1;
+  },
+);
