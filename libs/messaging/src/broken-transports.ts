@@ -82,12 +82,19 @@ function boxing(box: Box['box']): Defect {
   });
 }
 
-function answeringAll(): Defect {
-  const askers: ((reply: Envelope) => void)[] = [];
+/** Whoever opens a box sees what was seen in it before. */
+function sharingBoxes(): Defect {
+  const shown: Incoming[] = [];
   return (sound) => ({
-    openReplies: (onReply) => {
-      askers.push(onReply);
-      return sound.openReplies((reply) => askers.forEach((tell) => tell(reply)));
+    async openBox(box) {
+      const open = await sound.openBox(box);
+      let count = 0;
+      const next = async (): Promise<Incoming | undefined> => {
+        const one = shown[count] ?? (await open.next());
+        if (one !== undefined) shown[count++] = one;
+        return one;
+      };
+      return { next, close: () => open.close() };
     },
   });
 }
@@ -205,9 +212,13 @@ export const defects: Readonly<Record<string, { readonly defect: Defect; readonl
       },
     }),
   },
-  'brings answers to everybody who asks': {
-    failing: 'brings an answer to whoever asked, and to nobody else',
-    defect: answeringAll(),
+  'loses answers': {
+    failing: 'brings an answer to whoever asked',
+    defect: (sound) => ({ openReplies: () => sound.openReplies(() => undefined) }),
+  },
+  'gives out of a box what another has out': {
+    failing: 'gives each message of a box to one of two who look at once',
+    defect: sharingBoxes(),
   },
   'loses what goes nowhere': {
     failing: 'refuses a command that nobody ever handled, and a box that is not there',

@@ -13,6 +13,8 @@ const everything: TransportCapabilities['can'] = {
   'dead-letters': true,
   'delivery-counts': true,
   wildcards: true,
+  'exclusive-boxes': true,
+  'refused-strays': true,
   requests: true,
   replay: true,
 };

@@ -259,18 +259,20 @@ const delays: Readonly<Record<string, Body>> = {
     const sender = await bench.open();
     bench.requires(sender, 'delay');
     const early = await bench.member('readers', ['placed']);
-    await bench.publish(sender, 'placed', 'later', { delayMs: 1_100 });
-    await bench.publish(sender, 'placed', 'sooner', { delayMs: 300 });
+    await bench.publish(sender, 'placed', 'later', { delayMs: 4_100 });
+    await bench.publish(sender, 'placed', 'sooner', { delayMs: 2_000 });
     await bench.publish(sender, 'placed', 'now');
-    const late = await bench.member('auditors', ['placed']);
     assert.deepEqual(await early.texts(1), ['now']);
     await turns();
     assert.equal(early.waiting, 0, 'it came before its time');
-    await bench.subject.pass(400);
+    const late = await bench.member('auditors', ['placed']);
+    await bench.subject.pass(2_100);
     assert.deepEqual(await early.texts(1), ['sooner']);
-    await bench.subject.pass(1_000);
+    await bench.subject.pass(2_500);
     assert.deepEqual(await early.texts(1), ['later']);
-    assert.deepEqual(await late.texts(2), ['sooner', 'later']);
+    // What was due while it was joining it may have missed.
+    const [first] = await late.texts(1);
+    if (first !== 'later') assert.deepEqual([first, ...(await late.texts(1))], ['sooner', 'later']);
   },
   'keeps what is for the inbox of a group, although whoever published it dies': async (bench) => {
     const sender = await bench.open();
@@ -292,36 +294,36 @@ const delays: Readonly<Record<string, Body>> = {
 
 const looks: Readonly<Record<string, Body>> = {
   'lets one look into a box and take out of it, and what is not taken is there afterwards': async (bench) => {
-    const inbox = await bench.member('readers', ['placed']);
-    const { transport } = inbox;
+    const { transport } = await bench.member('readers', ['placed']);
     const where = bench.box('readers', 'dead-letters');
     await bench.requiresBoxes(transport, where);
     for (const text of ['a', 'b', 'c']) await bench.publish(transport, 'placed', text, { to: where });
-    const first = await transport.openBox(where);
-    const seen = [await first.next(), await first.next()] as Incoming[];
-    assert.deepEqual(seen.map(textOf), ['a', 'b']);
-    const second = await transport.openBox(where);
-    assert.equal(textOf((await second.next()) as Incoming), 'c', 'two had the same one out');
-    assert.equal(await second.next(), undefined);
-    seen[0]?.acknowledge();
+    const seen = await bench.look(transport, where, ({ length }) => length === 1);
+    assert.deepEqual(seen.toSorted(), ['a', 'b', 'c']);
+    const left = await bench.look(transport, where, () => false);
+    assert.deepEqual(left.toSorted(), seen.slice(1).toSorted());
+  },
+  'gives each message of a box to one of two who look at once': async (bench) => {
+    const { transport } = await bench.member('readers', ['placed']);
+    const where = bench.box('readers', 'dead-letters');
+    bench.requires(transport, 'exclusive-boxes');
+    for (const text of ['a', 'b', 'c']) await bench.publish(transport, 'placed', text, { to: where });
+    const [first, second] = [await transport.openBox(where), await transport.openBox(where)];
+    const seen = [await first.next(), await second.next(), await first.next()] as Incoming[];
+    assert.deepEqual(seen.map(textOf).toSorted(), ['a', 'b', 'c']);
+    assert.deepEqual([await first.next(), await second.next()], [undefined, undefined]);
     await first.close();
     await second.close();
-    const third = await transport.openBox(where);
-    const left = [await third.next(), await third.next()] as Incoming[];
-    assert.deepEqual(left.map(textOf).toSorted(), ['b', 'c']);
-    assert.equal(await third.next(), undefined);
-    await third.close();
   },
 };
 
 const requests: Readonly<Record<string, Body>> = {
-  'brings an answer to whoever asked, and to nobody else': async (bench) => {
-    const [asker, other] = [await bench.open(), await bench.open()];
+  'brings an answer to whoever asked': async (bench) => {
+    const asker = await bench.open();
     bench.requires(asker, 'requests');
     const doer = await bench.member('doers', [], 10, ['tell']);
-    const [answers, others]: [Envelope[], Envelope[]] = [[], []];
+    const answers: Envelope[] = [];
     const replyTo = await asker.openReplies((reply) => answers.push(reply));
-    await other.openReplies((reply) => others.push(reply));
     await bench.send(asker, { ...bench.envelope('tell', 'which?'), kind: 'query', replyTo });
     const question = envelopeOf(await doer.next());
     assert.equal(question.replyTo, replyTo);
@@ -334,13 +336,11 @@ const requests: Readonly<Record<string, Body>> = {
     };
     await bench.send(doer.transport, answer);
     await until(() => answers.length > 0);
-    await turns();
-    assert.equal(others.length, 0);
     assertSame(answers[0] as Envelope, answer);
   },
   'refuses a command that nobody ever handled, and a box that is not there': async (bench) => {
     const sender = await bench.open();
-    bench.requires(sender, 'requests');
+    bench.requires(sender, 'refused-strays');
     await rejectsWith('nobody-there', bench.send(sender, { ...bench.envelope('nobody-does-this', 'x'), kind: 'command' }));
     for (const box of ['inbox', 'quarantine', 'dead-letters'] as const) {
       await rejectsWith('publish-refused', bench.publish(sender, 'placed', 'x', { to: bench.box('nobody', box) }));
@@ -448,6 +448,18 @@ class Bench {
 
   source(kind: Source['kind'], type: string): Source {
     return { kind, pattern: this.subject.unique(type), topic: undefined, order: 'none' };
+  }
+
+  /** The texts in a box; those are taken out of it for which `takes` says so, which is asked with the texts so far. */
+  async look(transport: Transport, where: Box, takes: (soFar: readonly string[]) => boolean): Promise<string[]> {
+    const box = await transport.openBox(where);
+    const texts: string[] = [];
+    for (let next = await box.next(); next !== undefined; next = await box.next()) {
+      texts.push(textOf(next));
+      if (takes(texts)) next.acknowledge();
+    }
+    await box.close();
+    return texts;
   }
 
   /** Ends the case where the transport says that it lacks this. */

@@ -57,7 +57,8 @@ export interface TransportCapabilities {
  * At least once: confirms what is published, and hands out again what was delivered and not acknowledged. Groups: members of one share its messages.
  * Durable: messages outlive the process of the broker. Commands: one group takes each of them. Order by key: the messages of a key are handed to one
  * member, in order, in lanes. Delay: a message is kept for a time before it goes on, whoever crashes. Dead letters: boxes for them. Delivery counts:
- * it tells how often a message was handed out, where that ended a process. Wildcards: patterns of types. Replay: the past can be read again.
+ * it tells how often a message was handed out, where that ended a process. Wildcards: patterns of types. Exclusive boxes: of two who look into one, each
+ * message is given to one. Refused strays: it knows that nobody ever handled a command, or that a box is not there. Replay: the past can be read again.
  */
 export type Capability =
   | 'at-least-once'
@@ -69,6 +70,8 @@ export type Capability =
   | 'dead-letters'
   | 'delivery-counts'
   | 'wildcards'
+  | 'exclusive-boxes'
+  | 'refused-strays'
   | 'requests'
   | 'replay';
 

@@ -253,6 +253,8 @@ function capabilitiesOf(queueType: QueueType): TransportCapabilities {
       'dead-letters': true,
       'delivery-counts': queueType === 'quorum' || { waysOut: ["leave queueType 'classic' out, so that the queues are quorum queues"] },
       wildcards: true,
+      'exclusive-boxes': true,
+      'refused-strays': true,
       requests: true,
       replay: { waysOut: ['keep what must be read again in a log'] },
     },

@@ -193,6 +193,8 @@ function capabilitiesOf(isDurable: boolean): TransportCapabilities {
       'dead-letters': true,
       'delivery-counts': true,
       wildcards: true,
+      'exclusive-boxes': true,
+      'refused-strays': true,
       requests: true,
       replay: { waysOut: ['keep what must be read again in a log'] },
     },

@@ -82,10 +82,6 @@ export class KafkaSubject implements TransportSubject {
     return { release };
   }
 
-  pass(ms: number): Promise<void> {
-    return this.clock.pass(ms);
-  }
-
   async refusePublishes(): Promise<void> {
     this.#isRefusing = true;
   }
