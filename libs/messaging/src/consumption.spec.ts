@@ -350,37 +350,39 @@ describe('a message that ends the process', () => {
     expect(bench.take()).toMatchObject([{ to: 'notifications quarantine' }]);
   });
 
-  it('is counted in quarantine before each start, and buried when it was begun three times', async () => {
-    let trail: Trail | undefined;
-    for (let start = 1; start <= 3; start++) {
-      // Each bench is a process that ends in the middle.
+  it('is handled in quarantine as anywhere, and buried when its process ended there three times', async () => {
+    for (const deliveries of [1, 2, 3]) {
       const bench = new Bench();
-      bench.arriveAs('a', { isQuarantined: true, ...again, deliveries: 9 }, { trail });
+      bench.arriveAs('a', { isQuarantined: true, isRedelivered: deliveries > 1, deliveries });
+      bench.finish.get('a')!();
       await bench.turn();
-      expect(bench.facts).toEqual(['a acknowledged']);
-      const [marked] = bench.take();
-      expect(marked).toMatchObject({ to: 'notifications quarantine', trail: { starts: start } });
-      trail = marked!.trail;
-      bench.arriveAs('a', { isQuarantined: true }, { trail });
-      expect(bench.facts).toEqual(['a acknowledged', 'a started']);
+      expect([bench.facts, bench.take()]).toEqual([['a started', 'a acknowledged'], []]);
     }
     const bench = new Bench();
-    bench.arriveAs('a', { isQuarantined: true, ...again }, { trail });
+    bench.arriveAs('a', { isQuarantined: true, ...again, deliveries: 4 });
     await bench.turn();
     expect(bench.facts).toEqual(['a acknowledged']);
-    expect(bench.take()).toMatchObject([{ to: 'notifications dead-letters', trail: { starts: 3, death: { cause: 'poisoned' } } }]);
+    expect(bench.take()).toMatchObject([{ to: 'notifications dead-letters', trail: { death: { cause: 'poisoned' } } }]);
   });
 
-  it('and is innocent is handled in quarantine as anywhere', async () => {
-    const bench = new Bench();
-    bench.arriveAs('a', { isQuarantined: true });
+  it('is counted in the message itself where the broker does not count, and innocents beside it are not', async () => {
+    let trail: Trail | undefined;
+    for (let end = 1; end <= 2; end++) {
+      const bench = new Bench({}, false);
+      bench.arriveAs('a', { isQuarantined: true, ...again, deliveries: 2 }, { trail });
+      bench.arriveAs('beside', { isQuarantined: true });
+      await bench.turn();
+      expect(bench.facts).toEqual(['beside started', 'a acknowledged']);
+      const [noted] = bench.take();
+      expect(noted).toMatchObject({ to: 'notifications quarantine', trail: { starts: end } });
+      trail = noted!.trail;
+      bench.arriveAs('a', { isQuarantined: true }, { trail });
+      expect(bench.facts.at(-1)).toBe('a started');
+    }
+    const bench = new Bench({}, false);
+    bench.arriveAs('a', { isQuarantined: true, ...again, deliveries: 2 }, { trail });
     await bench.turn();
-    const [marked] = bench.take();
-    bench.arriveAs('a', { isQuarantined: true }, { trail: marked!.trail });
-    bench.finish.get('a')!();
-    await bench.turn();
-    expect(bench.facts).toEqual(['a acknowledged', 'a started', 'a acknowledged']);
-    expect(bench.take()).toEqual([]);
+    expect(bench.take()).toMatchObject([{ to: 'notifications dead-letters', trail: { death: { cause: 'poisoned' } } }]);
   });
 });
 

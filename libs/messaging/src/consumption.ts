@@ -144,7 +144,7 @@ export class Consumption {
   }
 
   #line(subscription: Subscription): HandlerLine {
-    const { settlement, clock, random, log } = this.parts;
+    const { settlement, countsDeliveries, clock, random, log } = this.parts;
     const { contract } = subscription;
     return new HandlerLine({
       subscription,
@@ -152,6 +152,7 @@ export class Consumption {
       gates: this.#gates(subscription.place, contract),
       retry: new Retry(contract.retry, contract.hasDeadLetters, random),
       settlement,
+      countsDeliveries,
       clock,
       log,
       idle: () => this.#noticeIdle(),

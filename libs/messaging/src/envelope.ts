@@ -58,7 +58,7 @@ export const plainEvent = Object.freeze({
 export interface Trail {
   /** How often a handler failed on it. */
   readonly failures: number;
-  /** How often its handling was begun while it was suspected of ending the process. */
+  /** How often its process ended while it was handled in quarantine, on a broker that does not count that by itself. */
   readonly starts: number;
   /** Oldest first. */
   readonly history: readonly Failure[];

@@ -35,6 +35,8 @@ export interface LineParts {
   readonly gates: readonly Gate[];
   readonly retry: Retry;
   readonly settlement: Settlement;
+  /** Whether the broker counts deliveries. */
+  readonly countsDeliveries: boolean;
   readonly clock: Clock;
   readonly log: Log;
   /** Told when nothing runs any more. */
@@ -58,8 +60,6 @@ interface BatchPart {
 export class HandlerLine {
   readonly #waiting = new Fifo<Waiting>();
   readonly #running = new Set<Message>();
-  /** Messages in quarantine whose start is written down, and which come again for it. */
-  readonly #marked = new Set<string>();
   readonly #batch: DeliveryContract['batch'];
   #timer: Timer | undefined;
   #isStopping = false;
@@ -276,19 +276,22 @@ export class HandlerLine {
     return cause === 'attempts' ? `${sentence}. That was attempt ${failures}, the last one` : `${sentence}. No repetition can mend that`;
   }
 
-  /** False where it goes elsewhere: it ended the process too often, or its start must be written down first. */
+  /**
+   * In quarantine one message is out at a time, so one that comes again was out when its process ended. False where it goes elsewhere: that happened too
+   * often, or the broker does not count and it must be written down.
+   */
   #isCleared(incoming: Incoming, envelope: Envelope): boolean {
-    const { settlement } = this.parts;
-    if (this.#marked.delete(envelope.id)) return true;
-    const starts = envelope.trail?.starts ?? 0;
-    if (starts < SUSPECTED_STARTS_MAX) {
-      this.#marked.add(envelope.id);
-      settlement.markStart(incoming, { ...envelope, trail: started(envelope.trail) });
+    const { settlement, countsDeliveries } = this.parts;
+    const written = envelope.trail?.starts ?? 0;
+    const ends = countsDeliveries ? incoming.deliveries - 1 : written + (incoming.isRedelivered ? 1 : 0);
+    if (ends >= SUSPECTED_STARTS_MAX) {
+      const reason = `its process ended ${ends} times while it alone was being handled`;
+      const sentence = `${envelope.type} ${envelope.id} is poison for ${this.place}: ${reason}`;
+      settlement.bury(incoming, envelope, { cause: 'poisoned', reason, handler: this.place }, sentence);
       return false;
     }
-    const reason = `its handling was begun ${starts} times and never ended: it seems to end the process`;
-    const sentence = `${envelope.type} ${envelope.id} is poison for ${this.place}: ${reason}`;
-    settlement.bury(incoming, envelope, { cause: 'poisoned', reason, handler: this.place }, sentence);
+    if (countsDeliveries || ends === written) return true;
+    settlement.noteEnd(incoming, { ...envelope, trail: started(envelope.trail) });
     return false;
   }
 }

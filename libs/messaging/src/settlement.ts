@@ -66,9 +66,14 @@ export class Settlement {
     this.#move(incoming, envelope, { to: this.#box('quarantine') }, sentence);
   }
 
-  /** Writes into a quarantined message that its handling begins, before it does; it comes again at once. */
-  markStart(incoming: Incoming, envelope: Envelope): void {
-    this.#move(incoming, envelope, { to: this.#box('quarantine') }, `The start of ${envelope.type} ${envelope.id} could not be noted`);
+  /** Writes into a quarantined message that its process ended, where the broker does not count; it comes again behind the others. */
+  noteEnd(incoming: Incoming, envelope: Envelope): void {
+    this.#move(
+      incoming,
+      envelope,
+      { to: this.#box('quarantine') },
+      `The end of a process by ${envelope.type} ${envelope.id} could not be noted`,
+    );
   }
 
   bury(incoming: Incoming, envelope: Envelope | UnreadableEnvelope, death: Omit<Death, 'group' | 'atMs'>, sentence: string): void {

@@ -52,7 +52,7 @@ export function failed(trail: Trail | undefined, atMs: number, reason: string): 
   return { failures: failures + 1, starts, history: [...history.slice(1 - HISTORY_MAX), trimmed({ atMs, reason })], death: undefined };
 }
 
-/** Its handling begins once more, and this time it is written down before. */
+/** Its process ended once more. */
 export function started(trail: Trail | undefined): Trail {
   const before = trail ?? noTrail;
   return { ...before, starts: before.starts + 1 };
