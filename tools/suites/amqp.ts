@@ -75,6 +75,21 @@ const suites: readonly Suite[] = [
     ports: [],
     command: (place) => pytest(place, { AMQP_URL: place.url }, '-k', 'not amqps and not ssl', 'tests'),
   },
+  {
+    name: 'py-amqp',
+    origin: 'https://github.com/celery/py-amqp',
+    needs: undefined,
+    ports: [5672],
+    // Half of it wants a listener on 5671 with certificates of its own.
+    command: (place) => pytest(place, {}, '-E', 'rabbitmq', '-k', 'not tls', 't/integration'),
+  },
+  {
+    name: 'kombu',
+    origin: 'https://github.com/celery/kombu',
+    needs: undefined,
+    ports: [5672],
+    command: (place) => pytest(place, {}, '-E', 'py-amqp', 't/integration/test_py_amqp.py'),
+  },
 ];
 
 export const amqp: Room = {

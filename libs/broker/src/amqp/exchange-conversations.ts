@@ -226,6 +226,11 @@ const typed: readonly Conversation[] = [
     [refused(406, 'PRECONDITION_FAILED - Invalid x-match field type bool (value true); expected longstr', 50, 20)],
   ],
   [
+    'x-match that is empty',
+    [declareQueue('cv-q'), bindQueue('cv-q', 'amq.headers', '', { 'x-match': '' })],
+    [refused(406, 'PRECONDITION_FAILED - Invalid x-match field value <<>>; expected all, any, all-with-x, or any-with-x', 50, 20)],
+  ],
+  [
     'x-match that is unknown',
     [declareQueue('cv-q'), bindQueue('cv-q', 'amq.headers', '', { 'x-match': "all or any I don't mind" })],
     [

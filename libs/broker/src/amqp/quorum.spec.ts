@@ -557,6 +557,7 @@ describe('a quorum queue', () => {
     ['x-dead-letter-routing-key', 'k', 'routing_key_but_no_dlx_defined'],
     ['x-single-active-consumer', 1, '{unacceptable_type,signedint}'],
     ['x-queue-leader-locator', 'balanced', undefined],
+    ['x-queue-leader-locator', 'min-masters', undefined],
     ['x-queue-leader-locator', 'foo', 'invalid_queue_locator_arg'],
     ['x-message-ttl', 'a', '"expected integer, got longstr"'],
     ['x-consumer-timeout', 'a', undefined],

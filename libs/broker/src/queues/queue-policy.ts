@@ -87,7 +87,7 @@ const checks: Readonly<Record<string, Check>> = {
     wholeNumber(value, given) ?? (value === 1 || value === 2 ? undefined : `"unsupported queue version '${valueText(value)}'"`),
   'x-single-active-consumer': (value) => (typeof value === 'boolean' ? undefined : `{unacceptable_type,${typeName(value)}}`),
   'x-quorum-initial-group-size': positive,
-  'x-queue-leader-locator': oneOf(['client-local', 'balanced', 'random', 'least-leaders'], 'invalid_queue_locator_arg'),
+  'x-queue-leader-locator': oneOf(['client-local', 'balanced', 'random', 'least-leaders', 'min-masters'], 'invalid_queue_locator_arg'),
 };
 
 const typeCheck = unsupported('queue type', ['classic', 'quorum', 'stream']);

@@ -23,7 +23,7 @@ export const headers: ExchangeType = {
     if (!matches.has(match)) {
       throw new CodedError(
         'invalid-argument',
-        `Invalid x-match field value <<${JSON.stringify(match)}>>; expected all, any, all-with-x, or any-with-x`,
+        `Invalid x-match field value <<${match === '' ? '' : JSON.stringify(match)}>>; expected all, any, all-with-x, or any-with-x`,
       );
     }
   },
