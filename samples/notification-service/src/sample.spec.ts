@@ -278,7 +278,11 @@ describe('the notification sample', () => {
     for (const [args, env, sentence] of [
       [[], {}, `${data} holds thesis.txt, which is not this sample's. Name an empty folder with --data.`],
       [['--load', 'much'], {}, '--load is a whole number from 0 to 2000; this is "much".'],
-      [['--broker-url', 'localhost'], {}, '--broker-url is an address as amqp://user:password@host:5672; this is localhost.'],
+      [
+        ['--broker-url', 'localhost'],
+        {},
+        '--broker-url is an address as amqp://user:password@host:5672 or kafka://host:9092; this is localhost.',
+      ],
       [[], { PORT: 'http' }, 'PORT is a whole number from 0 to 65535; this is "http".'],
     ] as const) {
       const run = new Run(args, env);

@@ -2,7 +2,7 @@ import { SentenceLogger } from './sentence-logger.js';
 
 /** What every service is told by whoever starts it. Checked once, here. */
 export interface ServiceSettings {
-  /** Where the broker is: `amqp://user:password@host:port`. */
+  /** Where the broker is: `amqp://user:password@host:port`, or `kafka://host:port`. */
   readonly broker: string;
   /** The file this process writes its facts to; it must not exist yet. */
   readonly facts: string;

@@ -9,7 +9,7 @@ export const USAGE = `npm start -- [options]
   --data DIR          keep the files of this run in DIR (default: the first free folder below samples/notification-service/.data)
   --keep              go on with what an earlier run left there; without it a run starts empty
   --load N            events per second to begin with, over all five senders (default 5; 0 for silence)
-  --broker-url URL    use a broker that runs already, as amqp://user:password@host:5672, in place of the built-in one
+  --broker-url URL    use a broker that runs already, as amqp://user:password@host:5672 or kafka://host:9092, in place of the built-in one
 
   PORT in the environment is the port of the page (default: a free one).
 `;
@@ -32,8 +32,8 @@ export function readSettings(args: readonly string[], env: NodeJS.ProcessEnv): S
   const { values } = parse(args);
   if (values.help) return undefined;
   const url = values['broker-url'];
-  if (url !== undefined && !/^amqps?:\/\/./.test(url))
-    throw new Refusal(`--broker-url is an address as amqp://user:password@host:5672; this is ${url}.`);
+  if (url !== undefined && !/^(?:amqps?|kafka):\/\/./.test(url))
+    throw new Refusal(`--broker-url is an address as amqp://user:password@host:5672 or kafka://host:9092; this is ${url}.`);
   return {
     port: env['PORT'] ? wholeNumber('PORT', env['PORT'], 65_535) : 0,
     data: values.data,

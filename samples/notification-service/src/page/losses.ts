@@ -21,6 +21,13 @@ export interface QueueDepth {
   readonly consumers: number;
 }
 
+/** Looks at what waits for the notification service, from outside. */
+export interface BacklogWatch {
+  /** Nothing while the broker does not answer. */
+  look(): Promise<QueueDepth | undefined>;
+  close(): void;
+}
+
 interface Look {
   readonly number: number;
   readonly atMs: number;

@@ -7,7 +7,8 @@ import { NOTIFIERS, type Stage } from '../stage/stage.js';
 import { HELD_MAX, type Notification } from '../notifications/letterbox.js';
 import { FactTail } from './fact-tail.js';
 import { History, type Point } from './history.js';
-import { Losses, type QueueDepth } from './losses.js';
+import { type BacklogWatch, Losses, type QueueDepth } from './losses.js';
+import { LagWatch } from './lag-watch.js';
 import { QueueWatch } from './queue-watch.js';
 import { Tally } from './tally.js';
 
@@ -57,7 +58,7 @@ export class Observer {
   private readonly tally = new Tally();
   private readonly losses = new Losses(this.tally, HELD_MAX);
   private readonly tail: FactTail;
-  private readonly queue: QueueWatch;
+  private readonly queue: BacklogWatch;
   private readonly counts = new Map<string, number>();
   /** The last notifications, oldest first, and how many of them no snapshot has had yet. */
   private readonly latest: { readonly id: string; readonly by: string; readonly detail: string }[] = [];
@@ -72,7 +73,7 @@ export class Observer {
     private readonly onSnapshot: (snapshot: Snapshot) => void,
   ) {
     this.tail = new FactTail(facts, (fact, id, source, detail) => this.record(fact, id, source, detail));
-    this.queue = new QueueWatch(stage.brokerUrl);
+    this.queue = stage.brokerUrl.startsWith('kafka') ? new LagWatch(stage.brokerUrl) : new QueueWatch(stage.brokerUrl);
     stage.onChange = (child) => this.changed(child);
     void this.look();
   }

@@ -3,13 +3,13 @@
  * many consumers it has. Survives the broker: a look while it is away is no answer, and the next one connects again.
  */
 import { connect, type Channel, type ChannelModel } from 'amqplib';
-import type { QueueDepth } from './losses.js';
+import type { BacklogWatch, QueueDepth } from './losses.js';
 
 /** The messaging library names a queue after the service that reads from it. */
 const QUEUE = 'dovecote.notifications';
 const ANSWER_MS_MAX = 1_000;
 
-export class QueueWatch {
+export class QueueWatch implements BacklogWatch {
   private connection: ChannelModel | undefined;
   /** The channel, or the attempt to open one: looks that overlap share it. */
   private channel: Promise<Channel> | undefined;
