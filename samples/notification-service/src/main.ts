@@ -26,7 +26,7 @@ async function main(): Promise<void> {
   stopOnSignals(stage, stop);
   try {
     await stage.start();
-    page = await openPage({ stage, facts: folder.facts, port: settings.port });
+    page = await openPage({ stage, facts: folder.facts, port: settings.port, host: settings.host });
   } catch (error) {
     if (stage.isStopping) return;
     await stop();

@@ -11,12 +11,13 @@ export const USAGE = `npm start -- [options]
   --load N            events per second to begin with, over all five senders (default 5; 0 for silence)
   --broker-url URL    use a broker that runs already, as amqp://user:password@host:5672 or kafka://host:9092, in place of the built-in one
 
-  PORT in the environment is the port of the page (default: a free one).
+  PORT in the environment is the port of the page (default: a free one), HOST the address it listens on (default: 127.0.0.1; in a container 0.0.0.0).
 `;
 
 export interface Settings {
   /** 0 takes a free one. */
   readonly port: number;
+  readonly host: string;
   /** Without it: the first free folder below `home`. */
   readonly data: string | undefined;
   readonly home: string;
@@ -36,6 +37,7 @@ export function readSettings(args: readonly string[], env: NodeJS.ProcessEnv): S
     throw new Refusal(`--broker-url is an address as amqp://user:password@host:5672 or kafka://host:9092; this is ${url}.`);
   return {
     port: env['PORT'] ? wholeNumber('PORT', env['PORT'], 65_535) : 0,
+    host: env['HOST'] || '127.0.0.1',
     data: values.data,
     home: fileURLToPath(new URL('../.data', import.meta.url)),
     isKept: values.keep ?? false,

@@ -36,7 +36,7 @@ class PageModule {
 }
 
 /** Opens the page on `port`, or on a free port where that one is taken (or 0). */
-export async function openPage(options: { stage: Stage; facts: string; port: number }): Promise<Page> {
+export async function openPage(options: { stage: Stage; facts: string; port: number; host: string }): Promise<Page> {
   const app = await NestFactory.create<NestExpressApplication>(PageModule.for(options.stage, options.facts), {
     logger: new SentenceLogger(),
     forceCloseConnections: true,
@@ -46,18 +46,18 @@ export async function openPage(options: { stage: Stage; facts: string; port: num
   app.useStaticAssets(fileURLToPath(new URL('../../page', import.meta.url)));
   app.useStaticAssets(dirname(createRequire(import.meta.url).resolve('uplot/dist/uPlot.min.css')), { prefix: '/uplot' });
   await app.init();
-  const port = await listen(app.getHttpServer(), options.port);
+  const port = await listen(app.getHttpServer(), options.port, options.host);
   return { port, close: () => app.close() };
 }
 
 /** Not by Nest's own `listen`, which reports a taken port at the console although we know what to do about it. */
-async function listen(server: Server, wanted: number): Promise<number> {
+async function listen(server: Server, wanted: number, host: string): Promise<number> {
   try {
-    await once(server.listen(wanted, '127.0.0.1'), 'listening');
+    await once(server.listen(wanted, host), 'listening');
   } catch (error) {
     const isTaken = ['EADDRINUSE', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '');
     if (!isTaken || wanted === 0) throw error;
-    return listen(server, 0);
+    return listen(server, 0, host);
   }
   return (server.address() as AddressInfo).port;
 }
