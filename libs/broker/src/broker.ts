@@ -244,7 +244,7 @@ export class Broker {
   private async openKafka(): Promise<OpenKafka> {
     const { OpenKafka: kafka } = await import('./kafka-opening.js');
     const { access } = this.storage.hosts;
-    this.kafka = await kafka.open({ ...this.logParts, options: this.options.kafka ?? {}, authenticator: access, limits: this.limits });
+    this.kafka = await kafka.open({ ...this.logParts, options: this.options.kafka ?? {}, access, limits: this.limits });
     return this.kafka;
   }
 

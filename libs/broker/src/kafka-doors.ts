@@ -113,12 +113,17 @@ function isOwnAddress(host: string): boolean {
   return /^(127\.|::1$|localhost$)/.test(host);
 }
 
+const ownBytes = 16 * 1024;
+
 /** A socket whose first bytes wait until somebody takes them. */
 class HeldSocket implements Socket, SocketEvents {
   isClosed = false;
   private events: SocketEvents | undefined;
   private readonly early: Buffer[] = [];
   private isHeld = true;
+  /** Where the socket reads to as long as nobody else says it, and whether it does. */
+  private own: Buffer | undefined;
+  private readsToOwn = true;
   private isPausedByOwner = false;
 
   constructor(private readonly socket: Socket) {
@@ -193,6 +198,17 @@ class HeldSocket implements Socket, SocketEvents {
   onData(bytes: Buffer): void {
     if (this.isHeld) this.early.push(bytes);
     else this.events!.onData(bytes);
+  }
+
+  room(): Buffer {
+    const theirs = this.isHeld ? undefined : this.events?.room?.();
+    this.readsToOwn = theirs === undefined;
+    return theirs ?? (this.own ??= Buffer.allocUnsafeSlow(ownBytes));
+  }
+
+  onFilled(length: number): void {
+    if (this.readsToOwn) this.onData(Buffer.from(this.own!.subarray(0, length)));
+    else this.events!.onFilled!(length);
   }
 
   onDrain(): void {

@@ -3,7 +3,8 @@ import { EmbeddedLog } from './embedded/embedded-log.js';
 import type { CodedError } from './errors.js';
 import type { KafkaOptions, Durability } from './engine/options.js';
 import type { KafkaSettings } from './kafka/kafka-node.js';
-import type { Authenticator } from './kafka/login.js';
+import { UserRights } from './kafka/rights.js';
+import type { AccessControl } from './engine/access-control.js';
 import { KafkaServer } from './kafka/server.js';
 import type { Limits } from './limits.js';
 import { openLog, type LogOptions, type OpenLog } from './log/open-log.js';
@@ -23,7 +24,7 @@ export interface LogParts {
 
 export interface KafkaOpening extends LogParts {
   readonly options: KafkaOptions;
-  readonly authenticator: Authenticator;
+  readonly access: AccessControl;
   readonly limits: Limits;
 }
 
@@ -35,17 +36,23 @@ export interface KafkaOpening extends LogParts {
 export class OpenKafka {
   /** The same log and groups for this process. */
   readonly embedded: EmbeddedLog;
+  private readonly stopWatchingAccess: () => void;
 
   private constructor(
     private readonly log: OpenLog,
     readonly server: KafkaServer,
+    access: AccessControl,
   ) {
     this.embedded = new EmbeddedLog(server);
+    this.stopWatchingAccess = access.onChange((change) => {
+      if (change.what === 'user-deleted') server.disconnect(change.user);
+      else if (change.what === 'virtual-host-deleted' && change.virtualHost === '/') server.disconnect(undefined);
+    });
   }
 
   /** Rejects with the CodedError that the log rejects with, and leaves nothing open. */
   static async open(opening: KafkaOpening): Promise<OpenKafka> {
-    const { options, limits, report } = opening;
+    const { options, access, limits, report } = opening;
     const { topicConfigs } = options;
     const log = await openLog({ ...opening, log: report, ...(topicConfigs === undefined ? {} : { configs: topicConfigs }) });
     try {
@@ -54,12 +61,16 @@ export class OpenKafka {
         clock,
         random,
         log,
-        authenticator: opening.authenticator,
+        authenticator: {
+          login: (user, password, remoteAddress) => access.login(user, password, remoteAddress),
+          knows: (user, remoteAddress) => access.knows(user, remoteAddress),
+          rightsOf: (user) => new UserRights(access, user),
+        },
         settings: settingsOf(options),
         limits,
         report,
       });
-      return new OpenKafka(log, server);
+      return new OpenKafka(log, server, access);
     } catch (error) {
       await log.abandon();
       throw error;
@@ -68,12 +79,14 @@ export class OpenKafka {
 
   /** Answers what is being committed, then lets connections and files go. Rejects when the last commit failed. */
   async close({ drainMs }: { readonly drainMs: number }): Promise<void> {
+    this.stopWatchingAccess();
     await this.embedded.close({ drainMs });
     await this.server.close({ drainMs });
     await this.log.close();
   }
 
   async abort(error: CodedError): Promise<void> {
+    this.stopWatchingAccess();
     this.embedded.abort(error);
     await this.server.abort();
     await this.log.abandon();

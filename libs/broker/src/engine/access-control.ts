@@ -87,6 +87,19 @@ export class AccessControl {
     return access;
   }
 
+  /** What the user may do there now; told of changes as long as that is anything at all. */
+  accessOf(user: string, virtualHost: string): UserAccess {
+    const key = keyOf(user, virtualHost);
+    let access = this.accesses.get(key);
+    if (access === undefined) {
+      access = new UserAccess(user, virtualHost);
+      this.give(access);
+      // Names that strangers ask for must not fill the memory.
+      if (access.isAdmitted) this.accesses.set(key, access);
+    }
+    return access;
+  }
+
   mayEnter(user: string, virtualHost: string): boolean {
     return this.accessOf(user, virtualHost).isAdmitted;
   }
@@ -224,18 +237,6 @@ export class AccessControl {
     if (before !== undefined && isSlow(before)) this.slowHashes--;
     this.kept.delete(name);
     this.logins.forget(name);
-  }
-
-  private accessOf(user: string, virtualHost: string): UserAccess {
-    const key = keyOf(user, virtualHost);
-    let access = this.accesses.get(key);
-    if (access === undefined) {
-      access = new UserAccess(user, virtualHost);
-      this.give(access);
-      // Names that strangers ask for must not fill the memory.
-      if (access.isAdmitted) this.accesses.set(key, access);
-    }
-    return access;
   }
 
   private refresh(user: string, virtualHost: string): void {

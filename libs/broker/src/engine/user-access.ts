@@ -41,6 +41,10 @@ export class UserAccess implements Access {
 
   check(deed: Deed, kind: 'exchange' | 'queue', given: string): void {
     const name = kind === 'exchange' && given === '' ? 'amq.default' : given;
+    if (!this.allows(deed, name)) throw this.refuse(`${deed} access to ${kind} '${name}'`);
+  }
+
+  allows(deed: Deed, name: string): boolean {
     const remembered = this.answers[deed];
     let isAllowed = remembered.get(name);
     if (isAllowed === undefined) {
@@ -48,7 +52,7 @@ export class UserAccess implements Access {
       if (remembered.size >= rememberedMax) remembered.clear();
       remembered.set(name, isAllowed);
     }
-    if (!isAllowed) throw this.refuse(`${deed} access to ${kind} '${name}'`);
+    return isAllowed;
   }
 
   checkTopic(deed: 'write' | 'read', exchange: string, routingKey: string): void {

@@ -1,4 +1,6 @@
-/** What a client may do, as bits: everything there is, while there are no access control lists. The numbers of the operations are Kafka's. */
+import type { Rights } from './rights.js';
+
+/** What a client may do, as bits. The numbers of the operations are Kafka's. */
 const operations = {
   read: 3,
   write: 4,
@@ -12,12 +14,34 @@ const operations = {
   idempotentWrite: 12,
 } as const;
 
-function bits(...names: readonly (keyof typeof operations)[]): number {
+type Operation = keyof typeof operations;
+
+function bits(names: readonly Operation[]): number {
   return names.reduce((sum, name) => sum + 2 ** operations[name], 0);
 }
 
-export const topicOperations = bits('read', 'write', 'create', 'delete', 'alter', 'describe', 'describeConfigs', 'alterConfigs');
-export const groupOperations = bits('read', 'delete', 'describe', 'describeConfigs', 'alterConfigs');
-export const clusterOperations = bits('create', 'alter', 'describe', 'clusterAction', 'describeConfigs', 'alterConfigs', 'idempotentWrite');
+/** Each with the others that come with it. */
+const ofTopic: Readonly<Record<'read' | 'write' | 'configure', readonly Operation[]>> = {
+  read: ['read'],
+  write: ['write'],
+  configure: ['create', 'delete', 'alter', 'alterConfigs'],
+};
+
+export function topicOperations(rights: Rights, topic: string): number {
+  const deeds = (['read', 'write', 'configure'] as const).filter((deed) => rights.may(deed, topic));
+  const seen: readonly Operation[] = deeds.length > 0 ? ['describe', 'describeConfigs'] : [];
+  return bits([...deeds.flatMap((deed) => ofTopic[deed]), ...seen]);
+}
+
+export function groupOperations(rights: Rights, group: string): number {
+  const read: readonly Operation[] = rights.may('read', group) ? ['read', 'describe', 'describeConfigs', 'alterConfigs'] : [];
+  return bits([...read, ...(rights.may('configure', group) ? (['delete'] as const) : [])]);
+}
+
+export function clusterOperations(rights: Rights): number {
+  const operator: readonly Operation[] = rights.isOperator ? ['create', 'alter', 'clusterAction', 'describeConfigs', 'alterConfigs'] : [];
+  return bits([...operator, ...(rights.isAdmitted ? (['describe', 'idempotentWrite'] as const) : [])]);
+}
+
 /** Nobody asked. */
 export const operationsNotAsked = -2_147_483_648;

@@ -7,6 +7,7 @@ import type { KafkaNode } from './kafka-node.js';
 import type { ListenerView } from './listener-view.js';
 import { Login } from './login.js';
 import { isLent, RequestFrames } from './request-frames.js';
+import type { Rights } from './rights.js';
 
 /** Answers below this are joined for the socket: one call for all of a turn. */
 const joinedBytesMax = 65_536;
@@ -49,7 +50,7 @@ export class Connection implements SocketEvents {
   ) {
     const { limits } = node;
     this.name = `${socket.remoteAddress}:${socket.remotePort}`;
-    this.login = new Login(listener.needsLogin, socket.remoteAddress, node.authenticator);
+    this.login = new Login(listener.needsLogin, socket.remoteAddress, node.authenticator, socket.peerName);
     this.lastHeardMs = node.deadlines.nowMs;
     this.frames = new RequestFrames(() => (this.login.isDone ? limits.requestBytesMax : limits.strangerRequestBytesMax));
     socket.start(this);
@@ -62,6 +63,11 @@ export class Connection implements SocketEvents {
 
   get port(): number {
     return this.listener.port;
+  }
+
+  /** What this client may do. */
+  get rights(): Rights {
+    return this.login.rights;
   }
 
   get remoteAddress(): string {

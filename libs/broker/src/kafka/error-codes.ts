@@ -21,6 +21,8 @@ export const errorCodes = {
   invalidSessionTimeout: 26,
   rebalanceInProgress: 27,
   topicAuthorizationFailed: 29,
+  groupAuthorizationFailed: 30,
+  clusterAuthorizationFailed: 31,
   invalidTimestamp: 32,
   unsupportedSaslMechanism: 33,
   illegalSaslState: 34,

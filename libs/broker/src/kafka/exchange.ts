@@ -1,5 +1,6 @@
 import type { Connection } from './connection.js';
 import type { KafkaNode } from './kafka-node.js';
+import type { Rights } from './rights.js';
 import type { Writer } from './writer.js';
 
 /**
@@ -28,6 +29,11 @@ export class Exchange {
     readonly bytes: number,
     private readonly hasTags: boolean,
   ) {}
+
+  /** What whoever asks may do. */
+  get rights(): Rights {
+    return this.connection.rights;
+  }
 
   /** Sends an answer; `writeBody` writes what follows its head. A second one is dropped. */
   respond(writeBody: (writer: Writer) => void, sent?: () => void): void {

@@ -7,6 +7,7 @@ import type { KafkaSettings } from './kafka-node.js';
 import { type KafkaLimits, kafkaLimitsWith } from './limits.js';
 import type { ListenerView } from './listener-view.js';
 import { MemoryLog } from './memory-log.js';
+import { allRights, type Rights } from './rights.js';
 import type { Read, Struct, Write } from './schema.js';
 import { KafkaServer } from './server.js';
 import { Writer } from './writer.js';
@@ -29,6 +30,8 @@ export class KafkaWorld {
       settings?: Partial<KafkaSettings>;
       limits?: Partial<KafkaLimits & Limits>;
       users?: Readonly<Record<string, string>>;
+      /** Of users; everything where nothing is said. */
+      rights?: Readonly<Record<string, Rights>>;
       /** The log of a world before this one: what was committed there is read back. */
       log?: MemoryLog;
       /** Commits only when `log.commit` is called. */
@@ -43,7 +46,11 @@ export class KafkaWorld {
       clock,
       random,
       log,
-      authenticator: { login: (user, password) => options.users?.[user] === password },
+      authenticator: {
+        login: (user, password) => options.users?.[user] === password,
+        knows: (user) => options.users?.[user] !== undefined,
+        rightsOf: (user) => options.rights?.[user] ?? allRights,
+      },
       settings: { initialRebalanceDelayMs: 0, offsetsPartitionCount: 2, ...options.settings },
       limits: kafkaLimitsWith(defaultLimits, options.limits),
       report: (line) => reported.push(line),

@@ -9,7 +9,7 @@ import { GroupCoordinator } from './groups/coordinator.js';
 import type { KafkaNode, KafkaSettings } from './kafka-node.js';
 import { type KafkaLimits, kafkaLimitsWith } from './limits.js';
 import type { ListenerView } from './listener-view.js';
-import type { Authenticator } from './login.js';
+import { anonymous, type Authenticator } from './login.js';
 import { Writer } from './writer.js';
 
 export interface KafkaServerOptions {
@@ -116,6 +116,14 @@ export class KafkaServer implements KafkaNode {
       if (this.open.size === 0) this.allGone?.();
     };
     this.open.add(new Connection(socket, door, this, gone));
+  }
+
+  /** Cuts off who is logged in under this name, or (undefined) under any. */
+  disconnect(user: string | undefined): void {
+    for (const connection of [...this.open]) {
+      const { login } = connection;
+      if (login.user !== anonymous && (user === undefined || login.user === user)) connection.destroy();
+    }
   }
 
   /** Takes no more connections and ends those there are; what is being committed is answered first. After `drainMs` they are cut. */

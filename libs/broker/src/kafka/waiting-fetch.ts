@@ -121,8 +121,13 @@ export class WaitingFetch implements Due, PartitionWatcher {
     const { asked } = this;
     const topic = asked.usesIds ? log.topicById(wanted.topicId) : log.topic(wanted.topic);
     const partition = topic?.partitions[wanted.partition];
+    const isUnknownId = topic === undefined && asked.usesIds;
+    if (!isUnknownId && !this.exchange.rights.may('read', topic?.name ?? wanted.topic)) {
+      this.refuse(wanted, 'topicAuthorizationFailed');
+      return undefined;
+    }
     if (partition === undefined) {
-      this.refuse(wanted, topic === undefined && asked.usesIds ? 'unknownTopicId' : 'unknownTopicOrPartition', []);
+      this.refuse(wanted, isUnknownId ? 'unknownTopicId' : 'unknownTopicOrPartition', []);
       return undefined;
     }
     this.watched.push({ partition, bytesBefore: this.visibleBytes(partition) });

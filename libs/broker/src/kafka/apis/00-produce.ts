@@ -88,7 +88,7 @@ function answer(request: Read<typeof table.request>, exchange: Exchange, reply: 
   const responses = request.topicData.map(({ name, topicId, partitionData }) => {
     const topic = version >= 13 ? node.log.topicById(topicId) : node.log.topic(name);
     const partitionResponses = partitionData.map(({ index, records }) => {
-      const response = append(topic, index, records, acks, request.transactionalId, exchange);
+      const response = append(topic, index, records, acks, request.transactionalId, exchange, name);
       if (response.errorCode === 0) isAnyAppended = true;
       else isAnyRefused = true;
       return response;
@@ -116,11 +116,13 @@ function append(
   records: Buffer | null,
   acks: number,
   transactionalId: string | null,
-  { version, clientId }: Exchange,
+  { version, clientId, rights }: Exchange,
+  name: string,
 ): PartitionResponse {
   const partition = topic?.partitions[index];
   if (acks < -1 || acks > 1) return refused(index, 'invalidRequiredAcks', `acks is -1, 0 or 1, not ${acks}`);
   if (topic === undefined && version >= 13) return refused(index, 'unknownTopicId', null);
+  if (!rights.may('write', topic?.name ?? name)) return refused(index, 'topicAuthorizationFailed', null);
   if (topic === undefined || partition === undefined) return refused(index, 'unknownTopicOrPartition', null);
   if (topic.isInternal && clientId !== '__admin_client') {
     return refused(index, 'invalidTopic', `The topic ${topic.name} belongs to the broker: nobody else writes to it`);

@@ -44,19 +44,20 @@ const knownSince: Readonly<Record<number, number>> = { [-1]: 1, [-2]: 1, [-3]: 7
  *
  * There is no tiered storage: -4 is the beginning, -5 is nowhere. Version 11 (KIP-1023) is not answered.
  */
-export const listOffsets = api(table, async (request, { node, version }) => {
+export const listOffsets = api(table, async (request, { node, rights, version }) => {
   const isolation = request.isolationLevel === 1 ? 'read-committed' : 'read-uncommitted';
   const topics = await Promise.all(
     request.topics.map(async ({ name, partitions }) => {
       const topic = node.log.topic(name);
+      const isHidden = !rights.maySee(name);
       const numbers = partitions.map(({ partitionIndex }) => partitionIndex);
       const isOnce = (partitionIndex: number): boolean => numbers.indexOf(partitionIndex) === numbers.lastIndexOf(partitionIndex);
       const looks = partitions
         .filter(({ partitionIndex }, i) => numbers.indexOf(partitionIndex) === i)
         .map(async (asked) => {
           const { partitionIndex } = asked;
-          if (!isOnce(partitionIndex)) return { partitionIndex, errorCode: errorCodes.invalidRequest };
-          return look(topic?.partitions[partitionIndex], asked, isolation, version);
+          if (!isHidden && !isOnce(partitionIndex)) return { partitionIndex, errorCode: errorCodes.invalidRequest };
+          return look(isHidden ? 'hidden' : topic?.partitions[partitionIndex], asked, isolation, version);
         });
       return { name, partitions: await Promise.all(looks) };
     }),
@@ -65,12 +66,13 @@ export const listOffsets = api(table, async (request, { node, version }) => {
 });
 
 async function look(
-  partition: Partition | undefined,
+  partition: Partition | 'hidden' | undefined,
   asked: PartitionAsked,
   isolation: Isolation,
   version: number,
 ): Promise<PartitionResponse> {
   const { partitionIndex, timestamp, currentLeaderEpoch } = asked;
+  if (partition === 'hidden') return { partitionIndex, errorCode: errorCodes.topicAuthorizationFailed };
   if (partition === undefined) return { partitionIndex, errorCode: errorCodes.unknownTopicOrPartition };
   if (currentLeaderEpoch >= 0 && currentLeaderEpoch !== partition.leaderEpoch) {
     const error = currentLeaderEpoch < partition.leaderEpoch ? 'fencedLeaderEpoch' : 'unknownLeaderEpoch';

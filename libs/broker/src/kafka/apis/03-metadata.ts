@@ -3,6 +3,7 @@ import { api } from '../api.js';
 import { clusterOperations, operationsNotAsked, topicOperations } from '../authorized-operations.js';
 import { errorCodes, type ErrorName } from '../error-codes.js';
 import { offsetsTopicName } from '../groups/offsets-topic.js';
+import type { Exchange } from '../exchange.js';
 import type { KafkaNode } from '../kafka-node.js';
 import { errorNameOf } from '../refusals.js';
 import { array, bool, int16, int32, list, string, uuid, type Write, zeroId } from '../schema.js';
@@ -54,18 +55,22 @@ type TopicResponse = Response['topics'][number];
  * client came through, unless the settings say another.
  */
 export const metadata = api(table, async (request, exchange) => {
-  const { node, connection, version } = exchange;
+  const { node, connection, version, rights } = exchange;
   const mayCreate = request.allowAutoTopicCreation && node.settings.createsTopics;
   const isAll = request.topics === null || (version === 0 && request.topics.length === 0);
-  const operations = request.includeTopicAuthorizedOperations ? topicOperations : operationsNotAsked;
+  const operations = (name: string): number =>
+    request.includeTopicAuthorizedOperations ? topicOperations(rights, name) : operationsNotAsked;
   const topics: TopicResponse[] = [];
-  if (isAll) for (const topic of node.log.topics) topics.push(describe(topic, node, operations));
-  else {
+  if (isAll) {
+    for (const topic of node.log.topics) if (rights.maySee(topic.name)) topics.push(describe(topic, node, operations(topic.name)));
+  } else {
     for (const { name, topicId } of request.topics!) {
       const found = name === null ? node.log.topicById(topicId) : node.log.topic(name);
-      if (found !== undefined) topics.push(describe(found, node, operations));
+      const isHidden = !rights.maySee(found?.name ?? name ?? '');
+      if (found !== undefined && !isHidden) topics.push(describe(found, node, operations(found.name)));
+      else if (name !== null && isHidden) topics.push(missing(name, zeroId, 'topicAuthorizationFailed'));
       else if (name === null) topics.push(missing(version >= 12 ? null : '', topicId, 'unknownTopicId'));
-      else topics.push(await makeOrMiss(name, mayCreate, node, operations));
+      else topics.push(await makeOrMiss(name, mayCreate, exchange, operations(name)));
     }
   }
   return {
@@ -73,12 +78,17 @@ export const metadata = api(table, async (request, exchange) => {
     clusterId: node.log.clusterId,
     controllerId: node.settings.nodeId,
     topics,
-    clusterAuthorizedOperations: request.includeClusterAuthorizedOperations ? clusterOperations : operationsNotAsked,
+    clusterAuthorizedOperations: request.includeClusterAuthorizedOperations ? clusterOperations(rights) : operationsNotAsked,
     errorCode: 0,
   };
 });
 
-async function makeOrMiss(name: string, mayCreate: boolean, node: KafkaNode, topicAuthorizedOperations: number): Promise<TopicResponse> {
+async function makeOrMiss(
+  name: string,
+  mayCreate: boolean,
+  { node, rights }: Exchange,
+  topicAuthorizedOperations: number,
+): Promise<TopicResponse> {
   if (!mayCreate) {
     const invalid = node.log.checkTopic(name, { partitionCount: 1 });
     return {
@@ -86,6 +96,7 @@ async function makeOrMiss(name: string, mayCreate: boolean, node: KafkaNode, top
       topicAuthorizedOperations,
     };
   }
+  if (!rights.may('configure', name)) return missing(name, zeroId, 'topicAuthorizationFailed');
   try {
     return describe(name === offsetsTopicName ? await node.groups.ready() : await node.autoCreate(name), node, topicAuthorizedOperations);
   } catch (error) {

@@ -35,7 +35,7 @@ const table = {
  *
  * Version 10 (topics by id) is not answered. The retention time of versions 2 to 4 has no effect: the broker's holds for all.
  */
-export const offsetCommit = api(table, async (request, { node, version }) => {
+export const offsetCommit = api(table, async (request, { node, rights, version }) => {
   const { groupId, topics, memberId, groupInstanceId, generationIdOrMemberEpoch: generation } = request;
   const answer = (errorOf: (topic: string, partition: number, metadata: string | null) => ErrorName): Write<typeof table.response> => ({
     topics: topics.map(({ name, partitions }) => ({
@@ -49,6 +49,7 @@ export const offsetCommit = api(table, async (request, { node, version }) => {
   const isThere = (topic: string, partition: number): boolean => node.log.topic(topic)?.partitions[partition] !== undefined;
   const refuse = (error: ErrorName): ReturnType<typeof answer> =>
     answer((topic, partition) => (isThere(topic, partition) ? error : 'unknownTopicOrPartition'));
+  if (!rights.may('read', groupId)) return answer(() => 'groupAuthorizationFailed');
   if (groupId === '' && generation >= 0) return refuse('invalidGroupId');
   const group = generation < 0 ? node.groups.groupOrNew(groupId) : node.groups.group(groupId);
   if (group === undefined)
@@ -56,6 +57,7 @@ export const offsetCommit = api(table, async (request, { node, version }) => {
   const refused = group.checkCommit(memberId, groupInstanceId, generation);
   if (refused !== undefined) return refuse(refused);
   const check = (topic: string, partition: number, metadata: string | null): ErrorName => {
+    if (!rights.may('read', topic)) return 'topicAuthorizationFailed';
     if (!isThere(topic, partition)) return 'unknownTopicOrPartition';
     return Buffer.byteLength(metadata ?? '') > node.limits.offsetMetadataBytesMax ? 'offsetMetadataTooLarge' : 'none';
   };

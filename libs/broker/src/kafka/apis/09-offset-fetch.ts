@@ -1,6 +1,8 @@
 import { api } from '../api.js';
+import { errorCodes, type ErrorName } from '../error-codes.js';
 import type { Group } from '../groups/group.js';
 import type { CommittedOffset } from '../groups/offsets-topic.js';
+import type { Rights } from '../rights.js';
 import { array, bool, int16, int32, int64, list, string, type Write } from '../schema.js';
 
 const table = {
@@ -60,25 +62,41 @@ type TopicsFound = NonNullable<Response['groups']>[number]['topics'];
  *
  * Version 10 (topics by id) is not answered. The member's epoch of version 9 belongs to the new group protocol and has no effect.
  */
-export const offsetFetch = api(table, (request, { node, version }) => {
-  if (version < 8) {
-    return { topics: find(node.groups.group(request.groupId), request.topics), errorCode: 0, groups: [] };
-  }
-  const groups = request.groups.map(({ groupId, topics }) => ({ groupId, topics: find(node.groups.group(groupId), topics), errorCode: 0 }));
-  return { topics: [], groups };
+export const offsetFetch = api(table, (request, { node, rights, version }) => {
+  const look = (groupId: string, topics: TopicsAsked): { topics: TopicsFound; errorCode: number } =>
+    rights.may('read', groupId)
+      ? { topics: find(node.groups.group(groupId), topics, rights), errorCode: 0 }
+      : { topics: refuse(topics, 'groupAuthorizationFailed'), errorCode: errorCodes.groupAuthorizationFailed };
+  if (version < 8) return { ...look(request.groupId, request.topics), groups: [] };
+  return { topics: [], groups: request.groups.map(({ groupId, topics }) => ({ groupId, ...look(groupId, topics) })) };
 });
 
-function find(group: Group | undefined, asked: TopicsAsked): TopicsFound {
+function find(group: Group | undefined, asked: TopicsAsked, rights: Rights): TopicsFound {
   if (asked === null) {
     if (group === undefined) return [];
-    return [...group.offsets].map(([name, partitions]) => ({
-      name,
-      partitions: [...partitions].map(([partition, committed]) => describe(partition, committed)),
-    }));
+    return [...group.offsets]
+      .filter(([name]) => rights.maySee(name))
+      .map(([name, partitions]) => ({
+        name,
+        partitions: [...partitions].map(([partition, committed]) => describe(partition, committed)),
+      }));
   }
-  return asked.map(({ name, partitionIndexes }) => ({
+  return asked.flatMap(({ name, partitionIndexes }) => {
+    if (!rights.maySee(name)) return refuse([{ name, partitionIndexes }], 'topicAuthorizationFailed');
+    const partitions = partitionIndexes.map((partition) => describe(partition, group?.offsets.get(name)?.get(partition)));
+    return [{ name, partitions }];
+  });
+}
+
+function refuse(asked: TopicsAsked, error: ErrorName): TopicsFound {
+  return (asked ?? []).map(({ name, partitionIndexes }) => ({
     name,
-    partitions: partitionIndexes.map((partition) => describe(partition, group?.offsets.get(name)?.get(partition))),
+    partitions: partitionIndexes.map((partitionIndex) => ({
+      partitionIndex,
+      committedOffset: -1,
+      metadata: '',
+      errorCode: errorCodes[error],
+    })),
   }));
 }
 

@@ -30,7 +30,7 @@ const table = {
 const groupKeys = 0;
 
 /** 10 FindCoordinator: who keeps a group. There is one broker, so it does; transactions and share groups are not built yet. */
-export const findCoordinator = api(table, async (request, { node, connection, version }) => {
+export const findCoordinator = api(table, async (request, { node, connection, rights, version }) => {
   const here = { nodeId: node.settings.nodeId, host: connection.host, port: connection.port };
   const nowhere = { nodeId: -1, host: '', port: -1 };
   const isKnown = request.keyType === groupKeys;
@@ -39,6 +39,11 @@ export const findCoordinator = api(table, async (request, { node, connection, ve
     errorCode: errorCodes.invalidRequest,
     errorMessage: 'Only groups have a coordinator here: there are no transactions and share groups yet',
   };
-  const said = isKnown ? { ...here, ...accepted } : { ...nowhere, ...isRefused };
-  return { ...said, coordinators: version < 4 ? [] : request.coordinatorKeys.map((key) => ({ key, ...said })) };
+  const sayOf = (key: string): typeof here & { errorCode: number; errorMessage: string | null } => {
+    if (!isKnown) return { ...nowhere, ...isRefused };
+    if (!rights.may('read', key)) return { ...nowhere, errorCode: errorCodes.groupAuthorizationFailed, errorMessage: null };
+    return { ...here, ...accepted };
+  };
+  if (version < 4) return { ...sayOf(request.key), coordinators: [] };
+  return { ...nowhere, ...accepted, coordinators: request.coordinatorKeys.map((key) => ({ key, ...sayOf(key) })) };
 });

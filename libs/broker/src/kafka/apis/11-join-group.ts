@@ -39,6 +39,7 @@ export const joinGroup = api(table, (request, exchange) => {
   const { groupId, memberId, sessionTimeoutMs, rebalanceTimeoutMs } = request;
   const { sessionTimeoutMsMin, sessionTimeoutMsMax } = node.limits;
   if (groupId === '') return respond(refusedJoin('invalidGroupId', memberId), version);
+  if (!exchange.rights.may('read', groupId)) return respond(refusedJoin('groupAuthorizationFailed', memberId), version);
   if (sessionTimeoutMs < sessionTimeoutMsMin || sessionTimeoutMs > sessionTimeoutMsMax) {
     return respond(refusedJoin('invalidSessionTimeout', memberId), version);
   }

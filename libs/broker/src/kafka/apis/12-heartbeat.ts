@@ -12,8 +12,9 @@ const table = {
 } as const;
 
 /** 12 Heartbeat: a member is alive, and hears whether it must join again. */
-export const heartbeat = api(table, ({ groupId, generationId, memberId, groupInstanceId }, { node }) => {
+export const heartbeat = api(table, ({ groupId, generationId, memberId, groupInstanceId }, { node, rights }) => {
   if (groupId === '') return { errorCode: errorCodes.invalidGroupId };
+  if (!rights.may('read', groupId)) return { errorCode: errorCodes.groupAuthorizationFailed };
   const error = node.groups.group(groupId)?.heartbeat(memberId, groupInstanceId, generationId) ?? 'unknownMemberId';
   return { errorCode: errorCodes[error] };
 });

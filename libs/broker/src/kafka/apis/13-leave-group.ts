@@ -24,11 +24,12 @@ const table = {
 } as const;
 
 /** 13 LeaveGroup: members go at once instead of when their sessions end. From version 3 on several, static ones by the name of their instance. */
-export const leaveGroup = api(table, (request, { node, version }) => {
+export const leaveGroup = api(table, (request, { node, rights, version }) => {
   const group = node.groups.group(request.groupId);
   const leave = (memberId: string, groupInstanceId: string | null): ErrorName =>
     group?.leave(memberId, groupInstanceId) ?? 'unknownMemberId';
   if (request.groupId === '') return { errorCode: errorCodes.invalidGroupId, members: [] };
+  if (!rights.may('read', request.groupId)) return { errorCode: errorCodes.groupAuthorizationFailed, members: [] };
   if (version < 3) return { errorCode: errorCodes[leave(request.memberId, null)], members: [] };
   const members = request.members.map(({ memberId, groupInstanceId }) => ({
     memberId,

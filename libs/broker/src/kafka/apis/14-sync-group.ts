@@ -27,9 +27,10 @@ const table = {
 } as const;
 
 /** 14 SyncGroup: the leader says who reads what; the others wait for it. Answered when the assignment is durable. */
-export const syncGroup = api(table, (request, { node, version }) => {
+export const syncGroup = api(table, (request, { node, rights, version }) => {
   const { groupId, memberId, groupInstanceId, generationId: generation, protocolType, protocolName, assignments } = request;
   if (groupId === '') return respond(refusedSync('invalidGroupId'));
+  if (!rights.may('read', groupId)) return respond(refusedSync('groupAuthorizationFailed'));
   if (version >= 5 && (protocolType === null || protocolName === null)) return respond(refusedSync('inconsistentGroupProtocol'));
   const group = node.groups.group(groupId);
   if (group === undefined) return respond(refusedSync('unknownMemberId'));

@@ -36,9 +36,14 @@ const table = {
 type GroupResponse = Write<typeof table.response>['groups'][number];
 
 /** 15 DescribeGroups: members and what they were assigned. A group that is not there is "Dead", and from version 6 on an error. */
-export const describeGroups = api(table, (request, { node, version }) => {
-  const authorizedOperations = request.includeAuthorizedOperations ? groupOperations : operationsNotAsked;
-  return { groups: request.groups.map((groupId) => describe(groupId, node.groups.group(groupId), version, authorizedOperations)) };
+export const describeGroups = api(table, (request, { node, rights, version }) => {
+  const groups = request.groups.map((groupId) => {
+    const authorizedOperations = request.includeAuthorizedOperations ? groupOperations(rights, groupId) : operationsNotAsked;
+    if (rights.may('read', groupId)) return describe(groupId, node.groups.group(groupId), version, authorizedOperations);
+    const none = { groupState: '', protocolType: '', protocolData: '', members: [] };
+    return { errorCode: errorCodes.groupAuthorizationFailed, groupId, ...none };
+  });
+  return { groups };
 });
 
 function describe(groupId: string, group: Group | undefined, version: number, authorizedOperations: number): GroupResponse {

@@ -15,14 +15,14 @@ const table = {
   },
 } as const;
 
-/** 16 ListGroups: all groups, or those in some states and of some types. */
-export const listGroups = api(table, ({ statesFilter, typesFilter }, { node }) => {
+/** 16 ListGroups: all groups that whoever asks may read, or those in some states and of some types. */
+export const listGroups = api(table, ({ statesFilter, typesFilter }, { node, rights }) => {
   const states = new Set(statesFilter.map((state) => state.toLowerCase()));
   const types = new Set(typesFilter.map((type) => type.toLowerCase()));
   const isAsked = (group: Group): boolean =>
     (states.size === 0 || states.has(group.state.toLowerCase())) && (types.size === 0 || types.has('classic'));
   const groups = [...node.groups.all]
-    .filter((group) => group.state !== 'Dead' && isAsked(group))
+    .filter((group) => group.state !== 'Dead' && isAsked(group) && rights.may('read', group.id))
     .map(({ id, protocolType, state }) => ({ groupId: id, protocolType: protocolType ?? '', groupState: state, groupType: 'classic' }));
   return { errorCode: 0, groups };
 });

@@ -47,7 +47,7 @@ type TopicResponse = Write<typeof table.response>['topics'][number];
  *
  * There is one replica: a replication factor above 1 is refused, or taken as 1 where the broker's settings say so.
  */
-export const createTopics = api(table, async ({ topics, validateOnly }, { node }) => {
+export const createTopics = api(table, async ({ topics, validateOnly }, { node, rights }) => {
   const counts = new Map<string, number>();
   for (const { name } of topics) counts.set(name, (counts.get(name) ?? 0) + 1);
   const isTwice = (name: string): boolean => counts.get(name)! > 1;
@@ -55,7 +55,9 @@ export const createTopics = api(table, async ({ topics, validateOnly }, { node }
   const answers = once.map((asked) =>
     isTwice(asked.name)
       ? Promise.resolve(refused(asked, 'invalidRequest', 'Duplicate topic name.'))
-      : create(asked, node, validateOnly).catch((error: unknown) => ({ ...refused(asked, 'none', ''), ...refusal(error) })),
+      : !rights.may('configure', asked.name)
+        ? Promise.resolve(refused(asked, 'topicAuthorizationFailed', 'Authorization failed.'))
+        : create(asked, node, validateOnly).catch((error: unknown) => ({ ...refused(asked, 'none', ''), ...refusal(error) })),
   );
   return { topics: await Promise.all(answers) };
 });

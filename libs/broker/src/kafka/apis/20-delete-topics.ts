@@ -2,6 +2,7 @@ import { api } from '../api.js';
 import { errorCodes, type ErrorName } from '../error-codes.js';
 import type { KafkaNode } from '../kafka-node.js';
 import { refusal } from '../refusals.js';
+import type { Rights } from '../rights.js';
 import { array, int16, int32, list, string, uuid, type Write, zeroId } from '../schema.js';
 
 const table = {
@@ -26,9 +27,11 @@ const table = {
 } as const;
 
 /** 20 DeleteTopics: gone for good, with its records and the offsets that groups committed in it, when it is answered. */
-export const deleteTopics = api(table, async (request, { node, version }) => {
+export const deleteTopics = api(table, async (request, { node, rights, version }) => {
   const named = version >= 6 ? request.topics : request.topicNames.map((name) => ({ name, topicId: zeroId }));
-  const responses = await Promise.all([...eachOnce(named)].map(({ name, topicId, isTwice }) => remove(name, topicId, isTwice, node)));
+  const responses = await Promise.all(
+    [...eachOnce(named)].map(({ name, topicId, isTwice }) => remove(name, topicId, isTwice, node, rights)),
+  );
   const gone = responses.flatMap(({ errorCode, name }) => (errorCode === 0 && name !== null ? [name] : []));
   if (gone.length > 0) node.groups.topicsDeleted(new Set(gone));
   return { responses };
@@ -54,6 +57,7 @@ async function remove(
   topicId: string,
   isTwice: boolean,
   { log }: KafkaNode,
+  rights: Rights,
 ): Promise<Write<typeof table.response>['responses'][number]> {
   const refused = (error: ErrorName, errorMessage: string): Write<typeof table.response>['responses'][number] => ({
     name,
@@ -65,6 +69,11 @@ async function remove(
   if (name !== null && topicId !== zeroId) return refused('invalidRequest', 'You may not specify both topic name and topic id.');
   if (name === null && topicId === zeroId) return refused('invalidRequest', 'Neither topic name nor id were specified.');
   const topic = name === null ? log.topicById(topicId) : log.topic(name);
+  const known = topic?.name ?? name;
+  if (known !== null && !rights.may('configure', known)) {
+    const isHidden = name === null && !rights.maySee(known);
+    return { name, topicId, errorCode: errorCodes[isHidden ? 'unknownTopicId' : 'topicAuthorizationFailed'] };
+  }
   if (topic === undefined) {
     return name === null
       ? refused('unknownTopicId', 'This server does not host this topic ID.')

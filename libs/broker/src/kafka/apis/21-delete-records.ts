@@ -17,11 +17,11 @@ const table = {
 } as const;
 
 /** 21 DeleteRecords: everything below an offset goes (-1: everything there is); durable when it is answered. */
-export const deleteRecords = api(table, async (request, { node }) => {
+export const deleteRecords = api(table, async (request, { node, rights }) => {
   const topics = await Promise.all(
     request.topics.map(async ({ name, partitions }) => {
       const topic = node.log.topic(name);
-      const answers = partitions.map(({ partitionIndex, offset }) => trim(topic, partitionIndex, offset));
+      const answers = partitions.map(({ partitionIndex, offset }) => trim(topic, partitionIndex, offset, rights.may('configure', name)));
       return { name, partitions: await Promise.all(answers) };
     }),
   );
@@ -32,10 +32,12 @@ async function trim(
   topic: Topic | undefined,
   partitionIndex: number,
   offset: number,
+  isAllowed: boolean,
 ): Promise<{ readonly partitionIndex: number; readonly lowWatermark: number; readonly errorCode: number }> {
   const refused = (error: ErrorName): ReturnType<typeof trim> =>
     Promise.resolve({ partitionIndex, lowWatermark: -1, errorCode: errorCodes[error] });
   const partition = topic?.partitions[partitionIndex];
+  if (!isAllowed) return refused('topicAuthorizationFailed');
   if (topic === undefined || partition === undefined) return refused('unknownTopicOrPartition');
   if (topic.isInternal) return refused('invalidTopic');
   if (!topic.config.isDeleted) return refused('policyViolation');

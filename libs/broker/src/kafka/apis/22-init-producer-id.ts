@@ -18,11 +18,12 @@ const table = {
 } as const;
 
 /** 22 InitProducerId: a number for an idempotent producer. With a transactional id it is refused: transactions are not built yet. */
-export const initProducerId = api(table, async ({ transactionalId }, { node }) => {
+export const initProducerId = api(table, async ({ transactionalId }, { node, rights }) => {
   if (transactionalId !== null) {
     const error = transactionalId === '' ? 'invalidRequest' : 'transactionalIdAuthorizationFailed';
     return { errorCode: errorCodes[error], producerId: -1, producerEpoch: -1 };
   }
+  if (!rights.isAdmitted) return { errorCode: errorCodes.clusterAuthorizationFailed, producerId: -1, producerEpoch: -1 };
   try {
     return { errorCode: 0, producerId: await node.log.takeProducerId(), producerEpoch: 0 };
   } catch (error) {

@@ -21,10 +21,11 @@ const table = {
 } as const;
 
 /** 23 OffsetForLeaderEpoch: where the records of an epoch end, so that a consumer finds out whether a crash took back what it has read. */
-export const offsetForLeaderEpoch = api(table, (request, { node }) => {
+export const offsetForLeaderEpoch = api(table, (request, { node, rights }) => {
   const topics = request.topics.map(({ topic, partitions }) => ({
     topic,
     partitions: partitions.map(({ partition, currentLeaderEpoch, leaderEpoch }) => {
+      if (!rights.maySee(topic)) return { partition, errorCode: errorCodes.topicAuthorizationFailed };
       const found = node.log.topic(topic)?.partitions[partition];
       if (found === undefined) return { partition, errorCode: errorCodes.unknownTopicOrPartition };
       if (currentLeaderEpoch >= 0 && currentLeaderEpoch !== found.leaderEpoch) {

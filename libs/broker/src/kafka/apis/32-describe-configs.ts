@@ -40,7 +40,7 @@ const table = {
 type ConfigResponse = Write<typeof table.response>['results'][number]['configs'][number];
 
 /** 32 DescribeConfigs: every config of a topic, set or not, and where its value comes from; of the broker, what it is set to and cannot be changed. */
-export const describeConfigs = api(table, (request, { node }) => {
+export const describeConfigs = api(table, (request, { node, rights }) => {
   const results = request.resources.map(({ resourceType, resourceName, configurationKeys }) => {
     const about = { resourceType, resourceName };
     const isAsked = (name: string): boolean =>
@@ -52,6 +52,7 @@ export const describeConfigs = api(table, (request, { node }) => {
       configs: [],
     });
     if (resourceType === resourceTypes.topic) {
+      if (!rights.maySee(resourceName)) return refused('topicAuthorizationFailed', 'Topic authorization failed.');
       const topic = node.log.topic(resourceName);
       if (topic === undefined) {
         const invalid = node.log.checkTopic(resourceName, { partitionCount: 1 });
@@ -66,6 +67,7 @@ export const describeConfigs = api(table, (request, { node }) => {
       };
     }
     if (resourceType === resourceTypes.broker) {
+      if (!rights.isOperator) return refused('clusterAuthorizationFailed', 'Cluster authorization failed.');
       if (resourceName !== '' && resourceName !== String(node.settings.nodeId)) {
         return refused(
           'invalidRequest',

@@ -20,11 +20,11 @@ const table = {
 } as const;
 
 /** 33 AlterConfigs: the configs named are the topic's own from now on, and no others (clients use 44 instead). */
-export const alterConfigs = api(table, async ({ resources, validateOnly }, { node }) => {
+export const alterConfigs = api(table, async ({ resources, validateOnly }, exchange) => {
   const responses = await Promise.all(
     resources.map(async ({ resourceType, resourceName, configs }) => {
       const named = new Set(configs.map(({ name }) => name));
-      const own = node.log.topic(resourceName)?.describeConfigs() ?? [];
+      const own = exchange.node.log.topic(resourceName)?.describeConfigs() ?? [];
       const missing = configs.find(({ value }) => value === null);
       if (missing !== undefined) {
         const errorMessage = `Null value not supported for: ${missing.name}. Leave it out, and it has its default again`;
@@ -32,7 +32,7 @@ export const alterConfigs = api(table, async ({ resources, validateOnly }, { nod
       }
       const changes: ConfigChange[] = configs.map(({ name, value }) => ({ name, operation: 'set', value: value! }));
       for (const { name, source } of own) if (source === 'topic' && !named.has(name)) changes.push({ name, operation: 'delete' });
-      return changeConfigsOf(resourceType, resourceName, changes, validateOnly, node);
+      return changeConfigsOf(resourceType, resourceName, changes, validateOnly, exchange);
     }),
   );
   return { responses };

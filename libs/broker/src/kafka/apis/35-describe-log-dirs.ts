@@ -1,4 +1,5 @@
 import { api } from '../api.js';
+import { errorCodes } from '../error-codes.js';
 import { array, bool, int16, int32, int64, list, string } from '../schema.js';
 
 const table = {
@@ -24,7 +25,8 @@ const table = {
 } as const;
 
 /** 35 DescribeLogDirs: how many bytes each partition takes, and what is left on the volume. There is one folder. */
-export const describeLogDirs = api(table, async (request, { node }) => {
+export const describeLogDirs = api(table, async (request, { node, rights }) => {
+  if (!rights.isOperator) return { errorCode: errorCodes.clusterAuthorizationFailed, results: [] };
   const { log } = node;
   const asked = request.topics === null ? undefined : new Map(request.topics.map(({ topic, partitions }) => [topic, new Set(partitions)]));
   const topics = [...log.topics]

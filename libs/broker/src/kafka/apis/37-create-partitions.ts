@@ -20,13 +20,15 @@ const table = {
 } as const;
 
 /** 37 CreatePartitions: more partitions for a topic, never fewer. Keys move to other partitions by it. */
-export const createPartitions = api(table, async ({ topics, validateOnly }, { node }) => {
+export const createPartitions = api(table, async ({ topics, validateOnly }, { node, rights }) => {
   const counts = new Map<string, number>();
   for (const { name } of topics) counts.set(name, (counts.get(name) ?? 0) + 1);
   const once = topics.filter(({ name }, i) => counts.get(name) === 1 || topics.findIndex((other) => other.name === name) === i);
   const results = await Promise.all(
     once.map(async ({ name, count, assignments }) => {
       if (counts.get(name)! > 1) return { name, errorCode: errorCodes.invalidRequest, errorMessage: 'Duplicate topic name.' };
+      if (!rights.may('configure', name))
+        return { name, errorCode: errorCodes.topicAuthorizationFailed, errorMessage: 'Authorization failed.' };
       const topic = node.log.topic(name);
       if (topic === undefined)
         return { name, errorCode: errorCodes.unknownTopicOrPartition, errorMessage: 'This server does not host this topic-partition.' };

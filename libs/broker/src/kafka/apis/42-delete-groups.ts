@@ -12,9 +12,10 @@ const table = {
 } as const;
 
 /** 42 DeleteGroups: takes groups without members away, with their offsets; durable when it is answered. */
-export const deleteGroups = api(table, async ({ groupsNames }, { node }) => {
+export const deleteGroups = api(table, async ({ groupsNames }, { node, rights }) => {
   const results = await Promise.all(
     groupsNames.map(async (groupId) => {
+      if (!rights.may('configure', groupId)) return { groupId, errorCode: errorCodes.groupAuthorizationFailed };
       const group = node.groups.group(groupId);
       const refused = groupId === '' ? 'invalidGroupId' : group === undefined || group.state === 'Dead' ? 'groupIdNotFound' : undefined;
       if (group === undefined || refused !== undefined) return { groupId, errorCode: errorCodes[refused ?? 'groupIdNotFound'] };

@@ -25,7 +25,7 @@ const table = {
 } as const;
 
 /** 44 IncrementalAlterConfigs: sets, takes back, and adds to or takes from lists; the other configs stay. */
-export const incrementalAlterConfigs = api(table, async ({ resources, validateOnly }, { node }) => {
+export const incrementalAlterConfigs = api(table, async ({ resources, validateOnly }, exchange) => {
   const responses = await Promise.all(
     resources.map(async ({ resourceType, resourceName, configs }) => {
       const unknown = configs.find(({ configOperation }) => operations[configOperation] === undefined);
@@ -39,7 +39,7 @@ export const incrementalAlterConfigs = api(table, async ({ resources, validateOn
         const operation = operations[configOperation]!;
         return value === null || operation === 'delete' ? { name, operation: 'delete' } : { name, operation, value };
       });
-      return changeConfigsOf(resourceType, resourceName, changes, validateOnly, node);
+      return changeConfigsOf(resourceType, resourceName, changes, validateOnly, exchange);
     }),
   );
   return { responses };

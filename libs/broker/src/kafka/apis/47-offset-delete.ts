@@ -17,12 +17,14 @@ const table = {
 } as const;
 
 /** 47 OffsetDelete: forgets how far a group has come in partitions that none of its members reads. */
-export const offsetDelete = api(table, async ({ groupId, topics }, { node }) => {
+export const offsetDelete = api(table, async ({ groupId, topics }, { node, rights }) => {
+  if (!rights.may('configure', groupId)) return { errorCode: errorCodes.groupAuthorizationFailed, topics: [] };
   const group = node.groups.group(groupId);
   if (group === undefined || group.state === 'Dead') return { errorCode: errorCodes.groupIdNotFound, topics: [] };
   const subscribed = group.state === 'Empty' ? new Set<string>() : subscribedTopics(group);
   if (subscribed === undefined) return { errorCode: errorCodes.nonEmptyGroup, topics: [] };
   const check = (topic: string, partition: number): ErrorName => {
+    if (!rights.may('read', topic)) return 'topicAuthorizationFailed';
     if (node.log.topic(topic)?.partitions[partition] === undefined) return 'unknownTopicOrPartition';
     return subscribed.has(topic) ? 'groupSubscribedToTopic' : 'none';
   };

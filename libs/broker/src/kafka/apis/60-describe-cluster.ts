@@ -24,7 +24,7 @@ const table = {
 const brokerEndpoints = 1;
 
 /** 60 DescribeCluster: there is one broker, and it is its own controller; the controller has no listener of its own to be asked for. */
-export const describeCluster = api(table, ({ includeClusterAuthorizedOperations, endpointType }, { node, connection }) => {
+export const describeCluster = api(table, ({ includeClusterAuthorizedOperations, endpointType }, { node, connection, rights }) => {
   const { nodeId } = node.settings;
   if (endpointType !== brokerEndpoints) {
     const errorMessage =
@@ -32,7 +32,7 @@ export const describeCluster = api(table, ({ includeClusterAuthorizedOperations,
     const errorCode = endpointType === 2 ? errorCodes.mismatchedEndpointType : errorCodes.unsupportedEndpointType;
     return { errorCode, errorMessage, clusterId: '', brokers: [] };
   }
-  const clusterAuthorizedOperations = includeClusterAuthorizedOperations ? clusterOperations : operationsNotAsked;
+  const clusterAuthorizedOperations = includeClusterAuthorizedOperations ? clusterOperations(rights) : operationsNotAsked;
   const brokers = [{ brokerId: nodeId, host: connection.host, port: connection.port, isFenced: false }];
   return { errorCode: 0, endpointType, clusterId: node.log.clusterId, controllerId: nodeId, brokers, clusterAuthorizedOperations };
 });

@@ -30,10 +30,11 @@ const table = {
 } as const;
 
 /** 61 DescribeProducers: who wrote to a partition lately, and whether a transaction hangs there. */
-export const describeProducers = api(table, (request, { node }) => {
+export const describeProducers = api(table, (request, { node, rights }) => {
   const topics = request.topics.map(({ name, partitionIndexes }) => ({
     name,
     partitions: partitionIndexes.map((partitionIndex) => {
+      if (!rights.may('read', name)) return { partitionIndex, errorCode: errorCodes.topicAuthorizationFailed, activeProducers: [] };
       const partition = node.log.topic(name)?.partitions[partitionIndex];
       if (partition === undefined) return { partitionIndex, errorCode: errorCodes.unknownTopicOrPartition, activeProducers: [] };
       const activeProducers = partition.producers().map(({ openTransactionFirstOffset, ...producer }) => ({
