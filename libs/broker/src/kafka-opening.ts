@@ -96,6 +96,7 @@ export class OpenKafka {
 /** Brings what the journal has of the log to its segments, where nobody wants the log itself: the journal can forget it then. */
 export async function settleLog(parts: LogParts): Promise<void> {
   const log = await openLog({ ...parts, log: parts.report });
+  await log.settled();
   await log.close();
 }
 

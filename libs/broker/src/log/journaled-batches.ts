@@ -12,8 +12,7 @@ import { BatchHead, batchHeadBytes, readInt64, writeInt64 } from './record-batch
  *   batches  | 32 | topic id 16 | partition u32 | first offset i64 | record batches |
  *   settled  | 33 |
  *
- * A file of the journal stays until what it has of the log is on the disk in the segments too. `settled` says that this is so for all batches before it: it is
- * written when the log is closed in order. Numbers are big-endian.
+ * A file of the journal stays until what it has of the log is on the disk in the segments too. `settled` says that this is so for all batches before it. Numbers are big-endian.
  */
 export const logRecordKind = { batches: 32, settled: 33 } as const;
 
@@ -23,23 +22,31 @@ const keyBytes = 20;
 
 /** A partition, as the journal sees it. */
 export interface JournaledPartition {
+  /** What names it in a record. */
+  readonly key: Buffer;
   /** Brings to the disk, in its own files, what it had in the journal up to now. */
   settle(): Promise<void>;
 }
 
-/** Partitions that are brought to the disk at the same time. */
-const settledAtOnce = 16;
-
+/** Partitions that are brought to the disk at the same time, beside commits, which need the disk too. */
+const settledAtOnce = 2;
 export class JournaledBatches {
   /** Who has something in which file, the youngest last. */
   private readonly files = new Map<JournalFile, Set<JournaledPartition>>();
   private youngest: JournalFile | undefined;
   private holders = new Set<JournaledPartition>();
+  private isStopped = false;
+  /** What a recovery has found, and whose it is, until it is in the segments. */
+  private found: { readonly batches: FoundBatches; readonly holders: readonly JournaledPartition[] } | undefined;
 
-  constructor(readonly journal: Journal) {}
+  constructor(
+    readonly journal: Journal,
+    /** Writes down up to where the partitions are on the disk. */
+    private readonly writeDown: () => Promise<void>,
+  ) {}
 
   /** Writes what one partition has for a commit. The bytes are copied. */
-  append(partition: JournaledPartition, key: Buffer, firstOffset: number, parts: readonly Uint8Array[], length: number): void {
+  append(partition: JournaledPartition, firstOffset: number, parts: readonly Uint8Array[], length: number): void {
     const { journal } = this;
     const file = journal.activeFile;
     if (file !== this.youngest) this.begin(file);
@@ -47,7 +54,7 @@ export class JournaledBatches {
     let at = journal.reserve(headBytes + length);
     const { bytes } = journal.chunk;
     bytes[at] = logRecordKind.batches;
-    bytes.set(key, at + 1);
+    bytes.set(partition.key, at + 1);
     writeInt64(bytes, firstOffset, at + 1 + keyBytes);
     at += headBytes;
     for (const part of parts) {
@@ -56,34 +63,57 @@ export class JournaledBatches {
     }
   }
 
-  /** The log is closed in order: nothing before this is needed. */
-  appendSettled(): void {
+  /** Takes over what a recovery has found of these partitions: the journal keeps it until they are settled. */
+  adopt(batches: FoundBatches, holders: readonly JournaledPartition[]): void {
+    this.found = { batches, holders };
+  }
+
+  /** Whether the log still needs a file that the journal has left behind. */
+  get hasOld(): boolean {
+    return this.found !== undefined || this.files.size > (this.youngest === this.journal.activeFile ? 1 : 0);
+  }
+
+  /** Brings what stands in the files that the journal has left behind to the segments, and lets them go. Where that fails, or is stopped, they stay. */
+  async settleOld(): Promise<void> {
+    const { found } = this;
+    if (found !== undefined) {
+      if (!(await this.settleEach(found.holders))) return;
+      this.found = undefined;
+      found.batches.release();
+    }
+    for (const [file, holders] of [...this.files]) {
+      if (file === this.journal.activeFile) continue;
+      if (!(await this.settleEach([...holders]))) return;
+      this.files.delete(file);
+      if (this.youngest === file) this.youngest = undefined;
+      file.letGo();
+    }
+  }
+
+  /** The log is being closed: what is not settled stays in the journal until the next opening. */
+  stop(): void {
+    this.isStopped = true;
+  }
+
+  /** The log is closed in order. Where it has nothing in the journal any more, the next recovery need not look for it. */
+  close(): void {
+    if (this.files.size > 0 || this.found !== undefined) return;
     const at = this.journal.reserve(1);
     this.journal.chunk.bytes[at] = logRecordKind.settled;
   }
 
-  /** Whether the journal has left a file behind which the log still needs. */
-  get hasOld(): boolean {
-    return this.files.size > (this.youngest === this.journal.activeFile ? 1 : 0);
-  }
-
-  /** Brings what stands in the files that the journal has left behind to the segments, and lets them go. Where that fails they stay. */
-  async settleOld(): Promise<void> {
-    for (const [file, holders] of [...this.files]) if (file !== this.journal.activeFile) await this.settle(file, holders);
-  }
-
-  async settleAll(): Promise<void> {
-    for (const [file, holders] of [...this.files]) await this.settle(file, holders);
-  }
-
-  private async settle(file: JournalFile, holders: ReadonlySet<JournaledPartition>): Promise<void> {
+  /** False where it was stopped before the end. */
+  private async settleEach(holders: readonly JournaledPartition[]): Promise<boolean> {
+    const settle = async (holder: JournaledPartition): Promise<void> => {
+      if (!this.isStopped) await holder.settle();
+    };
     await runAll(
-      [...holders].map((holder) => () => holder.settle()),
+      holders.map((holder) => () => settle(holder)),
       settledAtOnce,
     );
-    this.files.delete(file);
-    if (this.youngest === file) this.youngest = undefined;
-    file.letGo();
+    if (this.isStopped) return false;
+    await this.writeDown();
+    return true;
   }
 
   private begin(file: JournalFile): void {
@@ -107,7 +137,7 @@ export class FoundBatches {
   constructor(private readonly arena: Arena) {}
 
   static has(kind: number | undefined): boolean {
-    return kind === logRecordKind.batches || kind === logRecordKind.settled;
+    return kind !== undefined && kind >= logRecordKind.batches && kind <= logRecordKind.settled;
   }
 
   get isEmpty(): boolean {

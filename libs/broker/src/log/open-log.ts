@@ -1,6 +1,6 @@
 import { type Disk, DiskError, type Ground } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
-import { partitionKey, readCheckpoint } from './checkpoint-file.js';
+import { partitionKey, readCheckpoint, readNumbers } from './checkpoint-file.js';
 import type { Journal } from '../storage/journal.js';
 import { encodeKey, type FoundBatches, keyAt, runAll } from './journaled-batches.js';
 import type { Log } from './log.js';
@@ -8,8 +8,10 @@ import { MemoryDisk } from './memory-disk.js';
 import { readOldCommitFiles, removeOldCommitFiles } from './old-commit-files.js';
 import { readWhole, removeIfThere, replaceFile } from './open-files.js';
 import type { PartitionOpening } from './partition-recovery.js';
-import { cleanMarker, drawId, PartitionedLog, removeFolder } from './partitioned-log.js';
+import type { PartitionLog } from './partition-log.js';
+import { cleanMarker, drawId, indexSumsFile, PartitionedLog, removeFolder } from './partitioned-log.js';
 import { readInt64 } from './record-batch.js';
+import type { IndexSums } from './segment.js';
 import { checkValue } from './topic-config.js';
 import { decodeDefinition, type TopicDefinition, TopicState } from './topics.js';
 
@@ -32,6 +34,8 @@ export interface LogOptions {
 export interface OpenLog extends Log {
   /** Commits what was appended, writes what makes the next opening quick, and lets the files go. Rejects where the disk failed. */
   close(): Promise<void>;
+  /** What an opening found in the journal is on the disk in the segments, where nothing failed. */
+  settled(): Promise<void>;
   /** Lets go at once, as a crash would. */
   abandon(): Promise<void>;
   /** Takes away now what is too old or too much, as it is done every five minutes. */
@@ -111,10 +115,12 @@ class LogOpening {
     const recoveryPoints = await readCheckpoint(disk, directory, 'recovery-point-offset-checkpoint');
     const logStarts = await readCheckpoint(disk, directory, 'log-start-offset-checkpoint');
     for (const [key, offset] of await readCheckpoint(disk, directory, 'cleaner-offset-checkpoint')) log.cleanUpTo.set(key, offset);
+    const indexSums = await readNumbers(disk, directory, indexSumsFile);
     const startsOf = await this.startsInJournal();
     const openings = new Map<string, PartitionOpening>();
     const work: (() => Promise<void>)[] = [];
     const finishing: (() => Promise<void>)[] = [];
+    const holders: PartitionLog[] = [];
     for (const definition of definitions) {
       const topic = new TopicState(definition, log.parts.configs);
       const partitions: TopicState['partitions'][number][] = [];
@@ -124,12 +130,15 @@ class LogOpening {
         const key = partitionKey(topic.name, number);
         const keyInJournal = keyAt(encodeKey(topic.idBytes, number), 0);
         const recoveryPoint = recoveryPoints.get(key) ?? 0;
+        const journaledFrom = startsOf(keyInJournal);
         const opening = log.opening(topic, number, {
-          isClean,
+          // What the journal has kept at the end may have come to the segments or not.
+          isClean: isClean && journaledFrom.every((offset) => offset < recoveryPoint),
           recoveryPoint,
           logStartOffset: logStarts.get(key) ?? 0,
           bumpEpoch: this.mayHaveLost,
-          journaledFrom: startsOf(keyInJournal),
+          journaledFrom,
+          indexSums: indexSums === undefined ? 'unknown' : sumsOf(indexSums.get(key)),
         });
         openings.set(keyInJournal, opening);
         work.push(async () => {
@@ -139,6 +148,7 @@ class LogOpening {
         finishing.push(async () => {
           const partition = await opening.finish();
           partitions[number] = partition;
+          if ((this.found?.startsOf(keyInJournal).length ?? 0) > 0) holders.push(partition);
           for (const producerId of partition.producerStates.entries.keys()) log.producerIds.skip(producerId);
         });
       }
@@ -146,12 +156,18 @@ class LogOpening {
     await runAll(work, openedAtOnce);
     await this.putBack(openings);
     await runAll(finishing, openedAtOnce);
-    // All of it is in the segments by now, and on the disk.
-    this.found?.release();
     await removeOldCommitFiles(disk, this.oldCommits);
+    if (this.found !== undefined && this.keepsFound) log.keepFound(this.found, holders);
+    else this.found?.release();
     // From here on the folder is in use: the next opening must not believe that it was closed in order.
     await removeIfThere(disk, `${directory}/${cleanMarker}`);
     if (log.parts.isSynced) await disk.syncDirectory(directory);
+  }
+
+  /** The journal goes on, and keeps what it has until that is on the disk. */
+  private get keepsFound(): boolean {
+    const { isSynced, journal } = this.log.parts;
+    return isSynced && journal !== undefined;
   }
 
   private get oldCommits(): string {
@@ -174,10 +190,11 @@ class LogOpening {
   private async putBack(openings: ReadonlyMap<string, PartitionOpening>): Promise<void> {
     const written = new Set<PartitionOpening>();
     let bytesWritten = 0;
+    let isKept = false;
     const take = (key: string, bytes: Buffer, start: number, end: number): void => {
       // Of a topic that was deleted nothing is kept.
       const opening = openings.get(key);
-      const count = opening?.putBack(bytes, start, end) ?? 0;
+      const count = opening?.putBack(bytes, start, end, isKept) ?? 0;
       if (count > 0) written.add(opening!);
       bytesWritten += count;
     };
@@ -191,6 +208,7 @@ class LogOpening {
       bytesWritten = 0;
     };
     await readOldCommitFiles(this.disk, this.oldCommits, (bytes, at, start, end) => take(keyAt(bytes, at), bytes, start, end));
+    isKept = this.keepsFound;
     await this.found?.forEach(take, flush);
   }
 
@@ -258,6 +276,12 @@ class LogOpening {
     await this.disk.makeDirectory(folder);
     await replaceFile(this.disk, folder, 'partition.metadata', metadata, false);
   }
+}
+
+function sumsOf(numbers: readonly number[] | undefined): IndexSums | undefined {
+  if (numbers?.length !== 5) return undefined;
+  const [baseOffset, offsetBytes, offsetSum, timeBytes, timeSum] = numbers as [number, number, number, number, number];
+  return { baseOffset, offsetBytes, offsetSum, timeBytes, timeSum };
 }
 
 async function readOrMakeMeta(disk: Disk, directory: string, isSynced: boolean, { random }: Ground): Promise<string> {

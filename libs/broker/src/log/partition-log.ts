@@ -56,6 +56,8 @@ export interface PartitionParts {
   readonly epochs: LeaderEpochs;
   /** Offsets of the snapshots in the folder, oldest first. */
   readonly snapshots: number[];
+  /** Writes again what an earlier life wrote and nobody knows to be on the disk; undefined where everything is. */
+  readonly prove: (() => Promise<void>) | undefined;
 }
 
 /** What all partitions of a log share. */
@@ -77,6 +79,8 @@ export interface PartitionWorld extends SegmentWorld {
 const checkpointBytes = 256 * 1024 * 1024;
 /** So many bytes that were committed together with others go to the segments in one piece. */
 const flushBytes = 64 * 1024;
+/** A partition of so many bytes is read faster than its snapshot is written. */
+const shortBytes = 64 * 1024;
 const relativeOffsetMax = 0x7fffffff;
 
 /** What the commit under way takes of a partition: from one offset to another. */
@@ -93,7 +97,7 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
   readonly number: number;
   readonly folder: string;
   /** What names it in the journal. */
-  private readonly key: Buffer;
+  readonly key: Buffer;
   readonly leaderEpoch: number;
   readonly producerStates: ProducerStates;
   readonly epochs: LeaderEpochs;
@@ -149,7 +153,7 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
     this.savedRecoveryPoint = parts.recoveryPoint;
     this.lastStableOffset = Math.min(this.highWatermark, this.producerStates.firstUndecided(this.highWatermark));
     this.tail = new Tail(world.budget);
-    this.writer = new SegmentWriter(this, world);
+    this.writer = new SegmentWriter(this, world, parts.prove);
     this.rollAfterMs = this.drawRollTime();
   }
 
@@ -291,11 +295,14 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
     // Until these are in the segments they are read from memory, and after a crash from the journal.
     this.writer.keepForLater(writes, bytes);
     const parts = writes.length === 1 ? writes[0]!.parts : writes.flatMap((write) => write.parts);
-    batches.append(this, this.key, from, parts, bytes);
+    batches.append(this, from, parts, bytes);
   }
 
-  settle(): Promise<void> {
-    return this.writer.settle();
+  async settle(): Promise<void> {
+    const upTo = this.highWatermark;
+    await this.writer.settle();
+    // With segments whose indexes are not in their files it waits for a checkpoint.
+    if (this.unsaved.length === 0) this.recoveryPoint = Math.max(this.recoveryPoint, upTo);
   }
 
   writeSealed(done: (error: DiskError | undefined) => void): void {
@@ -326,15 +333,25 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
 
   /** Whether a checkpoint would say something new. */
   get hasNews(): boolean {
-    return this.recoveryPoint !== this.highWatermark || this.unsaved.length > 0 || (this.snapshots.length === 0 && this.highWatermark > 0);
+    const { active, highWatermark, unsaved } = this;
+    if (this.recoveryPoint !== highWatermark || unsaved.length > 0) return true;
+    if (highWatermark === 0) return false;
+    return (active.indexSums === undefined && active.sizeBytes > 0) || (this.snapshots.at(-1) !== highWatermark && !this.isShort);
+  }
+
+  /** An opening reads all there ever was: it needs no snapshot. */
+  private get isShort(): boolean {
+    return this.segments.length === 1 && this.active.baseOffset === 0 && this.logStartOffset === 0 && this.active.sizeBytes <= shortBytes;
   }
 
   /**
-   * Everything committed by now is on the disk, with indexes and a snapshot of the producers: the next opening begins behind it. Waits for a commit; the caller
-   * writes the recovery point down after that.
+   * Everything committed by now is on the disk: the next opening begins behind it. Waits for a commit; the caller writes the recovery point down after that, with the sums
+   * of the active segment's indexes. These and the snapshot are not synced, because each would cost one: an opening finds out by their sums whether they are there, and
+   * makes them again where they are not. `isLast`: nothing is appended any more; the indexes are left as Kafka leaves them, and what the journal has may stay there.
    */
-  async checkpoint(): Promise<void> {
-    if (this.isRemoved || (!this.hasNews && !this.isDirty)) return;
+  async checkpoint(isLast = false): Promise<void> {
+    if (this.isRemoved) return;
+    if (!this.hasNews && !this.isDirty) return isLast && this.appendedBytes > 0 ? this.sealActive() : undefined;
     const { disk, isSynced } = this.world;
     const offset = this.logEndOffset;
     const [snapshot, window] = [
@@ -343,25 +360,31 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
     ];
     await this.committed();
     await this.writer.flush();
+    const isKept = isLast && this.writer.isKept;
+    if (!isKept) await this.writer.settle();
     const upTo = this.segments.filter(
       (segment) => segment.nextOffset > this.recoveryPoint || this.unsaved.includes(segment) || segment === this.active,
     );
+    const saved: Segment[] = [];
     for (const segment of upTo) {
-      await segment.syncIfNeeded();
-      if (segment !== this.active) segment.sealTimes();
-      await segment.saveIndexes();
+      if (segment.isNew) continue;
+      const isComplete = segment !== this.active;
+      if (isComplete || isLast) segment.sealTimes();
+      await segment.saveIndexes(isComplete);
       if (this.isRemoved) return;
-      if (segment !== this.active) segment.unloadIndexes();
+      if (!isComplete) continue;
+      saved.push(segment);
+      segment.unloadIndexes();
     }
-    this.unsaved = this.unsaved.filter((segment) => !upTo.includes(segment));
-    if (this.snapshots.at(-1) !== offset) {
+    this.unsaved = this.unsaved.filter((segment) => !saved.includes(segment));
+    if (this.snapshots.at(-1) !== offset && !this.isShort) {
       const stem = `${this.folder}/${segmentStem(offset)}`;
-      await writeNew(disk, `${stem}.window`, window, isSynced);
-      await writeNew(disk, `${stem}.snapshot`, snapshot, isSynced);
+      await writeNew(disk, `${stem}.window`, window, false);
+      await writeNew(disk, `${stem}.snapshot`, snapshot, false);
       this.snapshots.push(offset);
     }
-    if (isSynced) await disk.syncDirectory(this.folder);
-    this.recoveryPoint = offset;
+    if (isSynced && saved.length > 0) await disk.syncDirectory(this.folder);
+    if (!isKept) this.recoveryPoint = offset;
     this.bytesSinceCheckpoint = 0;
     while (this.snapshots.length > 2) {
       const old = `${this.folder}/${segmentStem(this.snapshots.shift()!)}`;
@@ -370,11 +393,9 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
     }
   }
 
-  /** The last write before the files go: indexes as Kafka leaves them. */
-  async sealActive(): Promise<void> {
-    if (this.active.isNew) return;
+  private async sealActive(): Promise<void> {
     this.active.sealTimes();
-    await this.active.saveIndexes();
+    await this.active.saveIndexes(false);
   }
 
   /** Begins a new segment, unless the active one is empty. */
@@ -424,8 +445,8 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
   }
 
   /** Writes down the epochs. */
-  saveEpochs(): Promise<void> {
-    return replaceFile(this.world.disk, this.folder, 'leader-epoch-checkpoint', Buffer.from(this.epochs.encode()), this.world.isSynced);
+  saveEpochs(isSynced: boolean): Promise<void> {
+    return replaceFile(this.world.disk, this.folder, 'leader-epoch-checkpoint', Buffer.from(this.epochs.encode()), isSynced);
   }
 
   private whyUnusable(): AppendRefusal | undefined {

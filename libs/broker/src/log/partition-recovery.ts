@@ -1,17 +1,18 @@
-import { crc32c } from '@dovecote/ground';
+import { crc32, crc32c } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { AbortedTransactions } from './aborted-transactions.js';
 import { type ScannedBatch, scanBatches } from './batch-scan.js';
 import { LeaderEpochs } from './leader-epochs.js';
 import type { Topic } from './log.js';
-import { readWhole, removeIfThere, sync, write } from './open-files.js';
+import { type OpenFile, readWhole, removeIfThere, sync, write } from './open-files.js';
 import { PartitionLog, type PartitionWorld } from './partition-log.js';
 import { ProducerStates } from './producer-state.js';
 import { decodeSnapshot, decodeWindow, restoreWindow } from './producer-snapshot.js';
-import { BatchHead, batchHeadBytes } from './record-batch.js';
+import { baseOffsetAt, BatchHead, batchHeadBytes } from './record-batch.js';
 import { RecordCursor } from './records.js';
+import { isGone } from './segment-reader.js';
 import { finishSwap } from './segment-swap.js';
-import { offsetInName, Segment, segmentStem } from './segment.js';
+import { type IndexSums, offsetInName, Segment, segmentStem } from './segment.js';
 import { OffsetIndex, TimeIndex } from './sparse-index.js';
 import type { PendingWrite } from './tail.js';
 
@@ -31,6 +32,8 @@ export interface RecoveryHints {
   readonly logStartOffset: number;
   /** At which offsets begins what the journal has of it, and what may be missing in the segments. */
   readonly journaledFrom: readonly number[];
+  /** What the files of the active segment's indexes must be, 'unknown' in a folder of Kafka or of an older version; undefined where they are not to be believed. */
+  readonly indexSums: IndexSums | 'unknown' | undefined;
   /** Tells readers after a crash that records may have been taken back. */
   readonly bumpEpoch: boolean;
 }
@@ -45,7 +48,12 @@ export class PartitionOpening {
   private snapshots: number[] = [];
   /** Producers are known up to here. */
   private producersUpTo = 0;
+  /** Batches or segments were taken away. */
   private wasCut = false;
+  /** What the journal has of it without a gap, and keeps until it is settled.
+   */
+  private keptFrom = Infinity;
+  private keptTo = -1;
   private abortedAreLost = false;
   private epochs = new LeaderEpochs();
   private logStartOffset = 0;
@@ -76,11 +84,10 @@ export class PartitionOpening {
   async finish(): Promise<PartitionLog> {
     const { world, hints, epochs, logStartOffset } = this;
     await this.flush();
-    for (const segment of this.segments) await segment.syncIfNeeded();
     const end = this.segments.at(-1)!.nextOffset;
     const firstOffset = this.segments[0]!.baseOffset;
     if (end < hints.recoveryPoint && hints.recoveryPoint > logStartOffset) this.damaged(end);
-    if (world.isSynced && !hints.isClean) await this.writeAgain();
+    const prove = await this.bringToDisk(end);
     epochs.cutEnd(Math.max(end, 1));
     const partition = new PartitionLog(
       {
@@ -94,11 +101,30 @@ export class PartitionOpening {
         producers: this.producers,
         epochs,
         snapshots: this.snapshots,
+        prove,
       },
       world,
     );
-    if (epochs.assign(partition.leaderEpoch, end)) await partition.saveEpochs();
+    // The first one is known without its file.
+    if (epochs.assign(partition.leaderEpoch, end)) await partition.saveEpochs(world.isSynced && partition.leaderEpoch > 0);
     return partition;
+  }
+
+  /** Sees to it that what is served is on the disk for certain, now or, where the journal has it, later: by what is answered. */
+  private async bringToDisk(end: number): Promise<(() => Promise<void>) | undefined> {
+    const { hints, world } = this;
+    const { recoveryPoint } = hints;
+    const isKept = this.keptTo === end && this.keptFrom <= recoveryPoint;
+    const sizes = new Map(this.segments.map((segment) => [segment, segment.sizeBytes]));
+    if (world.isSynced && !this.wasCut && end <= recoveryPoint) return undefined;
+    if (world.isSynced && !this.wasCut && isKept) return () => this.writeAgain(recoveryPoint, sizes);
+    for (const segment of this.segments) {
+      // What the journal had is about to be forgotten there, also by an owner who syncs nothing.
+      if (hints.journaledFrom.length > 0 && segment.nextOffset > recoveryPoint) segment.isUnsynced = true;
+      await segment.syncIfNeeded();
+    }
+    if (world.isSynced && !hints.isClean) await this.writeAgain(recoveryPoint, sizes);
+    return undefined;
   }
 
   /** Ends what a crash interrupted: half-made files go, a finished compaction takes the place of what it compacted. */
@@ -184,11 +210,11 @@ export class PartitionOpening {
       const bytes =
         this.producersUpTo === logStartOffset && offset <= this.hints.recoveryPoint ? await readWhole(disk, `${stem}.snapshot`) : undefined;
       const entries = bytes === undefined ? undefined : decodeSnapshot(bytes);
-      if (entries !== undefined && offset > logStartOffset) {
-        const window = decodeWindow((await readWhole(disk, `${stem}.window`)) ?? Buffer.alloc(0));
-        const isMissing = window?.segmentsWithAborted.some((base) => this.hasNoAborted(base)) ?? true;
+      const window = entries === undefined ? undefined : decodeWindow((await readWhole(disk, `${stem}.window`)) ?? Buffer.alloc(0));
+      if (entries !== undefined && window !== undefined && offset > logStartOffset) {
         // Without its list nobody knows which aborted transactions there were.
-        if (window === undefined || isMissing || this.abortedAreLost) return this.forgetSnapshots(offsets);
+        const isMissing = window.segmentsWithAborted.some((base) => this.hasNoAborted(base));
+        if (isMissing || this.abortedAreLost) return this.forgetSnapshots(offsets);
         restoreWindow(entries, window);
         this.producers.restore(entries);
         this.producersUpTo = offset;
@@ -233,10 +259,16 @@ export class PartitionOpening {
     return journaledFrom.some((offset) => offset <= segment.nextOffset && offset >= segment.baseOffset);
   }
 
-  /** Appends those of the batches in `bytes[start..end)` that are not in the segments. Answers how many bytes `flush` has to write. */
-  putBack(bytes: Buffer, start: number, end: number): number {
+  /**
+   * Appends those of the batches in `bytes[start..end)` that are not in the segments. Answers how many bytes `flush` has to write. `isKept`: they stay where they
+   * stand until they are settled.
+   */
+  putBack(bytes: Buffer, start: number, end: number, isKept: boolean): number {
     const { head } = this;
     let written = 0;
+    const first = baseOffsetAt(bytes, start);
+    if (!isKept) this.keptFrom = Infinity;
+    else if (first !== this.keptTo) this.keptFrom = first;
     for (let at = start; at < end; at += head.bytes) {
       head.read(bytes, at);
       let segment = this.segments.at(-1)!;
@@ -259,6 +291,7 @@ export class PartitionOpening {
       this.countIn(segment, { bytes, at, position: segment.sizeBytes, head });
       segment.appended(head, this.topic.config.indexIntervalBytes);
     }
+    this.keptTo = head.nextOffset;
     return written;
   }
 
@@ -331,7 +364,7 @@ export class PartitionOpening {
     }
     if (!isLast && isWhole) {
       segment.sealTimes();
-      await segment.saveIndexes();
+      await segment.saveIndexes(true);
       segment.indexes = undefined;
     }
     return isWhole;
@@ -339,8 +372,7 @@ export class PartitionOpening {
 
   /** Where to begin, with everything before it counted in. */
   private async startOfScan(segment: Segment, from: number): Promise<number> {
-    const { disk } = this.world;
-    const [offsetBytes, timeBytes] = [await readWhole(disk, segment.path('.index')), await readWhole(disk, segment.path('.timeindex'))];
+    const [offsetBytes, timeBytes] = await this.readIndexes(segment);
     const whole = (bytes: Buffer, each: number): Buffer => bytes.subarray(0, bytes.length - (bytes.length % each));
     const offsets = new OffsetIndex(whole(offsetBytes ?? Buffer.alloc(0), OffsetIndex.entryBytes));
     const times = new TimeIndex(whole(timeBytes ?? Buffer.alloc(0), TimeIndex.entryBytes));
@@ -357,6 +389,30 @@ export class PartitionOpening {
     segment.indexes = { offsets, times };
     segment.rewind(position, indexed);
     return segment.sizeBytes;
+  }
+
+  /** The files of a segment's indexes, as far as they can be believed. */
+  private async readIndexes(segment: Segment): Promise<readonly [Buffer | undefined, Buffer | undefined]> {
+    const { disk } = this.world;
+    const { indexSums, recoveryPoint } = this.hints;
+    const files = [await readWhole(disk, segment.path('.index')), await readWhole(disk, segment.path('.timeindex'))] as const;
+    if (indexSums !== 'unknown' && indexSums?.baseOffset === segment.baseOffset && indexSums.offsetBytes === 0)
+      segment.indexSums = indexSums;
+    const [offsets, times] = files;
+    // Those of a segment that is over were synced before the recovery point went past it.
+    const isOver = segment !== this.segments.at(-1) && segment.nextOffset <= recoveryPoint;
+    if (offsets === undefined || times === undefined || isOver) return files;
+    const { baseOffset } = segment;
+    const sums =
+      indexSums === 'unknown'
+        ? { baseOffset, offsetBytes: offsets.length, offsetSum: crc32(offsets), timeBytes: times.length, timeSum: crc32(times) }
+        : indexSums;
+    if (sums?.baseOffset !== baseOffset) return [undefined, undefined];
+    const [known, knownTimes] = [offsets.subarray(0, sums.offsetBytes), times.subarray(0, sums.timeBytes)];
+    if (known.length < sums.offsetBytes || knownTimes.length < sums.timeBytes) return [undefined, undefined];
+    if (crc32(known) !== sums.offsetSum || crc32(knownTimes) !== sums.timeSum) return [undefined, undefined];
+    segment.indexSums = sums;
+    return [known, knownTimes];
   }
 
   /** What a batch says about its producer. */
@@ -377,25 +433,32 @@ export class PartitionOpening {
   /** Segments behind a cut hold what was committed even later: nobody was told of it. */
   private async dropAfter(index: number): Promise<void> {
     const dropped = this.segments.splice(index + 1);
+    if (dropped.length > 0) this.wasCut = true;
     for (const segment of dropped) {
       this.report(`${segment.logPath}: removed, because it lies behind a cut`);
       await segment.removeFiles();
     }
   }
 
-  /** Brings to the disk for certain what was read from the recovery point on. */
-  private async writeAgain(): Promise<void> {
-    const { recoveryPoint } = this.hints;
-    const block = Buffer.allocUnsafeSlow(copyBytes);
-    for (const [index, segment] of this.segments.entries()) {
-      if (segment.isNew || (segment.nextOffset <= recoveryPoint && !this.wasCut && index < this.segments.length - 1)) continue;
+  /** Writes what stands behind `from` once more and syncs it: what was read back may be in memory only. */
+  private async writeAgain(from: number, sizes: ReadonlyMap<Segment, number>): Promise<void> {
+    const block = Buffer.allocUnsafeSlow(Math.min(copyBytes, Math.max(...sizes.values(), 1)));
+    const last = [...sizes.keys()].at(-1);
+    for (const [segment, sizeBytes] of sizes) {
+      if (segment.isNew || (segment.nextOffset <= from && !this.wasCut && segment !== last)) continue;
       const { indexes } = segment;
-      const entry = indexes?.offsets.lookUp(recoveryPoint - segment.baseOffset) ?? -1;
-      const from = entry < 0 ? 0 : indexes!.offsets.positionAt(entry);
-      const file = await segment.pin();
+      const entry = indexes?.offsets.lookUp(from - segment.baseOffset) ?? -1;
+      let file: OpenFile;
       try {
-        for (let position = from; position < segment.sizeBytes;) {
-          const length = await file.handle.read(block.subarray(0, Math.min(copyBytes, segment.sizeBytes - position)), position);
+        file = await segment.pin();
+      } catch (error) {
+        // It was compacted or removed meanwhile, and nobody needs it.
+        if (isGone(error)) continue;
+        throw error;
+      }
+      try {
+        for (let position = entry < 0 ? 0 : indexes!.offsets.positionAt(entry); position < sizeBytes;) {
+          const length = await file.handle.read(block.subarray(0, Math.min(block.length, sizeBytes - position)), position);
           if (length === 0) break;
           await write(file.handle, [block.subarray(0, length)], position);
           position += length;

@@ -1,11 +1,11 @@
 import { type Clock, type Disk, DiskError, type Random, type Timer } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { Journal } from '../storage/journal.js';
-import { type PartitionOffsets, partitionKey, writeCheckpoint } from './checkpoint-file.js';
+import { type PartitionOffsets, partitionKey, writeCheckpoint, writeNumbers } from './checkpoint-file.js';
 import { type Cleanable, cleanableOf, Cleaning } from './cleaner.js';
 import { Commits } from './commits.js';
 import { Housekeeping } from './housekeeping.js';
-import { JournaledBatches, runAll } from './journaled-batches.js';
+import { type FoundBatches, JournaledBatches, runAll } from './journaled-batches.js';
 import type { Log, Topic, TopicSettings } from './log.js';
 import { OpenFiles, removeIfThere, replaceFile } from './open-files.js';
 import type { PartitionLog, PartitionWorld } from './partition-log.js';
@@ -31,6 +31,7 @@ import { checkTopicName, collidingName, encodeDefinition, partitionsMax, type To
  *   meta.properties, producer-ids                who this log is, and which producer ids were handed out
  *   topics/<name>.json                           what is decided about each topic
  *   recovery-point-offset-checkpoint             up to where each partition is on the disk for certain
+ *   index-checkpoint                             the sums of the active segments' indexes
  *   log-start-offset-checkpoint                  where each begins, if its first records were deleted
  *   .kafka_cleanshutdown                         the last owner closed it in order
  *   <topic>-<partition>/                         see partition-log.ts
@@ -61,8 +62,11 @@ const tailBytesMax = 64 * 1024 * 1024;
 const retentionEveryMs = 5 * 60_000;
 const checkpointEveryMs = 60_000;
 const cleanEveryMs = 15_000;
-/** Partitions that are closed at the same time. */
+/** Partitions that are written down at the same time, beside commits, which need the disk too; and where nobody else needs it. */
+const checkpointedAtOnce = 2;
 const closedAtOnce = 16;
+/** Partitions that are made at the same time. */
+const madeAtOnce = 16;
 const producerExpiryMs = 24 * 3_600_000;
 
 export class PartitionedLog implements Log {
@@ -88,7 +92,7 @@ export class PartitionedLog implements Log {
   constructor(readonly parts: LogParts) {
     const { clock, disk, random, isSynced, journal, report } = parts;
     const budget = new TailBudget(tailBytesMax);
-    this.batches = isSynced && journal !== undefined ? new JournaledBatches(journal) : undefined;
+    this.batches = isSynced && journal !== undefined ? new JournaledBatches(journal, () => this.saveRecoveryPoints()) : undefined;
     const events = {
       committed: () => budget.trim(),
       journaled: () => this.settleOld(),
@@ -268,6 +272,7 @@ export class PartitionedLog implements Log {
     this.every(retentionEveryMs, () => this.dropOld());
     this.every(checkpointEveryMs, () => this.checkpoint());
     this.every(cleanEveryMs, () => this.compact());
+    this.settleOld();
   }
 
   /** Takes away what is too old or too much. */
@@ -294,7 +299,8 @@ export class PartitionedLog implements Log {
     const changed = [...this.partitions()].filter((partition) => partition.hasNews);
     if (changed.length === 0) return;
     await this.housekeeping.run('Writing a checkpoint', async () => {
-      for (const partition of changed) await partition.checkpoint();
+      const work = changed.map((partition) => () => partition.checkpoint());
+      await runAll(work, checkpointedAtOnce);
       await this.saveRecoveryPoints();
     });
   }
@@ -342,16 +348,12 @@ export class PartitionedLog implements Log {
     if (this.commits.failure !== undefined) throw this.commits.failure;
     await this.allCommitted();
     await this.housekeeping.run('Closing the log', async () => {
-      const closing = [...this.partitions()].map((partition) => async () => {
-        await partition.checkpoint();
-        await partition.sealActive();
-      });
+      const closing = [...this.partitions()].map((partition) => () => partition.checkpoint(true));
       await runAll(closing, closedAtOnce);
       await this.saveRecoveryPoints();
-      await this.batches?.settleAll();
       const { disk, directory, isSynced } = this.parts;
       await replaceFile(disk, directory, cleanMarker, Buffer.from('{"version":0,"brokerEpoch":-1}'), isSynced);
-      this.batches?.appendSettled();
+      this.batches?.close();
     });
     const { failure } = this.commits;
     this.commits.end(new CodedError('closed', 'The log is closed: open it again'));
@@ -360,11 +362,20 @@ export class PartitionedLog implements Log {
     if (failure !== undefined) throw failure;
   }
 
+  settled(): Promise<void> {
+    return this.housekeeping.settled();
+  }
+
   async abandon(): Promise<void> {
     this.commits.end(new CodedError('closed', 'The log is closed: open it again'));
     this.parts.journal?.leave(this.commits);
     await this.stop();
     await this.files.closeAll();
+  }
+
+  /** What the journal has of these partitions from before is brought to the disk while they are used; the journal keeps it so long. */
+  keepFound(found: FoundBatches, holders: readonly PartitionLog[]): void {
+    this.batches!.adopt(found, holders);
   }
 
   /** The journal has left a file behind: what is in it goes to the segments. */
@@ -396,22 +407,18 @@ export class PartitionedLog implements Log {
   private async makePartitions(topic: TopicState, from: number, to: number): Promise<PartitionLog[]> {
     const { disk } = this.parts;
     const made: PartitionLog[] = [];
-    for (let number = from; number < to; number++) {
+    const make = async (number: number): Promise<void> => {
       const folder = this.partitionFolder(topic.name, number);
       // Left over from a creation that a crash cut short.
       if (await disk.exists(folder)) await this.setAside(folder);
       await disk.makeDirectory(folder);
       await replaceFile(disk, folder, 'partition.metadata', Buffer.from(`version: 0\ntopic_id: ${topic.id}`), false);
-      const opening = this.opening(topic, number, {
-        isClean: true,
-        recoveryPoint: 0,
-        logStartOffset: 0,
-        bumpEpoch: false,
-        journaledFrom: [],
-      });
+      const opening = this.opening(topic, number, newPartition);
       await opening.read();
-      made.push(await opening.finish());
-    }
+      made[number - from] = await opening.finish();
+    };
+    const work = Array.from({ length: to - from }, (_, index) => () => make(from + index));
+    await runAll(work, madeAtOnce);
     return made;
   }
 
@@ -449,6 +456,13 @@ export class PartitionedLog implements Log {
   }
 
   private async saveRecoveryPoints(): Promise<void> {
+    const sums = new Map<string, readonly number[]>();
+    for (const { topic, number, active } of this.partitions()) {
+      if (active.indexSums === undefined) continue;
+      const { baseOffset, offsetBytes, offsetSum, timeBytes, timeSum } = active.indexSums;
+      sums.set(partitionKey(topic.name, number), [baseOffset, offsetBytes, offsetSum, timeBytes, timeSum]);
+    }
+    await writeNumbers(this.parts.disk, this.parts.directory, indexSumsFile, sums, this.parts.isSynced);
     const saved = [...this.partitions()].map((partition) => ({ partition, offset: partition.recoveryPoint }));
     await this.saveOffsets('recovery-point-offset-checkpoint', (partition) => partition.recoveryPoint);
     for (const { partition, offset } of saved) partition.savedRecoveryPoint = offset;
@@ -478,6 +492,7 @@ export class PartitionedLog implements Log {
     this.isClosing = true;
     for (const timer of this.timers) timer.cancel();
     this.timers.clear();
+    this.batches?.stop();
     await this.defining;
     await this.compacting;
     await this.housekeeping.settled();
@@ -490,6 +505,13 @@ export class PartitionedLog implements Log {
   }
 }
 
+const newPartition: RecoveryHints = {
+  ...{ isClean: true, bumpEpoch: false, recoveryPoint: 0, logStartOffset: 0 },
+  ...{ journaledFrom: [], indexSums: undefined },
+};
+
+/** Of the indexes that are not synced: those of the active segments. */
+export const indexSumsFile = 'index-checkpoint';
 export const cleanMarker = '.kafka_cleanshutdown';
 
 export async function removeFolder(disk: Disk, folder: string): Promise<void> {

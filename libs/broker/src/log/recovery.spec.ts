@@ -161,6 +161,7 @@ describe('files lost by hand', () => {
     'leader-epoch-checkpoint',
     'partition.metadata',
     'recovery-point-offset-checkpoint',
+    'index-checkpoint',
     '.kafka_cleanshutdown',
     'log-start-offset-checkpoint',
   ])('are made again: %s', async (suffix) => {

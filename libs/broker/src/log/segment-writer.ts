@@ -23,12 +23,17 @@ export class SegmentWriter {
   private later: PendingWrite[] = [];
   private flushing: Promise<void> | undefined;
   /** Something was flushed and no sync has covered it. */
-  private hasUnsynced = false;
+  private hasUnsynced: boolean;
+  private proving: Promise<void> | undefined;
 
   constructor(
     private readonly partition: WrittenPartition,
     private readonly world: { readonly disk: Disk; readonly clock: { defer(run: () => void): void }; readonly isSynced: boolean },
-  ) {}
+    /** Writes again, and syncs, what an earlier life wrote and the journal has: what is read back after a crash may be in memory only. */
+    private unproven: (() => Promise<void>) | undefined,
+  ) {
+    this.hasUnsynced = unproven !== undefined;
+  }
 
   get isFlushing(): boolean {
     return this.flushing !== undefined;
@@ -63,11 +68,36 @@ export class SegmentWriter {
     return this.flushing;
   }
 
+  /** What is not on the disk stands in the journal. */
+  get isKept(): boolean {
+    return this.world.isSynced && this.hasUnsynced;
+  }
+
+  /** What an earlier life wrote is on the disk for certain. */
+  prove(): Promise<void> {
+    if (this.unproven === undefined) return Promise.resolve();
+    this.proving ??= this.unproven().then(
+      () => (this.unproven = undefined),
+      (error: unknown) => {
+        this.proving = undefined;
+        throw error;
+      },
+    );
+    return this.proving;
+  }
+
   /** Everything written is on the disk: the journal is not needed for it any more. */
   async settle(): Promise<void> {
     if (this.partition.isRemoved) return;
+    await this.prove();
     await this.flush();
-    for (const segment of this.partition.segments) if (!this.partition.isRemoved) await segment.syncIfNeeded();
+    this.hasUnsynced = false;
+    try {
+      for (const segment of this.partition.segments) if (!this.partition.isRemoved) await segment.syncIfNeeded();
+    } catch (error) {
+      this.hasUnsynced = true;
+      throw error;
+    }
   }
 
   /** The topic was deleted. */
@@ -84,7 +114,7 @@ export class SegmentWriter {
         await write(file.handle, parts, position);
         segment.isUnsynced = true;
         this.hasUnsynced = true;
-        if (segment.isNew && this.world.isSynced) await this.world.disk.syncDirectory(this.partition.folder);
+        if (segment.isNew) segment.isNameUnsynced = true;
         segment.isNew = false;
       } finally {
         segment.unpin(file);
@@ -100,6 +130,7 @@ export class SegmentWriter {
   private async settleThen(writes: readonly PendingWrite[], next: Done): Promise<void> {
     const { partition } = this;
     try {
+      await this.prove();
       await this.flush();
       this.hasUnsynced = false;
       // The sync of what is written now covers the rest of the active segment.
@@ -143,9 +174,10 @@ export class SegmentWriter {
         return end(undefined);
       }
       file.handle.sync((syncError) => {
-        if (syncError !== undefined || !segment.isNew) return end(syncError);
+        if (syncError !== undefined || !(segment.isNew || segment.isNameUnsynced)) return end(syncError);
         disk.syncDirectory(this.partition.folder).then(() => {
           segment.isNew = false;
+          segment.isNameUnsynced = false;
           end(undefined);
         }, end);
       });

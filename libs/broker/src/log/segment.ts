@@ -3,7 +3,7 @@ import { isPlausible, type ScannedBatch, scanBatches } from './batch-scan.js';
 import { type OpenFile, type OpenFiles, readWhole, removeIfThere, replaceFile, sync, write } from './open-files.js';
 import { BatchHead, batchHeadBytes } from './record-batch.js';
 import { OffsetIndex, TimeIndex } from './sparse-index.js';
-import { type Disk, DiskError } from '@dovecote/ground';
+import { crc32, type Disk, DiskError } from '@dovecote/ground';
 
 /**
  * One segment of a partition: batches in a `.log` file named after the first offset that may stand in it, and beside it what helps to find them.
@@ -29,6 +29,8 @@ export class Segment {
   isNew = false;
   /** Something was written that no sync has covered. */
   isUnsynced = false;
+  /** The file was made, and its folder not synced since then. */
+  isNameUnsynced = false;
   /** Entries of the last segment stand here until the next checkpoint; others come and go. */
   indexes: Indexes | undefined;
   private readonly hints: { readonly offset: number; readonly position: number }[] = [];
@@ -36,6 +38,10 @@ export class Segment {
   private bytesSinceEntry = 0;
   private savedOffsetBytes = 0;
   private savedTimeBytes = 0;
+  /** What stands in the files of the indexes for certain, unless the disk lost it. */
+  indexSums: IndexSums | undefined;
+  /** The files were written and not synced. */
+  private hasUnsyncedIndexes = false;
   private savedAborted = 0;
   private loading: Promise<Indexes> | undefined;
   private heldIndexes: Indexes | undefined;
@@ -195,7 +201,7 @@ export class Segment {
       this.unpin(file);
     }
     this.sealTimes();
-    await this.saveIndexes();
+    await this.saveIndexes(true);
   }
 
   /** What rolling by time counts from, where the first batch is not counted in anew. */
@@ -235,13 +241,30 @@ export class Segment {
     if (this.maxTimestampOffset >= 0) this.indexes?.times.appendIfLater(this.maxTimestamp, this.maxTimestampOffset - this.baseOffset);
   }
 
-  /** Brings the files up to what is in memory, and on the disk: what the recovery point covers is believed without a look at the batches. */
-  async saveIndexes(): Promise<void> {
-    const { indexes } = this;
-    if (indexes !== undefined) {
+  /**
+   * Brings the files up to what is in memory. `isSynced`: and to the disk, so that an opening believes them without a look at the batches; without it `indexSums`
+   * says what must stand there. A short segment that goes on has no such files.
+   */
+  async saveIndexes(isSynced: boolean): Promise<void> {
+    const { indexes, indexSums: before } = this;
+    if (!isSynced && indexes?.offsets.length === 0) this.indexSums = { baseOffset: this.baseOffset, ...noIndexes };
+    else if (indexes !== undefined) {
       const { offsets, times } = indexes;
-      this.savedOffsetBytes = await this.saveEntries('.index', offsets.encoded(this.savedOffsetBytes), this.savedOffsetBytes);
-      this.savedTimeBytes = await this.saveEntries('.timeindex', times.encoded(this.savedTimeBytes), this.savedTimeBytes);
+      const [offsetBytes, timeBytes] = [this.savedOffsetBytes, this.savedTimeBytes];
+      const newOffsets = Buffer.from(offsets.encoded(offsetBytes));
+      const newTimes = Buffer.from(times.encoded(timeBytes));
+      await this.saveEntries('.index', newOffsets, offsetBytes, isSynced);
+      await this.saveEntries('.timeindex', newTimes, timeBytes, isSynced);
+      this.savedOffsetBytes = offsetBytes + newOffsets.length;
+      this.savedTimeBytes = timeBytes + newTimes.length;
+      this.indexSums = {
+        baseOffset: this.baseOffset,
+        offsetBytes: this.savedOffsetBytes,
+        offsetSum: crc32(newOffsets, offsetBytes === 0 ? 0 : before?.offsetSum),
+        timeBytes: this.savedTimeBytes,
+        timeSum: crc32(newTimes, timeBytes === 0 ? 0 : before?.timeSum),
+      };
+      this.hasUnsyncedIndexes = !isSynced;
     }
     const { length } = this.aborted.entries;
     if (length === this.savedAborted) return;
@@ -262,21 +285,17 @@ export class Segment {
     this.savedAborted = this.aborted.entries.length;
   }
 
-  private async saveEntries(suffix: '.index' | '.timeindex', entries: Buffer, position: number): Promise<number> {
+  private async saveEntries(suffix: '.index' | '.timeindex', entries: Buffer, position: number, isSynced: boolean): Promise<void> {
     if (position === 0) {
-      // Entries of the active segment may be appended while these are written: they are the next checkpoint's.
-      const all = Buffer.from(entries);
       await this.files.forget(this.path(suffix));
-      await replaceFile(this.disk, this.folder, `${segmentStem(this.baseOffset)}${suffix}`, all, true);
-      return all.length;
+      return replaceFile(this.disk, this.folder, `${segmentStem(this.baseOffset)}${suffix}`, entries, isSynced);
     }
-    if (entries.length === 0) return position;
+    const mustSync = isSynced && (entries.length > 0 || this.hasUnsyncedIndexes);
+    if (entries.length === 0 && !mustSync) return;
     const file = await this.files.pin(this.path(suffix), 'edit');
     try {
-      const copy = Buffer.from(entries);
-      await write(file.handle, [copy], position);
-      await sync(file.handle);
-      return position + copy.length;
+      if (entries.length > 0) await write(file.handle, [entries], position);
+      if (mustSync) await sync(file.handle);
     } finally {
       this.files.unpin(file);
     }
@@ -309,6 +328,8 @@ export class Segment {
     const file = await this.pin();
     try {
       await sync(file.handle);
+      if (this.isNameUnsynced) await this.disk.syncDirectory(this.folder);
+      this.isNameUnsynced = false;
     } catch (error) {
       this.isUnsynced = true;
       throw error;
@@ -325,6 +346,17 @@ export class Segment {
     }
   }
 }
+
+/** Of the files of a segment's indexes: how long they are at least, and the CRC-32 of so much. */
+export interface IndexSums {
+  readonly baseOffset: number;
+  readonly offsetBytes: number;
+  readonly offsetSum: number;
+  readonly timeBytes: number;
+  readonly timeSum: number;
+}
+
+const noIndexes = { offsetBytes: 0, offsetSum: 0, timeBytes: 0, timeSum: 0 };
 
 export interface Indexes {
   readonly offsets: OffsetIndex;

@@ -40,7 +40,16 @@ const folder = `${data}/log`;
 const partitionCount = 2;
 const patienceMs = 3000;
 /** Files that follow from the batches: losing one costs a scan. */
-const hints = ['.index', '.timeindex', '.txnindex', '.snapshot', '.window', 'leader-epoch-checkpoint', 'recovery-point-offset-checkpoint'];
+const hints = [
+  '.index',
+  '.timeindex',
+  '.txnindex',
+  '.snapshot',
+  '.window',
+  'leader-epoch-checkpoint',
+  'recovery-point-offset-checkpoint',
+  'index-checkpoint',
+];
 
 export function logScenario(name: LogScenarioName, sabotage: Sabotage = 'none'): Scenario<LogWorld, LogAction> {
   return {
