@@ -16,6 +16,7 @@ export class UncheckedError extends Error {
 }
 
 const queuesShown = 20;
+const topicsShown = 20;
 
 export function addCheck(program: Command, { terminal, isJson }: CommandContext): void {
   program
@@ -62,6 +63,7 @@ function describeCheck(check: FolderCheck): string {
       ),
     );
   if (queues.length > queuesShown) lines.push(`and ${queues.length - queuesShown} queues with fewer messages (--json names them all)`);
+  lines.push(...describeTopics(check.topics));
   for (const note of notes) lines.push(`note: ${note}`);
   for (const { file, byte, what, advice } of problems) {
     const place = [file, byte === undefined ? undefined : `byte ${byte}`].filter((part) => part !== undefined).join(', ');
@@ -71,6 +73,26 @@ function describeCheck(check: FolderCheck): string {
   if (problemCount === 0) lines.push('Nothing is wrong: a broker opens it.');
   else lines.push(check.opens ? 'A broker opens it all the same.' : 'A broker refuses to open it.');
   return `${lines.join('\n')}\n`;
+}
+
+/** The largest topics of the log. */
+function describeTopics(topics: FolderCheck['topics']): readonly string[] {
+  if (topics.length === 0) return [];
+  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+  const rows = topics.map(({ name, partitions }) => ({
+    name,
+    partitions: partitions.length,
+    offsets: sum(partitions.map(({ start, end }) => end - start)),
+    batches: sum(partitions.map(({ batches }) => batches)),
+    bytes: sum(partitions.map(({ bytes }) => bytes)),
+  }));
+  const largest = rows.sort((one, other) => other.bytes - one.bytes).slice(0, topicsShown);
+  const shown = largest.map(({ name, partitions, offsets, batches, bytes }) => [
+    name,
+    ...[partitions, offsets, batches, bytes].map(number),
+  ]);
+  const rest = topics.length > topicsShown ? [`and ${topics.length - topicsShown} smaller topics (--json names them all)`] : [];
+  return [...table(['topic', 'partitions', 'offsets', 'batches', 'bytes'], shown), ...rest];
 }
 
 function describeFile({ file, state, bytes, believedBytes, records, livingBytes }: FolderCheck['files'][number]): readonly string[] {

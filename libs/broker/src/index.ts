@@ -7,6 +7,7 @@ export {
   type FolderProblem,
   type QueueCheck,
 } from './engine/check-folder.js';
+export type { InspectedPartition, InspectedTopic } from './log/log-inspection.js';
 export type { AmqpListener, BrokerOptions, Durability, KafkaListener, KafkaOptions, User } from './engine/options.js';
 export type { KafkaAddress } from './kafka-doors.js';
 export type { AccessImport, Administration, PutOutcome, UserSettings } from './engine/administration.js';

@@ -1,5 +1,7 @@
 import { type DiskLock, type Ground, realGround } from '@dovecote/ground';
 import type { ExchangeType } from '../queues/exchange-type.js';
+import { FoundBatches } from '../log/journaled-batches.js';
+import { bytesOfLog, type InspectedLog, inspectLog, type InspectedTopic } from '../log/log-inspection.js';
 import { type InspectedFile, isDenied, JournalInspection } from '../storage/inspection.js';
 import { folderError } from '../storage/recovery.js';
 import { CodedError } from '../errors.js';
@@ -9,9 +11,9 @@ import { JournalReader } from './journal-reader.js';
 /**
  * `dovecote check`: what a data folder holds, and what is wrong with it, without a broker and without changing a byte.
  *
- * The journal is read by the code of recovery, so both judge alike: `opens` is false exactly where a broker would refuse. Beyond
- * that every record is looked at, and read once more to tell which bytes still live. Memory: a piece of a file, and a bit for
- * each message that waits.
+ * Journal and log are read by the code of recovery, so both judge alike: `opens` is false exactly where a broker with Kafka clients would
+ * refuse. Beyond that every record and every batch is looked at, and the journal read once more to tell which bytes still live. Memory: a
+ * piece of a file, a bit for each message that waits, and what the journal has of the log.
  */
 export interface FolderCheck {
   readonly folder: string;
@@ -27,6 +29,8 @@ export interface FolderCheck {
   readonly files: readonly FileCheck[];
   /** By name, with the durable ones alone: nothing else is in a folder. */
   readonly queues: readonly QueueCheck[];
+  /** Topics of the partitioned log; empty where it does not open. */
+  readonly topics: readonly InspectedTopic[];
   readonly bytes: number;
 }
 
@@ -95,6 +99,7 @@ class FolderReading {
   private problemCount = 0;
   private readonly reader: JournalReader;
   private readonly inspection: JournalInspection;
+  private readonly found: FoundBatches;
   private bytesRead = 0;
   private bytesToRead = 0;
   private toldMs: number;
@@ -108,7 +113,8 @@ class FolderReading {
   ) {
     this.beganMs = this.toldMs = ground.clock.monotonicMs();
     const arena = new Arena();
-    this.reader = new JournalReader(ground, arena, options.exchangeTypes ?? [], ({ path, byte }, what, advice) =>
+    this.found = new FoundBatches(arena);
+    this.reader = new JournalReader(ground, arena, options.exchangeTypes ?? [], this.found, ({ path, byte }, what, advice) =>
       this.note({ file: this.relative(path), byte, what, advice }),
     );
     this.inspection = new JournalInspection({
@@ -125,12 +131,13 @@ class FolderReading {
   async run(): Promise<FolderCheck> {
     const { inspection, reader } = this;
     try {
-      this.bytesToRead = 2 * (await this.journalBytes());
+      this.bytesToRead = 2 * ((await this.journalBytes()) + (await this.logBytes()));
       await inspection.run();
       this.judge();
       const { queueCounts } = reader; // the second reading takes the messages away as it meets them
       const living = reader.refusal === undefined && inspection.refusal === undefined ? await this.countLiving() : undefined;
-      return this.result(queueCounts, living);
+      const log = inspection.refusal === undefined ? await this.inspectLog() : { refusal: undefined, topics: [] };
+      return this.result(queueCounts, living, log);
     } finally {
       await inspection.close();
     }
@@ -150,13 +157,40 @@ class FolderReading {
     return bytes;
   }
 
+  private async logBytes(): Promise<number> {
+    const { disk } = this.ground;
+    return (await disk.exists(this.logFolder)) ? bytesOfLog(disk, this.logFolder) : 0;
+  }
+
+  private get logFolder(): string {
+    return `${this.folder}/log`;
+  }
+
+  private async inspectLog(): Promise<InspectedLog> {
+    const { ground, found, logFolder } = this;
+    if (!(await ground.disk.exists(logFolder)) && found.isEmpty) return { refusal: undefined, topics: [] };
+    const log = await inspectLog({
+      ground,
+      directory: logFolder,
+      found,
+      problem: (path, byte, what, advice) => this.note({ file: this.relative(path), byte, what, advice }),
+      note: (line) => this.notes.push(line),
+      progress: (bytes) => this.tell(this.bytesRead + bytes),
+    });
+    if (log.refusal !== undefined) this.noteRefusal(log.refusal);
+    return log;
+  }
+
+  private noteRefusal({ message }: CodedError): void {
+    const [what, ...advice] = message.split(/(?<=\.) /);
+    this.note({ file: undefined, byte: undefined, what: what!, advice: advice.join(' ') || restore });
+  }
+
   private judge(): void {
     const { inspection, notes } = this;
     const { refusal, badRanges, files, unfinished, strangers } = inspection;
-    const [what, ...advice] = refusal?.message.split(/(?<=\.) /) ?? [];
     // What a record was refused for was noted with its place.
-    if (what !== undefined && refusal !== this.reader.refusal)
-      this.note({ file: undefined, byte: undefined, what, advice: advice.join(' ') || restore });
+    if (refusal !== undefined && refusal !== this.reader.refusal) this.noteRefusal(refusal);
     for (const { path, from, to, reads } of badRanges) {
       this.note({ file: this.relative(path), byte: from, what: `${to - from} bytes cannot be verified: ${reads}`, advice: restore });
     }
@@ -186,7 +220,7 @@ class FolderReading {
     return living;
   }
 
-  private result(queues: readonly QueueCheck[], living: ReadonlyMap<string, number> | undefined): FolderCheck {
+  private result(queues: readonly QueueCheck[], living: ReadonlyMap<string, number> | undefined, log: InspectedLog): FolderCheck {
     const { reader, inspection, problems, problemCount, notes, folder } = this;
     const files = inspection.files.map(({ path, ...file }) => ({
       file: this.relative(path),
@@ -196,14 +230,15 @@ class FolderReading {
     }));
     return {
       folder,
-      opens: inspection.refusal === undefined,
+      opens: inspection.refusal === undefined && log.refusal === undefined,
       wasClosed: reader.wasClosed,
       problems,
       problemCount,
       notes,
       files,
       queues,
-      bytes: files.reduce((total, { bytes }) => total + bytes, 0),
+      topics: log.topics,
+      bytes: files.reduce((total, { bytes }) => total + bytes, 0) + bytesOf(log.topics),
     };
   }
 
@@ -228,6 +263,10 @@ class FolderReading {
     const percent = Math.min(Math.floor((100 * this.bytesRead) / Math.max(this.bytesToRead, 1)), 99);
     this.options.progress?.(`${percent} % read, ${Math.round(rate / oneMiB)} MiB/s, about ${left} s left`);
   }
+}
+
+function bytesOf(topics: readonly InspectedTopic[]): number {
+  return topics.reduce((total, { partitions }) => total + partitions.reduce((sum, { bytes }) => sum + bytes, 0), 0);
 }
 
 const restore = 'Restore the data folder from a copy, or move it away to start with an empty one';

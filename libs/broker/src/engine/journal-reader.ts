@@ -47,6 +47,8 @@ export class JournalReader implements RecordVisitor {
     ground: Ground,
     arena: Arena,
     exchangeTypes: readonly ExchangeType[],
+    /** Takes what there is of the partitioned log. */
+    private readonly found: FoundBatches,
     private readonly tell: (place: Place, what: string, advice: string) => void,
   ) {
     const { clock, random } = ground;
@@ -92,7 +94,7 @@ export class JournalReader implements RecordVisitor {
   private readCounting(chunk: Chunk, offset: number, length: number): void {
     if (FoundBatches.has(chunk.bytes[offset])) {
       this.wasClosed = false;
-      return;
+      return this.found.take(chunk, offset, length);
     }
     const { path, byte } = this.pieces.get(chunk)!;
     this.place = { path, byte: byte + offset };

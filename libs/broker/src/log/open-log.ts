@@ -24,7 +24,7 @@ export interface LogOptions {
   /** Broker-wide defaults of topic configs, under the topic's names. */
   readonly configs?: Readonly<Record<string, string>>;
   /** The journal of the broker, through which partitions and queues share their syncs, and what a recovery found in it; without it each partition syncs alone. */
-  readonly journal?: { readonly journal: Journal; readonly found: FoundBatches } | undefined;
+  readonly journal?: { readonly journal: Journal | undefined; readonly found: FoundBatches } | undefined;
   /** Takes a line for the operator now and then. */
   readonly log?: (line: string) => void;
   /** Called once when the disk failed for good: everything waiting was failed before. */
@@ -56,6 +56,13 @@ const putBackBytesMax = 8 * 1024 * 1024;
  * open. One owner at a time: the caller holds the lock.
  */
 export async function openLog(options: LogOptions): Promise<OpenLog> {
+  const log = await recoverLog(options);
+  log.start();
+  return log;
+}
+
+/** The same, without the work that goes on by itself. */
+export async function recoverLog(options: LogOptions): Promise<PartitionedLog> {
   const { ground, durability, configs = {}, log = () => undefined, failed = () => undefined } = options;
   for (const [name, value] of Object.entries(configs)) checkValue(name, value);
   const kept = durability === 'memory' ? undefined : options.directory;
@@ -86,7 +93,6 @@ export async function openLog(options: LogOptions): Promise<OpenLog> {
       await opened.abandon();
       throw error;
     }
-    opened.start();
     return opened;
   } catch (error) {
     throw openingError(directory, error);
