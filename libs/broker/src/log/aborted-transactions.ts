@@ -57,3 +57,21 @@ export class AbortedTransactions {
     return made;
   }
 }
+
+/** Those with records in [from, to), of segments one behind the other. */
+export function abortedBetween(
+  segments: readonly { readonly aborted: AbortedTransactions; readonly nextOffset: number }[],
+  from: number,
+  to: number,
+): readonly AbortedTransaction[] {
+  if (from >= to) return noTransactions;
+  let found: AbortedTransaction[] | undefined;
+  for (const { aborted, nextOffset } of segments) {
+    if (aborted.entries.length === 0 || nextOffset <= from) continue;
+    found ??= [];
+    if (!aborted.collect(from, to, found)) break;
+  }
+  return found ?? noTransactions;
+}
+
+const noTransactions: readonly AbortedTransaction[] = [];

@@ -17,6 +17,11 @@ export function partitionKey(topic: string, partition: number): string {
   return `${topic} ${partition}`;
 }
 
+/** The topic in a key. */
+export function topicOf(key: string): string {
+  return key.slice(0, key.indexOf(' '));
+}
+
 /** Empty where there is no file, or none that can be read: the caller then knows less, never something wrong. */
 export async function readCheckpoint(disk: Disk, folder: string, name: string): Promise<PartitionOffsets> {
   const offsets = new Map<string, number>();

@@ -155,6 +155,16 @@ export async function writeNew(disk: Disk, path: string, bytes: Uint8Array, isSy
   }
 }
 
+/** Brings to the disk what was written to a file. */
+export async function syncFile(disk: Disk, path: string): Promise<void> {
+  const file = await disk.open(path, 'edit');
+  try {
+    await sync(file);
+  } finally {
+    await file.close();
+  }
+}
+
 export async function removeIfThere(disk: Disk, path: string): Promise<void> {
   await disk.remove(path).catch((error: unknown) => {
     if (!(error instanceof DiskError && error.code === 'not-found')) throw error;

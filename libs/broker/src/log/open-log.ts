@@ -1,6 +1,6 @@
 import { type Disk, DiskError, type Ground } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
-import { partitionKey, readCheckpoint, readNumbers } from './checkpoint-file.js';
+import { partitionKey, readCheckpoint, readNumbers, topicOf } from './checkpoint-file.js';
 import type { Journal } from '../storage/journal.js';
 import { encodeKey, type FoundBatches, keyAt, runAll } from './journaled-batches.js';
 import type { Log } from './log.js';
@@ -120,7 +120,11 @@ class LogOpening {
     await this.sweep(definitions);
     const recoveryPoints = await readCheckpoint(disk, directory, 'recovery-point-offset-checkpoint');
     const logStarts = await readCheckpoint(disk, directory, 'log-start-offset-checkpoint');
-    for (const [key, offset] of await readCheckpoint(disk, directory, 'cleaner-offset-checkpoint')) log.cleanUpTo.set(key, offset);
+    const cleanUpTo = await readCheckpoint(disk, directory, 'cleaner-offset-checkpoint');
+    const known = new Set(definitions.map(({ name }) => name));
+    for (const key of [...recoveryPoints.keys(), ...logStarts.keys(), ...cleanUpTo.keys()])
+      if (!known.has(topicOf(key))) log.goneTopics.add(topicOf(key));
+    for (const [key, offset] of cleanUpTo) if (known.has(topicOf(key))) log.cleanUpTo.set(key, offset);
     const indexSums = await readNumbers(disk, directory, indexSumsFile);
     const startsOf = await this.startsInJournal();
     const openings = new Map<string, PartitionOpening>();

@@ -1,12 +1,12 @@
 import type { Clock, DiskError, Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
+import { abortedBetween } from './aborted-transactions.js';
 import { checkBatch } from './batch-check.js';
 import type { CommitMember, Commits } from './commits.js';
 import type { Housekeeping } from './housekeeping.js';
 import { encodeKey, type JournaledBatches, type JournaledPartition } from './journaled-batches.js';
 import type { LeaderEpochs } from './leader-epochs.js';
 import type {
-  AbortedTransaction,
   AppendOptions,
   AppendOutcome,
   AppendRefusal,
@@ -22,12 +22,12 @@ import type {
   Topic,
   TransactionMarker,
 } from './log.js';
-import { removeIfThere, replaceFile, writeNew } from './open-files.js';
+import { removeIfThere, replaceFile, syncFile, writeNew } from './open-files.js';
 import { type ProducerStates, refusal } from './producer-state.js';
 import { encodeSnapshot, encodeWindow } from './producer-snapshot.js';
 import { readBlocks } from './read-blocks.js';
-import { BatchHead, controlBit, transactionalBit, writeInt64 } from './record-batch.js';
-import { encodeBatch } from './records.js';
+import { BatchHead, writeInt64 } from './record-batch.js';
+import { encodeBatch, encodeMarker } from './records.js';
 import { Segment, segmentStem, type SegmentWorld } from './segment.js';
 import { findTimestamp, isGone, readSegments } from './segment-reader.js';
 import { SegmentWriter } from './segment-writer.js';
@@ -79,7 +79,7 @@ export interface PartitionWorld extends SegmentWorld {
 const checkpointBytes = 256 * 1024 * 1024;
 /** So many bytes that were committed together with others go to the segments in one piece. */
 const flushBytes = 64 * 1024;
-/** A partition of so many bytes is read faster than its snapshot is written. */
+/** A partition of so many bytes, or of a small part of a segment, is read faster than its snapshot is written. */
 const shortBytes = 64 * 1024;
 const relativeOffsetMax = 0x7fffffff;
 
@@ -188,12 +188,8 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
   appendMarker(marker: TransactionMarker): AppendOutcome {
     const refused = this.whyUnusable() ?? this.producerStates.checkMarker(marker);
     if (refused !== undefined) return refused;
-    const { producerId, producerEpoch, coordinatorEpoch, isCommit } = marker;
-    const [key, value] = [Buffer.alloc(4), Buffer.alloc(6)];
-    key.writeInt16BE(isCommit ? 1 : 0, 2);
-    value.writeInt32BE(coordinatorEpoch, 2);
     const timestamp = this.world.clock.now();
-    const batch = encodeBatch([{ key, value, timestamp }], { attributes: transactionalBit | controlBit, producerId, producerEpoch });
+    const batch = encodeMarker(marker, timestamp);
     this.head.read(batch, 0);
     const placed = this.place(batch);
     if (!placed.isAppended) return placed;
@@ -300,7 +296,7 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
 
   async settle(): Promise<void> {
     const upTo = this.highWatermark;
-    await this.writer.settle();
+    await this.unlessRemoved(this.writer.settle());
     // With segments whose indexes are not in their files it waits for a checkpoint.
     if (this.unsaved.length === 0) this.recoveryPoint = Math.max(this.recoveryPoint, upTo);
   }
@@ -329,8 +325,6 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
     for (const watcher of this.watchers) watcher.advanced(this);
   }
 
-  // What the log asks for.
-
   /** Whether a checkpoint would say something new. */
   get hasNews(): boolean {
     const { active, highWatermark, unsaved } = this;
@@ -341,7 +335,8 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
 
   /** An opening reads all there ever was: it needs no snapshot. */
   private get isShort(): boolean {
-    return this.segments.length === 1 && this.active.baseOffset === 0 && this.logStartOffset === 0 && this.active.sizeBytes <= shortBytes;
+    const isWhole = this.segments.length === 1 && this.active.baseOffset === 0 && this.logStartOffset === 0;
+    return isWhole && this.active.sizeBytes <= Math.min(shortBytes, this.topic.config.segmentBytes / 8);
   }
 
   /**
@@ -350,7 +345,10 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
    * makes them again where they are not. `isLast`: nothing is appended any more; the indexes are left as Kafka leaves them, and what the journal has may stay there.
    */
   async checkpoint(isLast = false): Promise<void> {
-    if (this.isRemoved) return;
+    if (!this.isRemoved) await this.unlessRemoved(this.writeDown(isLast));
+  }
+
+  private async writeDown(isLast: boolean): Promise<void> {
     if (!this.hasNews && !this.isDirty) return isLast && this.appendedBytes > 0 ? this.sealActive() : undefined;
     const { disk, isSynced } = this.world;
     const offset = this.logEndOffset;
@@ -423,8 +421,20 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
     this.segments = this.segments.slice(keep);
     this.unsaved = this.unsaved.filter((segment) => !dropped.includes(segment));
     void this.world.housekeeping.run(what, async () => {
+      await this.unlessRemoved(this.keepProducers(dropped.at(-1)!.nextOffset));
       for (const segment of dropped) await segment.removeFiles();
     });
+  }
+
+  /** What segments say of producers, up to an offset, is on the disk without them. */
+  private async keepProducers(upTo: number): Promise<void> {
+    const { disk, isSynced } = this.world;
+    if (!isSynced || this.producerStates.entries.size === 0) return;
+    if ((this.snapshots.at(-1) ?? -1) < upTo) await this.writeDown(false);
+    await this.world.saveRecoveryPoints();
+    const stem = `${this.folder}/${segmentStem(this.snapshots.at(-1)!)}`;
+    for (const path of [`${stem}.window`, `${stem}.snapshot`]) await syncFile(disk, path);
+    await disk.syncDirectory(this.folder);
   }
 
   /** A compaction made one segment of several. */
@@ -530,7 +540,7 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
 
   private scheduleFlush(): void {
     if (this.writer.isFlushing) return;
-    void this.world.housekeeping.run(`Writing to ${this.folder}`, () => this.writer.flush());
+    void this.world.housekeeping.run(`Writing to ${this.folder}`, () => this.unlessRemoved(this.writer.flush()));
   }
 
   private async readFiles(offset: number, limit: number, options: ReadOptions): Promise<ReadOutcome> {
@@ -550,18 +560,7 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
   }
 
   private found(parts: readonly Buffer[], bytes: number, from: number, to: number, isolation: Isolation): ReadBatches {
-    return { parts, bytes, aborted: isolation === 'read-committed' ? this.abortedBetween(from, to) : undefined };
-  }
-
-  private abortedBetween(from: number, to: number): readonly AbortedTransaction[] {
-    if (from >= to) return noTransactions;
-    let found: AbortedTransaction[] | undefined;
-    for (const segment of this.segments) {
-      if (segment.aborted.entries.length === 0 || segment.nextOffset <= from) continue;
-      found ??= [];
-      if (!segment.aborted.collect(from, to, found)) break;
-    }
-    return found ?? noTransactions;
+    return { parts, bytes, aborted: isolation === 'read-committed' ? abortedBetween(this.segments, from, to) : undefined };
   }
 
   private segmentsWithAborted(): number[] {
@@ -582,6 +581,15 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
     });
   }
 
+  /** Of a topic that was deleted meanwhile no file is missed. */
+  private async unlessRemoved(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      if (!this.isRemoved) throw error;
+    }
+  }
+
   /** Resolves when what is appended now is committed. */
   private committed(): Promise<void> {
     if (this.highWatermark === this.logEndOffset) return Promise.resolve();
@@ -590,5 +598,3 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
     });
   }
 }
-
-const noTransactions: readonly AbortedTransaction[] = [];

@@ -77,7 +77,7 @@ export class PartitionOpening {
     await this.findSegments();
     this.epochs = await this.readEpochs();
     this.logStartOffset = Math.max(hints.logStartOffset, this.segments[0]!.baseOffset);
-    await this.readProducers(this.logStartOffset);
+    await this.readProducers(this.segments[0]!.baseOffset);
     await this.recover();
   }
 
@@ -200,18 +200,18 @@ export class PartitionOpening {
   }
 
   /** The youngest snapshot that is whole and of batches that are believed without being read. */
-  private async readProducers(logStartOffset: number): Promise<void> {
+  private async readProducers(firstOffset: number): Promise<void> {
     const { disk } = this.world;
     const offsets = this.names.map((name) => offsetInName(name, '.snapshot')).filter((offset) => offset !== undefined);
-    this.producersUpTo = logStartOffset;
+    this.producersUpTo = firstOffset;
     this.snapshots = [];
     for (const offset of offsets.sort((one, other) => other - one)) {
       const stem = `${this.folder}/${segmentStem(offset)}`;
       const bytes =
-        this.producersUpTo === logStartOffset && offset <= this.hints.recoveryPoint ? await readWhole(disk, `${stem}.snapshot`) : undefined;
+        this.producersUpTo === firstOffset && offset <= this.hints.recoveryPoint ? await readWhole(disk, `${stem}.snapshot`) : undefined;
       const entries = bytes === undefined ? undefined : decodeSnapshot(bytes);
       const window = entries === undefined ? undefined : decodeWindow((await readWhole(disk, `${stem}.window`)) ?? Buffer.alloc(0));
-      if (entries !== undefined && window !== undefined && offset > logStartOffset) {
+      if (entries !== undefined && window !== undefined && offset > firstOffset) {
         // Without its list nobody knows which aborted transactions there were.
         const isMissing = window.segmentsWithAborted.some((base) => this.hasNoAborted(base));
         if (isMissing || this.abortedAreLost) return this.forgetSnapshots(offsets);

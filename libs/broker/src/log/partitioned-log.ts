@@ -84,7 +84,10 @@ export class PartitionedLog implements Log {
   private isSettling = false;
   private startsAreSaved: Promise<void> | undefined;
   private savingStarts: Promise<void> = Promise.resolve();
+  private savingPoints: Promise<void> = Promise.resolve();
   private compacting: Promise<void> | undefined;
+  /** Topics that are gone, and of which the checkpoint files may still speak: another one of the name must not be taken for them. */
+  readonly goneTopics = new Set<string>();
   /** Up to where each partition is compacted. */
   readonly cleanUpTo = new Map<string, number>();
   private isClosing = false;
@@ -179,6 +182,7 @@ export class PartitionedLog implements Log {
       const id = drawId(this.parts.random);
       const definition: TopicDefinition = { version: 1, name, id, partitions: partitionCount, isInternal, configs: { ...configs } };
       const topic = new TopicState(definition, this.parts.configs);
+      if (this.goneTopics.has(name)) await this.forgetGone();
       const partitions = await this.makePartitions(topic, 0, partitionCount);
       await this.saveDefinition(definition);
       topic.partitions = partitions;
@@ -192,6 +196,7 @@ export class PartitionedLog implements Log {
       const topic = this.mustHave(name);
       await removeIfThere(this.parts.disk, `${this.topicsFolder}/${name}.json`);
       if (this.parts.isSynced) await this.parts.disk.syncDirectory(this.topicsFolder);
+      this.goneTopics.add(name);
       this.#topics.delete(name);
       this.#byId.delete(topic.id);
       for (const partition of topic.partitions) {
@@ -332,7 +337,7 @@ export class PartitionedLog implements Log {
             () => !this.isClosing && this.commits.failure === undefined && !each.partition.isRemoved,
           ).run(),
         );
-        await writeCheckpoint(this.parts.disk, this.parts.directory, 'cleaner-offset-checkpoint', this.cleanUpTo, this.parts.isSynced);
+        await this.saveCleanUpTo();
       } catch (error) {
         if (this.isClosing || each.partition.isRemoved || isGone(error)) continue;
         if (error instanceof DiskError && error.code !== 'full') return this.commits.fail(`Compacting ${folder} failed`, error);
@@ -422,6 +427,19 @@ export class PartitionedLog implements Log {
     return made;
   }
 
+  /** Writes the checkpoint files without the topics that are gone. */
+  private async forgetGone(): Promise<void> {
+    await this.saveRecoveryPoints();
+    await this.saveLogStarts();
+    await this.saveCleanUpTo();
+    this.goneTopics.clear();
+  }
+
+  private saveCleanUpTo(): Promise<void> {
+    const { disk, directory, isSynced } = this.parts;
+    return this.inTurn(() => writeCheckpoint(disk, directory, 'cleaner-offset-checkpoint', this.cleanUpTo, isSynced));
+  }
+
   private saveDefinition(definition: TopicDefinition): Promise<void> {
     const { disk, isSynced } = this.parts;
     return replaceFile(disk, this.topicsFolder, `${definition.name}.json`, encodeDefinition(definition), isSynced);
@@ -455,7 +473,18 @@ export class PartitionedLog implements Log {
     return startsAreSaved;
   }
 
-  private async saveRecoveryPoints(): Promise<void> {
+  /** The files are written one after the other, whoever asks. */
+  private inTurn(write: () => Promise<void>): Promise<void> {
+    const written = this.savingPoints.then(write);
+    this.savingPoints = written.catch(() => undefined);
+    return written;
+  }
+
+  private saveRecoveryPoints(): Promise<void> {
+    return this.inTurn(() => this.writeRecoveryPoints());
+  }
+
+  private async writeRecoveryPoints(): Promise<void> {
     const sums = new Map<string, readonly number[]>();
     for (const { topic, number, active } of this.partitions()) {
       if (active.indexSums === undefined) continue;

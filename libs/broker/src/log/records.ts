@@ -1,5 +1,6 @@
 import { crc32c } from '@dovecote/ground';
-import { batchFrameBytes, batchHeadBytes, writeInt64 } from './record-batch.js';
+import type { TransactionMarker } from './log.js';
+import { batchFrameBytes, batchHeadBytes, controlBit, transactionalBit, writeInt64 } from './record-batch.js';
 
 /**
  * The records inside a batch, after decompression:
@@ -249,4 +250,12 @@ function varint(value: number): Buffer {
   for (; left >= 0x80; left = Math.floor(left / 128)) bytes.push((left % 128) | 0x80);
   bytes.push(left);
   return Buffer.from(bytes);
+}
+
+/** The control batch that ends a transaction. */
+export function encodeMarker({ producerId, producerEpoch, coordinatorEpoch, isCommit }: TransactionMarker, timestamp: number): Buffer {
+  const [key, value] = [Buffer.alloc(4), Buffer.alloc(6)];
+  key.writeInt16BE(isCommit ? 1 : 0, 2);
+  value.writeInt32BE(coordinatorEpoch, 2);
+  return encodeBatch([{ key, value, timestamp }], { attributes: transactionalBit | controlBit, producerId, producerEpoch });
 }

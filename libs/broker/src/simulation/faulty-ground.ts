@@ -1,4 +1,5 @@
 import type { Disk, DiskError, DiskFile, Ground } from '@dovecote/ground';
+import { encodeSnapshot } from '../log/producer-snapshot.js';
 import type { Broker } from '../broker.js';
 import type { MessageLog } from '../queues/message-log.js';
 
@@ -13,6 +14,9 @@ export const sabotages = [
   'skip-directory-sync',
   'never-sync',
   'forget-moves',
+  // Of the partitioned log: two batches of a segment change places; what was known of producers reads as if there were none.
+  'swap-batches',
+  'forget-producers',
 ] as const;
 export type Sabotage = (typeof sabotages)[number];
 
@@ -26,7 +30,11 @@ export function watchedGround(ground: Ground, sabotage: Sabotage, failed: (opera
   const { disk, clock } = ground;
   const early = (done: (error: DiskError | undefined) => void): void => clock.defer(() => done(undefined));
   const watched: Disk = {
-    open: async (path, mode) => watch(await disk.open(path, mode)),
+    open: async (path, mode) => {
+      const file = watch(await disk.open(path, mode));
+      if (sabotage === 'swap-batches' && /-\d+\/\d{20}\.log$/.test(path)) return swapping(file);
+      return sabotage === 'forget-producers' && path.endsWith('.snapshot') && mode === 'read' ? withoutProducers(file) : file;
+    },
     makeDirectory: (path) => disk.makeDirectory(path),
     list: (path) => disk.list(path),
     exists: (path) => disk.exists(path),
@@ -67,4 +75,36 @@ export function watchedGround(ground: Ground, sabotage: Sabotage, failed: (opera
     close: () => file.close(),
   });
   return { ...ground, disk: watched };
+}
+
+/** Two batches of the same length that are written together change places, but for their offsets. */
+function swapping(file: DiskFile): DiskFile {
+  return {
+    ...file,
+    write: (parts, position, done) => {
+      const bytes = Buffer.concat(parts);
+      for (let at = 0; at + 12 < bytes.length;) {
+        const length = bytes.readInt32BE(at + 8) + 12;
+        const next = at + length;
+        if (next + 12 > bytes.length || bytes.readInt32BE(next + 8) + 12 !== length) {
+          at = next;
+          continue;
+        }
+        const first = Buffer.from(bytes.subarray(at + 12, next));
+        bytes.copy(bytes, at + 12, next + 12, next + length);
+        first.copy(bytes, next + 12);
+        break;
+      }
+      file.write([bytes], position, done);
+    },
+  };
+}
+
+function withoutProducers(file: DiskFile): DiskFile {
+  const empty = encodeSnapshot([]);
+  return {
+    ...file,
+    size: async () => empty.length,
+    read: async (into) => empty.copy(into),
+  };
 }

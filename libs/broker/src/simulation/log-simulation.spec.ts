@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { describeRun, simulate, simulateMany } from '@dovecote/ground/testing';
 import type { Sabotage } from './faulty-ground.js';
 import { logScenario, type LogScenarioName, logScenarioNames } from './log-scenario.js';
+import { topicScenario, type TopicScenarioName, topicScenarioNames } from './log-topics-scenario.js';
 
 /** A sample of the seeds: `npm run simulate` tries as many as there is time for. */
 const runs = 30;
@@ -27,6 +28,24 @@ describe('the partitioned log, driven through crashes', () => {
     ['log-process-kills', 'confirm-before-write'],
   ])('notices in %s a disk that is made to %s', async (name, sabotage) => {
     const { failed } = await simulateMany({ scenario: logScenario(name, sabotage), firstSeed: 1, runs: 200, steps });
-    expect(failed?.failure?.error.message).toMatch(/is lost|went from|does not open|promised|is missing|was on the disk/);
+    expect(failed?.failure?.error.message).toMatch(/is lost|went from|does not open|promised|is missing|was on the disk|is damaged/);
+  });
+});
+
+describe('topics that come, change and go, driven through crashes', () => {
+  it.each(topicScenarioNames)('hold what was decided and said: %s', async (name) => {
+    const { failed } = await simulateMany({ scenario: topicScenario(name), firstSeed: 1, runs: 15, steps });
+    expect(failed === undefined ? 'held' : describeRun(failed)).toBe('held');
+  });
+
+  it.each<readonly [TopicScenarioName, Sabotage, RegExp]>([
+    ['log-topics', 'confirm-before-sync', /lost|damaged|promised|was on the disk/],
+    ['log-topics', 'skip-directory-sync', /lost|damaged|promised|missing/],
+    ['log-topics-kills', 'confirm-before-write', /lost|promised/],
+    ['log-topics-kills', 'swap-batches', /nobody wrote there/],
+    ['log-topics-kills', 'forget-producers', /appended a second time|a batch before this one is missing/],
+  ])('notice in %s a disk that is made to %s', async (name, sabotage, what) => {
+    const { failed } = await simulateMany({ scenario: topicScenario(name, sabotage), firstSeed: 1, runs: 300, steps });
+    expect(failed?.failure?.error.message).toMatch(what);
   });
 });

@@ -3,6 +3,8 @@ import { describeRun, type Scenario, shrink, simulate } from '@dovecote/ground/t
 import { realGround } from '@dovecote/ground';
 import { type Sabotage, sabotages } from './faulty-ground.js';
 import { describeReal, drawScript, runReal, shrinkReal } from './model-real.js';
+import { logScenario, logScenarioNames } from './log-scenario.js';
+import { topicScenario, topicScenarioNames } from './log-topics-scenario.js';
 import { modelScenario, modelScenarioNames } from './model-scenario.js';
 import { brokerScenario, scenarioNames } from './scenarios.js';
 
@@ -13,7 +15,7 @@ import { brokerScenario, scenarioNames } from './scenarios.js';
  * `--against amqp://127.0.0.1:5672` says the commands of the scenario `model`, without crashes, to a broker that runs there: to ours, or to
  * a RabbitMQ, which proves the model. The user is guest. `--other-host` names a second virtual host there, which is another room for the same names.
  */
-const allNames = [...scenarioNames, ...modelScenarioNames];
+const allNames = [...scenarioNames, ...modelScenarioNames, ...logScenarioNames, ...topicScenarioNames];
 const usage = `usage: npm run simulate -- [--seed N] [--runs N] [--steps N] [--scenario ${allNames.join('|')}|all] [--sabotage ${sabotages.join('|')}] [--against amqp://HOST:PORT [--other-host NAME]]`;
 const progressEveryMs = 2000;
 
@@ -36,11 +38,22 @@ async function main(): Promise<number> {
   const plan = { seed, runs, steps, sabotage };
   if (values.against !== undefined) return (await runAgainst(new URL(values.against), values['other-host'], plan)) ? 0 : 1;
   for (const name of chosen) {
-    const isModel = name === 'model' || name === 'model-kills';
-    const held = isModel ? runScenario(name, modelScenario(name, sabotage), plan) : runScenario(name, brokerScenario(name, sabotage), plan);
-    if (!(await held)) return 1;
+    if (!(await runNamed(name, plan))) return 1;
   }
   return 0;
+}
+
+/** False when a promise was broken. */
+function runNamed(name: (typeof allNames)[number], plan: Plan): Promise<boolean> {
+  const { sabotage } = plan;
+  if (isOneOf(modelScenarioNames, name)) return runScenario(name, modelScenario(name, sabotage), plan);
+  if (isOneOf(logScenarioNames, name)) return runScenario(name, logScenario(name, sabotage), plan);
+  if (isOneOf(topicScenarioNames, name)) return runScenario(name, topicScenario(name, sabotage), plan);
+  return runScenario(name, brokerScenario(name, sabotage), plan);
+}
+
+function isOneOf<Name extends string>(names: readonly Name[], name: string): name is Name {
+  return names.some((each) => each === name);
 }
 
 /** How many conversations go on at once, and how long a broker may think before it counts as quiet. */
