@@ -14,7 +14,7 @@ import type { Durability } from './options.js';
 
 const data = '/data';
 /** Seeds per test; more of them on demand. */
-const runs = Number(process.env['CHECK_RUNS'] ?? 5);
+const runs = Number(process.env['CHECK_RUNS'] ?? 8);
 
 /** By path below the data folder. */
 type Files = ReadonlyMap<string, Buffer>;
@@ -65,7 +65,7 @@ async function live(machine: SimulatedGround, { log }: JournaledLog, random: See
   const compacted = { ...configs, 'cleanup.policy': 'compact', 'min.cleanable.dirty.ratio': '0.1' };
   if (log.topic('plain') === undefined) await log.createTopic('plain', { partitionCount: 3, configs });
   if (log.topic('compacted') === undefined) await log.createTopic('compacted', { partitionCount: 1, configs: compacted });
-  for (let step = 20 + random.below(80); step > 0; step--) {
+  for (let step = 20 + random.below(40); step > 0; step--) {
     const topic = log.topic(random.chance(0.7) ? 'plain' : 'compacted')!;
     const partition = topic.partitions[random.below(topic.partitions.length)]!;
     const producerId = random.chance(0.4) ? 5 : -1;
@@ -150,9 +150,9 @@ describe('the log in a folder', () => {
 
   it('is judged as an opening judges it, whatever happened to its files', async () => {
     const outcomes = { opens: 0, refused: 0, wrong: 0 };
-    for (let seed = 0; seed < 4 * runs; seed++) {
+    for (let seed = 0; seed < 6 * runs; seed++) {
       const random = new SeededRandom(`damage ${seed}`);
-      const { files, durability } = await leftBehind(`damaged ${seed >> 3}`);
+      const { files, durability } = await leftBehind(`damaged ${seed >> 4}`);
       const damaged = new Map(files);
       for (let count = 1 + random.below(2); count > 0; count--) damage(damaged, random);
       const check = await judge(damaged, durability);

@@ -11,11 +11,11 @@ import type { VirtualHost } from '../queues/virtual-host.js';
 import { Arena } from '../storage/arena.js';
 import { Journal, type JournalDurability } from '../storage/journal.js';
 import { Pager } from '../storage/pager.js';
+import { Progress } from '../storage/progress.js';
 import { folderError, recover } from '../storage/recovery.js';
 import { Spill } from '../storage/spill.js';
 import { AccessControl, everything } from './access-control.js';
 import type { BrokerOptions, Durability } from './options.js';
-import { Progress } from './progress.js';
 import { VirtualHosts } from './virtual-hosts.js';
 
 /** Everything of a broker below its protocols, ready to serve. */

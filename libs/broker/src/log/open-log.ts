@@ -2,6 +2,7 @@ import { type Disk, DiskError, type Ground } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import { partitionKey, readCheckpoint, readNumbers, topicOf } from './checkpoint-file.js';
 import type { Journal } from '../storage/journal.js';
+import { Progress } from '../storage/progress.js';
 import { encodeKey, type FoundBatches, keyAt, runAll } from './journaled-batches.js';
 import type { Log } from './log.js';
 import { MemoryDisk } from './memory-disk.js';
@@ -102,6 +103,9 @@ export async function recoverLog(options: LogOptions): Promise<PartitionedLog> {
 class LogOpening {
   private readonly disk: Disk;
   private readonly directory: string;
+  private readonly progress: Progress;
+  private bytesRead = 0;
+  private bytesTotal = 0;
 
   constructor(
     private readonly log: PartitionedLog,
@@ -110,6 +114,13 @@ class LogOpening {
   ) {
     this.disk = log.parts.disk;
     this.directory = log.parts.directory;
+    this.progress = new Progress(log.parts.clock, log.parts.report);
+  }
+
+  private tell(bytes: number, records: number): void {
+    this.bytesRead += bytes;
+    this.progress.records += records;
+    this.progress.tell(this.bytesRead, this.bytesTotal);
   }
 
   async open(): Promise<void> {
@@ -128,7 +139,8 @@ class LogOpening {
     const indexSums = await readNumbers(disk, directory, indexSumsFile);
     const startsOf = await this.startsInJournal();
     const openings = new Map<string, PartitionOpening>();
-    const work: (() => Promise<void>)[] = [];
+    const looking: (() => Promise<void>)[] = [];
+    const reading: (() => Promise<void>)[] = [];
     const finishing: (() => Promise<void>)[] = [];
     const holders: PartitionLog[] = [];
     for (const definition of definitions) {
@@ -151,10 +163,11 @@ class LogOpening {
           indexSums: indexSums === undefined ? 'unknown' : sumsOf(indexSums.get(key)),
         });
         openings.set(keyInJournal, opening);
-        work.push(async () => {
+        looking.push(async () => {
           await this.mustHaveFolder(topic, number, recoveryPoint);
-          await opening.read();
+          this.bytesTotal += await opening.look();
         });
+        reading.push(() => opening.read((bytes, records) => this.tell(bytes, records)));
         finishing.push(async () => {
           const partition = await opening.finish();
           partitions[number] = partition;
@@ -163,7 +176,8 @@ class LogOpening {
         });
       }
     }
-    await runAll(work, openedAtOnce);
+    await runAll(looking, openedAtOnce);
+    await runAll(reading, openedAtOnce);
     await this.putBack(openings);
     await runAll(finishing, openedAtOnce);
     await removeOldCommitFiles(disk, this.oldCommits);

@@ -40,7 +40,7 @@ export interface RecoveryHints {
 
 const copyBytes = 1 << 20;
 
-/** `read` first, then `putBack` for everything that the journal has, `flush` now and then, and `finish` in the end. */
+/** `look` and `read` first, then `putBack` for everything that the journal has, `flush` now and then, and `finish` in the end. */
 export class PartitionOpening {
   private readonly producers = new ProducerStates();
   private segments: Segment[] = [];
@@ -70,15 +70,21 @@ export class PartitionOpening {
     private readonly report: (line: string) => void,
   ) {}
 
-  /** Reads what is in the folder. */
-  async read(): Promise<void> {
+  /** Finds out what is in the folder. Resolves to the bytes that `read` goes through, those that it passes over in a segment counted in. */
+  async look(): Promise<number> {
     const { hints } = this;
     await this.sweep();
     await this.findSegments();
     this.epochs = await this.readEpochs();
     this.logStartOffset = Math.max(hints.logStartOffset, this.segments[0]!.baseOffset);
     await this.readProducers(this.segments[0]!.baseOffset);
-    await this.recover();
+    const last = this.segments.at(-1);
+    const unread = this.segments.filter((segment) => segment === last || segment.nextOffset > this.readFrom);
+    return unread.reduce((total, { sizeBytes }) => total + sizeBytes, 0);
+  }
+
+  private get readFrom(): number {
+    return Math.min(this.hints.recoveryPoint, this.producersUpTo);
   }
 
   async finish(): Promise<PartitionLog> {
@@ -228,16 +234,15 @@ export class PartitionOpening {
     }
   }
 
-  /** Looks at all batches that are not known well enough. */
-  private async recover(): Promise<void> {
-    const { hints } = this;
-    const from = Math.min(hints.recoveryPoint, this.producersUpTo);
+  /** Looks at all batches that are not known well enough, and tells how many bytes and records it has read. */
+  async read(told: (bytes: number, records: number) => void): Promise<void> {
+    const from = this.readFrom;
     const lastIndex = this.segments.length - 1;
     for (let index = 0; index < this.segments.length; index++) {
       const segment = this.segments[index]!;
       const isLast = index === lastIndex;
       if (!isLast && segment.nextOffset <= from && (await this.takeAsItIs(segment))) continue;
-      const isWhole = await this.scanSegment(segment, from, isLast);
+      const isWhole = await this.scanSegment(segment, from, isLast, told);
       const isGap = !isLast && this.hasGapBehind(segment, this.segments[index + 1]!);
       if (isWhole && !isGap) continue;
       await this.dropAfter(index);
@@ -330,7 +335,12 @@ export class PartitionOpening {
   }
 
   /** Reads the batches of a segment from `from` on, or from where its index reaches; false where it had to be cut. */
-  private async scanSegment(segment: Segment, from: number, isLast: boolean): Promise<boolean> {
+  private async scanSegment(
+    segment: Segment,
+    from: number,
+    isLast: boolean,
+    told: (bytes: number, records: number) => void,
+  ): Promise<boolean> {
     const { hints, topic } = this;
     const { indexIntervalBytes } = topic.config;
     if (segment.isNew) return true;
@@ -338,6 +348,7 @@ export class PartitionOpening {
     const start = await this.startOfScan(segment, Math.max(from, segment.baseOffset));
     let hasBadSum = false;
     let next = segment.nextOffset;
+    told(start, 0);
     const isBelieved = hints.isClean ? Infinity : hints.recoveryPoint;
     const end = await segment.scan(start, (batch) => {
       const { head } = batch;
@@ -349,6 +360,7 @@ export class PartitionOpening {
       next = head.nextOffset;
       this.countIn(segment, batch);
       segment.appended(head, indexIntervalBytes);
+      told(head.bytes, head.count);
       return true;
     });
     const isWhole = end === endOfFile;

@@ -419,7 +419,8 @@ export class PartitionedLog implements Log {
       await disk.makeDirectory(folder);
       await replaceFile(disk, folder, 'partition.metadata', Buffer.from(`version: 0\ntopic_id: ${topic.id}`), false);
       const opening = this.opening(topic, number, newPartition);
-      await opening.read();
+      await opening.look();
+      await opening.read(() => undefined);
       made[number - from] = await opening.finish();
     };
     const work = Array.from({ length: to - from }, (_, index) => () => make(from + index));
