@@ -165,7 +165,8 @@ class LogOpening {
         openings.set(keyInJournal, opening);
         looking.push(async () => {
           await this.mustHaveFolder(topic, number, recoveryPoint);
-          this.bytesTotal += await opening.look();
+          const bytes = await opening.look();
+          this.bytesTotal += bytes;
         });
         reading.push(() => opening.read((bytes, records) => this.tell(bytes, records)));
         finishing.push(async () => {

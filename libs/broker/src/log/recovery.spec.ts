@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { crc32, type Disk, type DiskFile } from '@dovecote/ground';
-import { DiskFaults, FaultyDisk, SeededRandom, type SimulatedGround, simulatedGround } from '@dovecote/ground/testing';
+import { DiskFaults, FaultyDisk, SeededRandom, type SimulatedDisk, type SimulatedGround, simulatedGround } from '@dovecote/ground/testing';
 import { Broker } from '../broker.js';
 import { JournaledLog } from '../simulation/journaled-log.js';
 import type { Partition } from './log.js';
@@ -217,6 +217,25 @@ describe('what an opening costs', () => {
     expect(again.topic('t')!.partitions[0]!.leaderEpoch).toBe(0);
     expect(counting.bytesRead).toBeGreaterThan(0);
     expect(counting.bytesRead).toBeLessThan(size / 2);
+  });
+
+  it('is told once a second where it is long', async () => {
+    const log = await open();
+    const { partitions } = await drive(log.createTopic('many', { partitionCount: 40 }));
+    for (const partition of partitions) {
+      for (let index = 0; index < 3; index++)
+        partition.append(encodeBatch([{ key: null, value: Buffer.alloc(500, index), timestamp: machine.clock.now() }]));
+    }
+    await drive(new Promise<void>((resolve) => log.afterCommit(() => resolve())));
+    machine.crash({ power: false });
+    const { ground } = machine.startProcess();
+    (ground.disk as SimulatedDisk).pace = { quickMs: [200, 300], syncMs: [1, 2], hiccupShare: 0, hiccupMs: [0, 0] };
+    reports = [];
+    await drive(openLog({ ground, directory: folder, durability: 'fsync', log: (line) => reports.push(line) }));
+    expect(reports.length).toBeGreaterThan(1);
+    const percents = reports.map((line) => Number(/^Recovering: (\d+) % of 1 MiB read, \d+ records a second, \d+ s left$/.exec(line)?.[1]));
+    expect(percents).toEqual([...percents].sort((one, other) => one - other));
+    expect(Math.max(...percents)).toBeLessThanOrEqual(100);
   });
 
   it('says by a new epoch that records may have been taken back, under `os` only', async () => {
