@@ -128,6 +128,8 @@ class LogOpening {
     await log.producerIds.open();
     const isClean = await disk.exists(`${directory}/${cleanMarker}`);
     const definitions = await this.readDefinitions();
+    // What a decision left that was cut short holds from now on: folders go by it.
+    if (log.parts.isSynced) await disk.syncDirectory(log.topicsFolder);
     await this.sweep(definitions);
     const recoveryPoints = await readCheckpoint(disk, directory, 'recovery-point-offset-checkpoint');
     const logStarts = await readCheckpoint(disk, directory, 'log-start-offset-checkpoint');
