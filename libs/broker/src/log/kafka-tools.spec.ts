@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Broker } from '../broker.js';
 import { folderOfKafka } from './folder-of-kafka.js';
 import { type OpenLog, openLog } from './open-log.js';
 import { BatchHead } from './record-batch.js';
@@ -146,6 +147,27 @@ describe('what we wrote', () => {
           expect(dump(check, '--files', `${files('.index')},${files('.timeindex')}`)).not.toMatch(/mismatch|invalid|Out of order|corrupt/i);
         expect(dump('--files', files('.snapshot'))).toContain('producerId: 7 producerEpoch: 0 coordinatorEpoch: 3');
         expect(dump('--files', files('.txnindex'))).toMatch(/producerId: 7 firstOffset: \d+ lastOffset: \d+/);
+      });
+    },
+    60_000,
+  );
+
+  onKafka(
+    'is read by it where groups keep their offsets',
+    async () => {
+      await inFolder(async (folder) => {
+        const broker = await Broker.open({ data: folder, kafka: { listeners: [], offsetsPartitionCount: 1 } });
+        const log = await broker.log();
+        await log.createTopic('orders', { partitionCount: 2 });
+        for (let offset = 1; offset <= 50; offset++) {
+          await log.commitOffsets('billing', [{ topic: 'orders', partition: offset % 2, offset, metadata: `m${offset}` }]);
+        }
+        await broker.close();
+        const at = join(folder, 'log/__consumer_offsets-0');
+        const logs = readdirSync(at).filter((name) => name.endsWith('.log'));
+        const printed = dump('--offsets-decoder', '--files', logs.map((name) => join(at, name)).join(','));
+        expect(printed).not.toMatch(/isvalid: false|Found \d+ invalid/);
+        expect(printed).toMatch(/"group":"billing","topic":"orders","partition":0.*"offset":50,.*"metadata":"m50"/);
       });
     },
     60_000,

@@ -54,9 +54,10 @@ async function put(path: string, bytes: Buffer): Promise<void> {
   await drive(machine.disk.syncDirectory(path.slice(0, path.lastIndexOf('/'))));
 }
 
-/** Counts what is read of the batches. */
+/** Counts what is read of the batches, and what is synced. */
 class CountingDisk extends FaultyDisk {
   bytesRead = 0;
+  syncs: string[] = [];
 
   constructor(inner: Disk) {
     super(inner, new DiskFaults(), new SeededRandom(1));
@@ -69,6 +70,11 @@ class CountingDisk extends FaultyDisk {
       const length = await read(into, position);
       if (path.endsWith('.log')) this.bytesRead += length;
       return length;
+    };
+    const sync = file.sync.bind(file);
+    file.sync = (done) => {
+      this.syncs.push(path);
+      sync(done);
     };
     return file;
   }
@@ -267,6 +273,26 @@ describe('what many partitions commit at once', () => {
     // And from the segments alone: the journal was begun anew.
     machine.crash({ power: true });
     expect(await readBases((await open()).topic('many')!.partitions[19]!)).toEqual([0, 1, 2]);
+  });
+
+  it('shares its sync with the messages of queues', async () => {
+    const { ground } = machine.startProcess();
+    const disk = new CountingDisk(ground.disk);
+    const broker = await drive(Broker.open({ data: '/data', ground: { ...ground, disk } }));
+    const session = broker.session();
+    await drive(session.declareQueue('q', { durable: true }));
+    const log = await drive(broker.log());
+    await drive(log.createTopic('t', { partitionCount: 3 }));
+    disk.syncs = [];
+    const message = { exchange: '', routingKey: 'q', body: Buffer.from('m'), properties: { deliveryMode: 2 as const } };
+    const records = [0, 1, 2].map((partition) => ({ partition, value: `r${partition}` }));
+    await drive(Promise.all([session.publish(message), log.append('t', records)]));
+    expect(disk.syncs).toEqual(['/data/journal/0000000000000001.log']);
+    machine.crash({ power: true });
+    const again = await drive(Broker.open({ data: '/data', ground: machine.startProcess().ground, log: () => undefined }));
+    expect(again.inspect().queues).toMatchObject([{ name: 'q', messageCount: 1 }]);
+    const found = await drive(again.log());
+    expect([0, 1, 2].map((partition) => found.bounds('t', partition).latest)).toEqual([1, 1, 1]);
   });
 
   it('is read once from the files of an older version, which go then', async () => {
