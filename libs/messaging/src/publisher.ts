@@ -28,13 +28,15 @@ export interface PublishOptions {
   readonly key?: string;
   /** Travel beside the event, for example `traceparent`. Names that begin with `cloudEvents` or `dovecote-` are taken. */
   readonly headers?: MessageHeaders;
+  /** The message that it came of; the one in hand when not given. */
+  readonly because?: Message;
   /** The broker keeps it for so many milliseconds before anybody gets it; where the process ends meanwhile, too. It may come some hundred later. */
   readonly delayMs?: number;
   /** The same, until this moment. */
   readonly at?: Date;
 }
 
-export interface RequestOptions extends Pick<PublishOptions, 'id' | 'key' | 'headers'> {
+export interface RequestOptions extends Pick<PublishOptions, 'id' | 'key' | 'headers' | 'because'> {
   /** How long the answer may take, in milliseconds; 10,000. After it nobody handles the question any more. */
   readonly timeoutMs?: number;
 }
@@ -114,7 +116,7 @@ export class Publisher {
         `${definition.type} is ${body.byteLength} bytes long; at most ${PAYLOAD_BYTES_MAX} travel. Store the payload elsewhere and publish a reference to it.`,
       );
     }
-    const cause = messageInHand();
+    const cause = options.because ?? messageInHand();
     return {
       kind: definition.kind,
       id: options.id === undefined ? this.identifiers.next() : checkedText('id', options.id, ID_BYTES_MAX, definition),

@@ -170,6 +170,13 @@ describe.each(['embedded', 'amqp'])('over %s', (kind) => {
     expect(event).toEqual({ orderId: 'o-1' });
     expect(message).toMatchObject({ type: 'orders.order-placed', source: 'orders', correlationId: 'command-1', causationId: 'command-1' });
     expect({ ...message.headers }).toEqual({ traceparent });
+    await shop.publish(new OrderPlaced('o-2'), { because: message, headers: { traceparent: 'another' } });
+    await until(() => audit.seen.length === 2);
+    expect(audit.seen[1]!.message).toMatchObject({
+      correlationId: 'command-1',
+      causationId: message.id,
+      headers: { traceparent: 'another' },
+    });
   });
 });
 
