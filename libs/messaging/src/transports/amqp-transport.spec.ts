@@ -14,7 +14,7 @@ import { parseAddress } from './amqp-address.js';
 import { AmqpSubject } from './amqp-subject.js';
 import { AmqpTransport } from './amqp-transport.js';
 import { chooseTransport } from './choose-transport.js';
-import { EVENTS_EXCHANGE, queueOf } from './topology.js';
+import { EVENTS_EXCHANGE, deadLettersOf, queueOf } from './topology.js';
 
 const FOREVER = Number.POSITIVE_INFINITY;
 
@@ -277,6 +277,28 @@ describe('at the start', () => {
       expect((await ended).code).toBe('closed');
     }
     await listener.close();
+  });
+
+  it('says what is there, what differs and what it would make, and makes nothing', async () => {
+    const subject = await open();
+    await subject.administer(async (channel) => {
+      await channel.assertQueue(queueOf('readers'), { durable: true, arguments: { 'x-queue-type': 'classic' } });
+      await channel.assertQueue(deadLettersOf('readers'), {
+        durable: true,
+        arguments: { 'x-queue-type': 'quorum', 'x-delivery-limit': -1 },
+      });
+    });
+    const reader = subject.transport();
+    await reader.open();
+    for (let round = 0; round < 2; round++) {
+      const planned = await reader.plan(readers(1));
+      expect(planned.filter(({ thing }) => thing.includes('queue')).map(({ thing, state }) => `${thing}: ${state}`)).toEqual([
+        'quorum queue dovecote.readers: different',
+        'quorum queue dovecote.readers.quarantine: absent',
+        'quorum queue dovecote.readers.dead: present',
+      ]);
+      expect(planned.find(({ state }) => state === 'different')!.detail).toMatch(/inequivalent arg 'x-queue-type'/);
+    }
   });
 
   it('says when a queue of that name is another kind', async () => {

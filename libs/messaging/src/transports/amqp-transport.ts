@@ -27,8 +27,9 @@ import { AmqpLink, type Connect, type LinkSettings } from './amqp-link.js';
 import { AmqpSubscription, declare } from './amqp-subscription.js';
 import { toProperties } from './cloud-events.js';
 import { delayLevels, delayed } from './delay-levels.js';
+import { planOf } from './amqp-plan.js';
 import { AmqpReplies } from './amqp-replies.js';
-import { type Address, type QueueType, addressOf, exchanges, mustArrive, nobodyThere, queueOf } from './topology.js';
+import { type Address, type QueueType, addressOf, exchanges, mustArrive, nobodyThere, queueOf, topologyOf } from './topology.js';
 
 export interface AmqpSettings {
   readonly address: BrokerAddress;
@@ -96,8 +97,9 @@ export class AmqpTransport implements Transport {
     return this.#publishLater({ envelope, address: later, isMandatory: true, route, deadlineMs });
   }
 
-  plan(_request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
-    return Promise.resolve([]);
+  plan(request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
+    if (this.#isClosed || this.#connection === undefined) return Promise.reject(closedError());
+    return planOf(this.#connection, topologyOf(request, this.settings.queueType));
   }
 
   async subscribe(request: SubscriptionRequest, consumer: TransportConsumer): Promise<TransportSubscription> {

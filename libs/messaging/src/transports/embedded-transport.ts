@@ -99,6 +99,7 @@ export class EmbeddedTransport implements Transport {
     }, refusedBecause);
   }
 
+  /** The broker is this service's own and is as it made it: there is nothing to be told. */
   plan(_request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
     return Promise.resolve([]);
   }
