@@ -1,7 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { type DeliveryOptions, checkNeeds, contractOf, needsOf } from './delivery-contract.js';
 import { MessagingError } from './errors.js';
-import type { Capability, TransportCapabilities } from './transport.js';
+import { Messaging } from './messaging.js';
+import { checkOptions } from './options.js';
+import type { Capability, Transport, TransportCapabilities } from './transport.js';
 
 const everything: TransportCapabilities['can'] = {
   'at-least-once': true,
@@ -56,6 +58,21 @@ describe('the delivery contract', () => {
     expect(refusalOf({ delivery: 'at-most-once' }, 'at-least-once')).toBe('');
     expect(refusalOf({}, 'dead-letters')).toContain('needs dead letters, which');
     expect(refusalOf({ deadLetters: false }, 'dead-letters')).toBe('');
+  });
+
+  it('is refused as well where a broker could keep an order, and the handlers cannot yet', async () => {
+    const transport = { capabilities: { broker: 'the pigeon post', can: everything } } as Transport;
+    const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+    const messaging = new Messaging(checkOptions({ service: 'notifications', broker: 'embedded:' }), transport, silent);
+    const place = 'Notifications.notify';
+    const contract = contractOf({ order: 'key' }, place);
+    const subject = { kind: 'event', pattern: 'placed', topic: undefined, messageClass: undefined, schema: undefined } as const;
+    await expect(messaging.start([{ ...subject, contract, place, handle: () => Promise.resolve() }])).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringMatching(
+        /^Notifications\.notify needs order 'key', which no handler keeps yet, whatever the pigeon post can: leave it out/,
+      ) as unknown,
+    });
   });
 
   it('is refused where it makes no sense, by the name of the option', () => {

@@ -127,6 +127,13 @@ export class Messaging {
           `${place} takes batches of ${contract.batch.size}, and the service holds ${this.settings.prefetch} messages at most: raise prefetch, or make the batches smaller.`,
         );
       }
+      // The lanes and the parking of a broker wait for a line of handlers that keeps them; until then the promise would be a silent lesser one.
+      if (contract.order !== 'none') {
+        throw new MessagingError(
+          'unsupported',
+          `${place} needs order '${contract.order}', which no handler keeps yet, whatever ${capabilities.broker} can: leave it out, and say concurrency 1 where one instance of the service is enough.`,
+        );
+      }
       const first = subscriptions.slice(0, index).find((one) => isRival(one, subscription));
       if (first !== undefined) throw subscribedTwice(this.settings.service, pattern, first, subscription);
     }
