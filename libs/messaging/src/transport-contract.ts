@@ -308,9 +308,12 @@ const looks: Readonly<Record<string, Body>> = {
     bench.requires(transport, 'exclusive-boxes');
     for (const text of ['a', 'b', 'c']) await bench.publish(transport, 'placed', text, { to: where });
     const [first, second] = [await transport.openBox(where), await transport.openBox(where)];
-    const seen = [await first.next(), await second.next(), await first.next()] as Incoming[];
-    assert.deepEqual(seen.map(textOf).toSorted(), ['a', 'b', 'c']);
-    assert.deepEqual([await first.next(), await second.next()], [undefined, undefined]);
+    const seen: string[] = [];
+    for (let found = -1; found !== seen.length;) {
+      found = seen.length;
+      for (const incoming of [await first.next(), await second.next()]) if (incoming !== undefined) seen.push(textOf(incoming));
+    }
+    assert.deepEqual(seen.toSorted(), ['a', 'b', 'c']);
     await first.close();
     await second.close();
   },

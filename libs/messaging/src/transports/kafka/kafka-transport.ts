@@ -64,7 +64,7 @@ export class KafkaTransport implements Transport {
       'dead-letters': true,
       'delivery-counts': true,
       wildcards: true,
-      'exclusive-boxes': { waysOut: ['let one redrive at a time'] },
+      'exclusive-boxes': true,
       'refused-strays': { waysOut: ['request an answer, which times out'] },
       requests: true,
       replay: { waysOut: ["read the topic with a consumer group of one's own"] },
