@@ -71,6 +71,11 @@ export class DaemonProcess {
     return Number(/AMQP listening on .*:(\d+)\n/.exec(this.stdout)?.[1]);
   }
 
+  /** Where it said that it listens for Kafka clients. */
+  get kafkaPort(): number {
+    return Number(/Kafka listening on [^,\n]*:(\d+)/.exec(this.stdout)?.[1]);
+  }
+
   get url(): string {
     return `amqp://guest:guest@127.0.0.1:${this.port}`;
   }

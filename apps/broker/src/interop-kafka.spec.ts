@@ -41,7 +41,7 @@ async function start(port: number): Promise<void> {
     'os',
     ...settings,
   ]);
-  kafkaPort = Number(/Kafka listening on [^,\n]*:(\d+)/.exec(daemon.stdout)?.[1]);
+  kafkaPort = daemon.kafkaPort;
 }
 
 beforeAll(() => start(0));

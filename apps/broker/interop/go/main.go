@@ -1,4 +1,5 @@
-// amqp091-go against the daemon: go-client URL. Prints a line for each thing it saw; ends with 0 when all of it was as it must be.
+// amqp091-go against the daemon: go-client URL, and franz-go where the URL begins with kafka. Prints a line for each thing it saw; ends with 0 when all of
+// it was as it must be.
 //
 // Run by interop-go.spec.ts.
 package main
@@ -17,6 +18,10 @@ const patience = 10 * time.Second
 
 func main() {
 	url := os.Args[1]
+	if strings.HasPrefix(url, "kafka:") {
+		kafka(url)
+		return
+	}
 	connection, err := amqp.Dial(url)
 	must(err)
 	workQueue(connection)
