@@ -90,11 +90,11 @@ const suites: readonly Suite[] = [
     origin: 'https://github.com/dpkp/kafka-python',
     needs: undefined,
     ports: [],
-    daemon: () => ['--kafka-config', 'num.partitions=4'],
+    daemon: () => ['--kafka-config', 'node.id=0', '--kafka-config', 'num.partitions=4'],
     command: (place) =>
       pytest(
         place,
-        { KAFKA_URI: `kafka://${place.url}`, KAFKA_VERSION: kafkaVersion, KAFKA_ROOT: place.folder },
+        { KAFKA_URI: `kafka://${place.url}`, KAFKA_VERSION: '4.1.0', KAFKA_ROOT: place.folder },
         '-p',
         'no:randomly',
         'test/integration',

@@ -76,7 +76,7 @@ describe('kafkajs', () => {
     const seen: string[] = [];
     await new Promise<void>((resolve) => {
       const eachMessage = ({ message }: EachMessagePayload): Promise<void> => {
-        seen.push(`${message.value}${message.headers?.['h']}`);
+        seen.push(`${String(message.value)}${String(message.headers?.['h'])}`);
         if (seen.length === 50) resolve();
         return Promise.resolve();
       };
@@ -124,7 +124,8 @@ describe('@platformatic/kafka', () => {
       break;
     }
     expect(seen).toEqual([...values(50), ...values(20).map((value) => `${value}y`)]);
-    await consumer.close(true);
+    await stream.close();
+    await consumer.close();
     const [group] = await admin.listConsumerGroupOffsets({ groups: ['platformatic-group'] });
     expect(group!.topics[0]!.partitions[0]!.committedOffset).toBe(70n);
     await admin.close();

@@ -40,7 +40,7 @@ const table = {
 type ConfigResponse = Write<typeof table.response>['results'][number]['configs'][number];
 
 /** 32 DescribeConfigs: every config of a topic, set or not, and where its value comes from; of the broker, what it is set to and cannot be changed. */
-export const describeConfigs = api(table, (request, { node, rights }) => {
+export const describeConfigs = api(table, (request, { node, rights, connection }) => {
   const results = request.resources.map(({ resourceType, resourceName, configurationKeys }) => {
     const about = { resourceType, resourceName };
     const isAsked = (name: string): boolean =>
@@ -74,7 +74,8 @@ export const describeConfigs = api(table, (request, { node, rights }) => {
           `Unexpected broker id, expected ${node.settings.nodeId} or empty string, but received ${resourceName}`,
         );
       }
-      const configs = resourceName === '' ? [] : brokerConfigs(node).filter(({ name }) => isAsked(name));
+      const configs =
+        resourceName === '' ? [] : brokerConfigs(node, `${connection.host}:${connection.port}`).filter(({ name }) => isAsked(name));
       return { ...about, ...accepted, configs };
     }
     return refused('invalidRequest', `Unsupported resource type: ${resourceType}`);
@@ -99,11 +100,12 @@ function describe(entry: ConfigEntry, withSynonyms: boolean, withDocumentation: 
 const staticBrokerSource = 4;
 
 /** What of the broker's own settings has a name in Kafka. */
-function brokerConfigs({ settings, limits }: KafkaNode): ConfigResponse[] {
+function brokerConfigs({ settings, limits }: KafkaNode, address: string): ConfigResponse[] {
   const int = configTypes.int;
   const entries: readonly (readonly [string, string, number])[] = [
     ['node.id', String(settings.nodeId), int],
     ['broker.id', String(settings.nodeId), int],
+    ['advertised.listeners', `PLAINTEXT://${address}`, configTypes.list],
     ['auto.create.topics.enable', String(settings.createsTopics), configTypes.boolean],
     ['num.partitions', String(settings.partitionCount), int],
     ['default.replication.factor', '1', int],
