@@ -32,7 +32,9 @@ export interface KafkaOptions {
   readonly commitEveryMs?: number;
 }
 
-type LoadLibrary = () => Promise<ConstructorParameters<typeof PlatformaticClient>[0]>;
+type Library = ConstructorParameters<typeof PlatformaticClient>[0];
+/** Not by the library's own type: a project without Kafka could not compile what names it. */
+type LoadLibrary = () => Promise<object>;
 
 /** A node that restarts is back in seconds, so nobody should wait much longer than that for the next try. */
 const RECONNECT_FIRST_MS = 100;
@@ -59,7 +61,7 @@ export function kafkaTransport(settings: Settings, broker: UrlBrokerOptions, log
     service,
     shown: address.shown,
     connectTimeoutMs,
-    loadClient: async (): Promise<KafkaClient> => new PlatformaticClient(await loadLibrary(), client),
+    loadClient: async (): Promise<KafkaClient> => new PlatformaticClient((await loadLibrary()) as Library, client),
     topics: topicSettings(options),
     sessionTimeoutMs,
     rebalanceTimeoutMs: whole(
