@@ -137,7 +137,9 @@ function checkPackage(file: SourceFacts, one: Import, house: House): readonly Br
         `imports ${name}, which the package.json of ${packageOf(file.path) || 'the root'} does not declare`,
       ),
     );
-  if (nest.packages.test(one.specifier) && nest.kept.test(file.path) && (nest.never.test(file.path) || !nest.edge.test(file.path)))
+  const isMisplaced = nest.never.test(file.path) || !nest.edge.test(file.path);
+  const isStrange = name === nest.optional.package && !nest.optional.allowed.test(file.path);
+  if (nest.packages.test(one.specifier) && nest.kept.test(file.path) && (isMisplaced || isStrange))
     found.push(breach('nest-edge', file.path, one.line, `imports ${one.specifier}: ${nest.because}`));
   if (brokerClients.packages.includes(name) && brokerClients.kept.test(file.path) && !brokerClients.allowed.test(file.path))
     found.push(breach('transport-port', file.path, one.line, `imports ${name}: ${brokerClients.because}`));

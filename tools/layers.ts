@@ -163,6 +163,13 @@ export const rooms: readonly Room[] = [
     because: 'the framework knows brokers by their public face only',
   },
   {
+    name: 'messaging/microservices',
+    at: 'libs/messaging/src/microservices/',
+    mayImport: ['@dovecote/ground', '@dovecote/broker', '@dovecote/messaging'],
+    because:
+      "controllers and clients of Nest's microservices stand on the framework; nothing of it knows them, so that it loads without their package",
+  },
+  {
     name: '@dovecote/testing',
     at: 'libs/testing/src/',
     mayImport: ['@dovecote/ground', '@dovecote/broker', '@dovecote/messaging'],
@@ -251,9 +258,13 @@ export const environment = {
 export const nest = {
   packages: /^(?:@nestjs\/|rxjs(?:\/|$)|reflect-metadata$)/,
   never: /^libs\/(?:ground|broker)\//,
-  edge: /\.(?:module|decorator|controller|explorer|spec)\.ts$/,
+  /** What is for Nest's microservices is made of their classes, file by file. */
+  edge: /\.(?:module|decorator|controller|explorer|spec)\.ts$|^libs\/messaging\/src\/(?:microservices\/|nest-log\.ts$)/,
   kept: /^libs\//,
-  because: 'the broker runs without NestJS, and the framework touches it only in modules, decorators, controllers and explorers',
+  /** A package that few applications have: whatever else imported it would load for nobody but them. */
+  optional: { package: '@nestjs/microservices', allowed: /^libs\/messaging\/src\/microservices\// },
+  because:
+    'the broker runs without NestJS, and the framework touches it only in modules, decorators, controllers, explorers and its microservices',
 };
 
 /** Clients of brokers, and the rooms that may hold one. */

@@ -97,7 +97,7 @@ const onNest11 = nest11 === '' ? it.skip : it;
 
 describe('a project on NestJS 11 in CommonJS (skipped unless DOVECOTE_NEST_11 names its folder)', () => {
   onNest11(
-    'runs handlers behind a guard, with the broker inside and behind AMQP',
+    'runs handlers behind a guard, with the broker inside and behind AMQP, and controllers of its microservices',
     () => {
       const tarballs = readdirSync(join(project, 'tarballs')).map((name) => join(project, 'tarballs', name));
       npm(['install', '--offline', '--no-save', '--no-audit', '--no-fund', '--loglevel=error', ...tarballs], nest11);
@@ -107,7 +107,7 @@ describe('a project on NestJS 11 in CommonJS (skipped unless DOVECOTE_NEST_11 na
       writeFileSync(join(nest11, 'tsconfig.json'), JSON.stringify({ compilerOptions: nest11Compiler, include: ['src'] }));
       run(['node_modules/typescript/bin/tsc'], nest11);
       const { stderr } = run(['node_modules/jest/bin/jest.js', '--ci', '--rootDir', 'out'], nest11);
-      expect(stderr).toContain('2 passed, 2 total');
+      expect(stderr).toContain('3 passed, 3 total');
     },
     120_000,
   );
@@ -126,9 +126,12 @@ const nest11Compiler = {
 
 const nest11Test = `
 import 'reflect-metadata';
-import { type CanActivate, type ExecutionContext, Injectable, Module, UseGuards } from '@nestjs/common';
+import { type CanActivate, Controller, type ExecutionContext, Injectable, Module, UseFilters, UseGuards } from '@nestjs/common';
+import { type ClientProxy, ClientsModule, Ctx, EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
+import { firstValueFrom, lastValueFrom } from 'rxjs';
 import { DovecoteModule, EventMessage, Message, Publisher, Subscribe } from '@dovecote/messaging';
+import { DovecoteClient, type DovecoteContext, DovecoteServer, ErrorsAsThrown } from '@dovecote/messaging/microservices';
 import { startBroker } from '@dovecote/testing';
 
 @EventMessage('orders.order-placed')
@@ -165,6 +168,44 @@ test.each(['inside', 'behind AMQP'])('the broker is %s', async (place) => {
   const notified = new Promise((resolve) => (app.get(Notifications).onNotified = resolve));
   await app.get(Publisher).publish(new OrderPlaced('o-1'));
   expect(await notified).toBe('o-1 true from shop');
+  await app.close();
+  await stop();
+});
+
+let onBilled: (text: string) => void = () => undefined;
+let attempts = 0;
+
+@Controller()
+@UseFilters(ErrorsAsThrown)
+class Billing {
+  @EventPattern('orders.*', { retry: { attempts: 2, backoff: 'immediate' } })
+  async bill(@Payload() order: { id: string }, @Ctx() context: DovecoteContext): Promise<void> {
+    attempts += 1;
+    if (attempts === 1) throw new Error('not yet');
+    onBilled(order.id + ' at attempt ' + String(context.getMessage().attempt));
+  }
+
+  @MessagePattern({ cmd: 'sum' })
+  sum(numbers: number[]): number {
+    return numbers.reduce((sum, number) => sum + number, 0);
+  }
+}
+
+test('controllers and clients of its microservices', async () => {
+  const { url, stop } = await startBroker();
+  @Module({
+    imports: [ClientsModule.register([{ name: 'SHOP', customClass: DovecoteClient, options: { service: 'shop', broker: url } }])],
+    controllers: [Billing],
+  })
+  class AppModule {}
+  const module = await Test.createTestingModule({ imports: [AppModule] }).compile();
+  const app = module.createNestMicroservice({ strategy: new DovecoteServer({ service: 'billing', broker: url }), logger: false });
+  await app.listen();
+  const billed = new Promise((resolve) => (onBilled = resolve));
+  const shop = app.get<ClientProxy>('SHOP');
+  await lastValueFrom(shop.emit('orders.order-placed', { id: 'o-1' }), { defaultValue: undefined });
+  expect(await billed).toBe('o-1 at attempt 2');
+  expect(await firstValueFrom(shop.send({ cmd: 'sum' }, [1, 2, 39]))).toBe(42);
   await app.close();
   await stop();
 });

@@ -41,7 +41,7 @@ describe('an example', () => {
   });
 
   it('is there at all', () => {
-    expect([...examples.keys()].sort()).toEqual(['broker', 'exchange-type', 'ground', 'log', 'messaging', 'shop']);
+    expect([...examples.keys()].sort()).toEqual(['broker', 'exchange-type', 'ground', 'log', 'messaging', 'microservices', 'shop']);
     expect([...outputs.keys()]).toEqual([...examples.keys()]);
   });
 

@@ -7,15 +7,14 @@
 import {
   type BeforeApplicationShutdown,
   ConfigurableModuleBuilder,
-  Logger,
   Module,
   type OnApplicationBootstrap,
   type OnApplicationShutdown,
 } from '@nestjs/common';
 import { DiscoveryModule, DiscoveryService, ExternalContextCreator, MetadataScanner, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { DeadLetters } from './dead-letters.js';
-import type { Log } from './log.js';
 import { Messaging } from './messaging.js';
+import { nestLog } from './nest-log.js';
 import { type MessagingOptions, checkOptions } from './options.js';
 import { Publisher } from './publisher.js';
 import { SubscriptionsExplorer } from './subscriptions.explorer.js';
@@ -85,13 +84,4 @@ export class DovecoteModule
   async onApplicationShutdown(): Promise<void> {
     await this.messaging.close();
   }
-}
-
-function nestLog(): Log {
-  const logger = new Logger('Dovecote');
-  return {
-    info: (sentence) => logger.log(sentence),
-    warn: (sentence) => logger.warn(sentence),
-    error: (sentence) => logger.error(sentence),
-  };
 }

@@ -12,7 +12,7 @@ import { BatchFailure } from './batch-failure.js';
 import type { DeliveryContract } from './delivery-contract.js';
 import type { Envelope } from './envelope.js';
 import { reasonOf } from './errors.js';
-import { decodeMessage } from './message-codec.js';
+import { decodeAny, decodeMessage } from './message-codec.js';
 import { Fifo } from './fifo.js';
 import { SUSPECTED_STARTS_MAX } from './limits.js';
 import type { Log } from './log.js';
@@ -169,8 +169,9 @@ export class HandlerLine {
 
   /** Nothing for one that goes to the dead letters instead. */
   #decode(incoming: Incoming, envelope: Envelope): object | undefined {
+    const { messageClass, takesAny } = this.parts.subscription;
     try {
-      return decodeMessage(this.parts.subscription.messageClass, envelope);
+      return takesAny === true ? (decodeAny(envelope) as object) : decodeMessage(messageClass, envelope);
     } catch (error) {
       this.#refuse(incoming, envelope, reasonOf(error));
       return undefined;

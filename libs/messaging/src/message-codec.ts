@@ -6,7 +6,7 @@ import type { MessageClass } from './message-definition.js';
 export const JSON_CONTENT_TYPE = 'application/json';
 
 /** Throws a `MessagingError` of code `invalid-publish` when the event has no JSON (a cycle, a bigint). */
-export function encodeMessage(event: object, type: string): Buffer {
+export function encodeMessage(event: unknown, type: string): Buffer {
   try {
     return Buffer.from(JSON.stringify(event));
   } catch (error) {
@@ -28,15 +28,26 @@ export function decodeMessage(messageClass: MessageClass | undefined, envelope: 
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
     throw new MessagingError('unreadable', `its payload is no JSON object, which ${messageClass?.name ?? 'a handler'} needs`);
   }
-  // JSON may carry a field of this name, and assigning it would change the instance's class.
-  if (Object.hasOwn(fields, '__proto__'))
-    throw new MessagingError('unreadable', 'its payload has a field named __proto__, which no event may have');
+  refuseProto(fields);
   if (messageClass === undefined) return fields;
   try {
     return Object.assign(Object.create(messageClass.prototype as object) as object, fields);
   } catch (error) {
     throw new MessagingError('unreadable', `its payload does not fit ${messageClass.name}: ${reasonOf(error)}`, { cause: error });
   }
+}
+
+/** Any JSON, a list or a number too. Throws a `MessagingError` of code `unreadable`. */
+export function decodeAny(envelope: Envelope): unknown {
+  const value = parseBody(envelope);
+  if (typeof value === 'object' && value !== null) refuseProto(value);
+  return value;
+}
+
+/** JSON may carry a field of this name, and assigning it would change the instance's class. */
+function refuseProto(fields: object): void {
+  if (Object.hasOwn(fields, '__proto__'))
+    throw new MessagingError('unreadable', 'its payload has a field named __proto__, which no event may have');
 }
 
 /** Throws a `MessagingError` of code `unreadable`. */

@@ -84,8 +84,13 @@ export class Publisher {
    * Resolves to what the handler of this command or query answers. Rejects with a `RequestError` where it failed, and with a `MessagingError` of code
    * `request-timeout` where no answer came in time, or `nobody-there`. An answer is at most once, what was asked for at least once.
    */
-  async request<Reply>(message: object, { timeoutMs = REQUEST_TIMEOUT_MS, ...options }: RequestOptions = {}): Promise<Reply> {
-    const definition = definitionOf(message, 'request');
+  async request<Reply>(message: object, options: RequestOptions = {}): Promise<Reply> {
+    return (await this.ask(message, definitionOf(message, 'request'), options)) as Reply;
+  }
+
+  /** As `request`, of a payload that has no class to say what it is. */
+  async ask(message: unknown, definition: MessageDefinition, given: RequestOptions): Promise<unknown> {
+    const { timeoutMs = REQUEST_TIMEOUT_MS, ...options } = given;
     if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > LONGEST_WAIT_MS) {
       throw new MessagingError('invalid-publish', `timeoutMs must be a whole number from 1 to ${LONGEST_WAIT_MS}, not ${timeoutMs}.`);
     }
@@ -93,12 +98,12 @@ export class Publisher {
     if (definition.schema !== undefined) await checkPayload(definition.schema, envelope);
     const expiresAtMs = this.clock.now() + timeoutMs;
     const question = (replyTo: string): Envelope => ({ ...envelope, replyTo, expiresAtMs });
-    return (await this.requester.ask(question, routeOf(definition, noOptions, this.clock), timeoutMs)) as Reply;
+    return this.requester.ask(question, routeOf(definition, noOptions, this.clock), timeoutMs);
   }
 
-  #give(message: object, verb: Verb, options: PublishOptions): Promise<void> {
+  /** As `publish` or `send`, of a payload that has no class to say what it is. */
+  give(message: unknown, definition: MessageDefinition, options: PublishOptions): Promise<void> {
     try {
-      const definition = definitionOf(message, verb);
       const envelope = this.#wrap(message, definition, options);
       const route = routeOf(definition, options, this.clock);
       if (definition.schema === undefined) return this.window.publish(envelope, route);
@@ -108,7 +113,15 @@ export class Publisher {
     }
   }
 
-  #wrap(message: object, definition: MessageDefinition, options: PublishOptions): Envelope {
+  #give(message: object, verb: Verb, options: PublishOptions): Promise<void> {
+    try {
+      return this.give(message, definitionOf(message, verb), options);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  #wrap(message: unknown, definition: MessageDefinition, options: PublishOptions): Envelope {
     const body = encodeMessage(message, definition.type);
     if (body.byteLength > PAYLOAD_BYTES_MAX) {
       throw new MessagingError(
@@ -213,10 +226,10 @@ function headersOf(options: PublishOptions, cause: Message | undefined, definiti
   return { traceparent, ...(tracestate === undefined ? {} : { tracestate }), ...own };
 }
 
-function keyOf(event: object, options: PublishOptions, definition: MessageDefinition): string | undefined {
+function keyOf(event: unknown, options: PublishOptions, definition: MessageDefinition): string | undefined {
   if (options.key !== undefined) return checkedText('key', options.key, KEY_BYTES_MAX, definition);
   if (definition.key === undefined) return undefined;
-  return checkedText('key', definition.key(event), KEY_BYTES_MAX, definition);
+  return checkedText('key', definition.key(event as object), KEY_BYTES_MAX, definition);
 }
 
 function checkedText(what: 'id' | 'key', text: unknown, bytesMax: number, definition: MessageDefinition): string {

@@ -22,6 +22,8 @@ export interface Subscription {
   readonly topic: string | undefined;
   /** What it is given instances of; plain objects where it subscribed to a pattern. */
   readonly messageClass: MessageClass | undefined;
+  /** Without a class: any JSON will do, not objects alone. */
+  readonly takesAny?: boolean;
   readonly schema: StandardSchema | undefined;
   readonly contract: DeliveryContract;
   /** Where the handler stands, for logs: `Notifications.notify`. */
