@@ -102,7 +102,7 @@ class Bench {
     };
     const backoff = new Backoff(random, 100, 30_000);
     const settlement = new Settlement('notifications', transport, this.clock, backoff, new Identifiers(this.clock, random), log);
-    const parts = { settlement, deduplication: new RecentMessages(), countsDeliveries, clock: this.clock, random, log };
+    const parts = { settlement, deduplication: new RecentMessages(), countsDeliveries, tracksCauses: true, clock: this.clock, random, log };
     this.consumption = new Consumption([subscription], parts);
   }
 

@@ -35,6 +35,8 @@ export interface ConsumptionParts {
   readonly deduplication: Deduplication;
   /** Whether the broker counts deliveries exactly; where it does not, all that comes again is suspected. */
   readonly countsDeliveries: boolean;
+  /** Whether what a handler publishes finds the message in hand by itself. */
+  readonly tracksCauses: boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -160,7 +162,7 @@ export class Consumption {
   }
 
   #steps({ schema, contract, place }: Subscription): readonly Step[] {
-    const steps: Step[] = contract.batch === undefined ? [inHand] : [];
+    const steps: Step[] = this.parts.tracksCauses && contract.batch === undefined ? [inHand] : [];
     if (contract.isDeduplicated) steps.push(deduplicate(this.parts.deduplication, place));
     if (schema !== undefined && contract.batch === undefined) steps.push(validate(schema));
     if (contract.timeoutMs !== undefined)

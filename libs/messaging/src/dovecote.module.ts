@@ -73,7 +73,7 @@ export class DovecoteModule
   }
 
   async onApplicationBootstrap(): Promise<void> {
-    await this.messaging.start(this.explorer.explore());
+    await this.messaging.start(this.explorer.explore(), this.explorer.isPublisherInjected);
   }
 
   async beforeApplicationShutdown(): Promise<void> {

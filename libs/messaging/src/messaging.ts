@@ -50,8 +50,8 @@ export class Messaging {
     this.publisher = new Publisher(service, this.#window, this.#requester, this.#identifiers, clock);
   }
 
-  /** Resolves when the service can publish and every subscription is in place. Rejects with a `MessagingError`, and nothing stays open. */
-  async start(subscriptions: readonly Subscription[]): Promise<void> {
+  /** `mayPublish`: handlers may, and what they publish came of the message in hand. Resolves when the service can publish and every subscription is in place. Rejects with a `MessagingError`, and nothing stays open. */
+  async start(subscriptions: readonly Subscription[], mayPublish = true): Promise<void> {
     this.#refuseWhatCannotWork(subscriptions);
     for (const { pattern, schema } of subscriptions) if (schema !== undefined) this.#schemas.set(pattern, schema);
     this.#keepAlive.hold();
@@ -60,7 +60,7 @@ export class Messaging {
       await this.transport.open();
       if (this.#isClosed) return;
       this.#window.open((envelope, deadlineMs, route) => this.transport.publish(envelope, deadlineMs, route));
-      if (subscriptions.length > 0) await this.#subscribe(subscriptions);
+      if (subscriptions.length > 0) await this.#subscribe(subscriptions, mayPublish);
     } catch (error) {
       await this.close();
       throw error;
@@ -92,12 +92,20 @@ export class Messaging {
     await this.#consumption?.drain(this.settings.drainTimeoutMs, this.settings.abortGraceMs);
   }
 
-  async #subscribe(subscriptions: readonly Subscription[]): Promise<void> {
-    const { service, prefetch, clock, random, deduplication } = this.settings;
+  async #subscribe(subscriptions: readonly Subscription[], mayPublish: boolean): Promise<void> {
+    const { service, prefetch, clock, random, deduplication, tracksCauses = mayPublish } = this.settings;
     const backoff = new Backoff(random, HOLD_FIRST_MS, HOLD_MAX_MS);
     const settlement = new Settlement(service, this.transport, clock, backoff, this.#identifiers, this.log);
     const countsDeliveries = this.transport.capabilities.can['delivery-counts'] === true;
-    const consumption = new Consumption(subscriptions, { settlement, deduplication, countsDeliveries, clock, random, log: this.log });
+    const consumption = new Consumption(subscriptions, {
+      settlement,
+      deduplication,
+      countsDeliveries,
+      tracksCauses,
+      clock,
+      random,
+      log: this.log,
+    });
     this.#consumption = consumption;
     const consumer: TransportConsumer = {
       onMessage: (incoming) => consumption.receive(incoming),

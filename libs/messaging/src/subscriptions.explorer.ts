@@ -20,6 +20,7 @@ import { MessagingError } from './errors.js';
 import { messageDefinitionOf } from './message-definition.js';
 import { type ContextSource, HandlerInterceptors } from './interceptors.explorer.js';
 import type { Message } from './message.js';
+import { Publisher } from './publisher.js';
 import { type Subscription, type SubscriptionRecord, subscriptionRecordsOf } from './subscription.js';
 import { isWellFormed } from './type-pattern.js';
 
@@ -30,6 +31,9 @@ type Callable = (event: object, message: Message) => Promise<unknown>;
 const RECORDED_PARAMETERS = '__routeArguments__';
 /** Where `@UsePipes` records itself. */
 const RECORDED_PIPES = '__pipes__';
+/** Where `@Inject()` records itself, on parameters of a constructor and on properties. */
+const INJECTED_PARAMETERS = 'self:paramtypes';
+const INJECTED_PROPERTIES = 'self:properties_metadata';
 /** Where the parameters of a handler are recorded for this package, by the class and the method's name. */
 const HANDLER_PARAMETERS = 'dovecote:handler-parameters';
 /** Numbers of Nest's parameter kinds. Pipes see the first as a body; a validation pipe leaves the second alone. */
@@ -80,6 +84,25 @@ export class SubscriptionsExplorer {
       }
     }
     return subscriptions;
+  }
+
+  /**
+   * Whether something of the application is given the publisher, so that a handler may publish. What takes it out of the container by itself is not seen:
+   * that is what the option `tracksCauses` is for.
+   */
+  get isPublisherInjected(): boolean {
+    return [...this.discovery.getProviders(), ...this.discovery.getControllers()].some(({ inject, metatype }) => {
+      if (inject?.some((one) => one === Publisher) === true) return true;
+      if (typeof metatype !== 'function') return false;
+      const given = (Reflect.getMetadata('design:paramtypes', metatype) ?? []) as readonly unknown[];
+      const named = [
+        ...((Reflect.getMetadata(INJECTED_PARAMETERS, metatype) ?? []) as readonly { readonly param?: unknown }[]).map(
+          ({ param }) => param,
+        ),
+        ...((Reflect.getMetadata(INJECTED_PROPERTIES, metatype) ?? []) as readonly { readonly type?: unknown }[]).map(({ type }) => type),
+      ];
+      return given.includes(Publisher) || named.includes(Publisher);
+    });
   }
 
   #subscription(wrapper: Wrapper, prototype: object, name: string, record: SubscriptionRecord): Subscription {
