@@ -38,8 +38,10 @@ export interface CommitEvents {
 const fullDiskRetryMs = 1000;
 /** Files that one commit has under way at the same time: the system works on a few of them at once in any case. */
 const writesAtOnce = 64;
-/** Whoever has so much goes straight to its own file: writing it twice would cost more than a sync. */
-const aloneBytesMin = 256 * 1024;
+/** Whoever has so much goes straight to its own file: writing it twice would cost more than a sync. And where they are few, whose syncs run beside each other, sooner. */
+const defaultAloneBytesMin = 256 * 1024;
+const shareOfFew = 1 / 8;
+const fewMembers = 4;
 
 export class Commits implements JournalMember {
   uncommittedBytes = 0;
@@ -57,6 +59,7 @@ export class Commits implements JournalMember {
     private readonly events: CommitEvents,
     /** Where small ones are written together; undefined where nothing is synced. */
     private readonly batches?: JournaledBatches,
+    private readonly aloneBytesMin = defaultAloneBytesMin,
   ) {}
 
   /** `member` has something to commit, for the first time since its last `seal`. */
@@ -158,8 +161,9 @@ export class Commits implements JournalMember {
 
   private writeToJournal(round: Round, batches: JournaledBatches): void {
     const alone: CommitMember[] = [];
+    const bytesMin = this.aloneBytesMin * (round.members.length <= fewMembers ? shareOfFew : 1);
     for (const member of round.members) {
-      if (member.sealedBytes >= aloneBytesMin) alone.push(member);
+      if (member.sealedBytes >= bytesMin) alone.push(member);
       else member.writeToJournal(batches);
     }
     round.alone = alone;

@@ -26,6 +26,8 @@ export interface LogOptions {
   readonly configs?: Readonly<Record<string, string>>;
   /** The journal of the broker, through which partitions and queues share their syncs, and what a recovery found in it; without it each partition syncs alone. */
   readonly journal?: { readonly journal: Journal | undefined; readonly found: FoundBatches } | undefined;
+  /** Of a partition that has so much for a commit the journal gets nothing: it is written to its segment at once. 256 KiB if not said. */
+  readonly aloneBytesMin?: number;
   /** Takes a line for the operator now and then. */
   readonly log?: (line: string) => void;
   /** Called once when the disk failed for good: everything waiting was failed before. */
@@ -85,6 +87,7 @@ export async function recoverLog(options: LogOptions): Promise<PartitionedLog> {
       clusterId,
       configs,
       journal: options.journal?.journal,
+      aloneBytesMin: options.aloneBytesMin,
       report: log,
       failed,
     });

@@ -50,6 +50,7 @@ export interface LogParts {
   readonly configs: ConfigValues;
   /** Where commits of many partitions are written together; undefined where nothing is synced, and each is synced alone without it. */
   readonly journal: Journal | undefined;
+  readonly aloneBytesMin?: number | undefined;
   readonly report: (line: string) => void;
   readonly failed: (error: CodedError) => void;
 }
@@ -107,7 +108,7 @@ export class PartitionedLog implements Log {
         ),
       failed: (error: CodedError) => parts.failed(error),
     };
-    this.commits = new Commits(clock, events, this.batches);
+    this.commits = new Commits(clock, events, this.batches, parts.aloneBytesMin);
     if (this.batches !== undefined) journal!.join(this.commits);
     this.files = new OpenFiles(disk, openFilesMax);
     this.housekeeping = new Housekeeping(this.commits, report);

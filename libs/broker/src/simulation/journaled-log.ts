@@ -11,6 +11,7 @@ export interface JournaledLogOptions {
   readonly data: string;
   readonly durability: 'os' | 'fsync';
   readonly journalFileBytesMax?: number;
+  readonly aloneBytesMin?: number;
   readonly configs?: Readonly<Record<string, string>>;
   readonly report?: (line: string) => void;
   readonly failed?: (error: CodedError) => void;
@@ -28,18 +29,20 @@ export class JournaledLog {
       data,
       durability,
       journalFileBytesMax = defaultLimits.journalFileBytesMax,
+      aloneBytesMin,
       configs = {},
       report,
       failed = () => undefined,
     } = options;
     const log = report === undefined ? {} : { log: report };
+    const alone = aloneBytesMin === undefined ? {} : { aloneBytesMin };
     const storage = await openStorage({ data, durability, ...log }, ground, { ...defaultLimits, journalFileBytesMax });
     const { journal, found } = storage;
     storage.onFailure(failed);
     try {
       const shared = { journal: journal!, found: found! };
       return new JournaledLog(
-        await openLog({ ground, directory: `${data}/log`, durability, journal: shared, configs, failed, ...log }),
+        await openLog({ ground, directory: `${data}/log`, durability, journal: shared, configs, failed, ...log, ...alone }),
         storage,
       );
     } catch (error) {

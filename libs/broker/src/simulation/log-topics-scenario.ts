@@ -433,7 +433,14 @@ export class TopicWorld {
     const ground = watchedGround(process.ground, this.sabotage, () => (this.hasFailedDisk = true));
     const failed = (error: CodedError): void => this.ended(life, error);
     try {
-      const opened = await JournaledLog.open({ ground, data, durability: this.durability, journalFileBytesMax: 8_000, failed });
+      const opened = await JournaledLog.open({
+        ground,
+        data,
+        durability: this.durability,
+        journalFileBytesMax: 8_000,
+        aloneBytesMin: 6_000,
+        failed,
+      });
       if (this.life !== life) return;
       this.opened = opened;
     } catch (error) {
