@@ -37,18 +37,28 @@ export class Exchange {
 
   /** Sends an answer; `writeBody` writes what follows its head. A second one is dropped. */
   respond(writeBody: (writer: Writer) => void, sent?: () => void): void {
-    if (this.parts !== undefined) return;
-    if (this.isAbandoned) {
-      sent?.();
+    const writer = this.beginAnswer();
+    if (writer === undefined) {
+      if (this.isAbandoned) sent?.();
       return;
     }
+    writeBody(writer);
+    this.sent = sent;
+    this.endAnswer();
+  }
+
+  /** What the answer is written to, behind its head; undefined where nobody waits for one. Ends with `endAnswer`, in the same turn. */
+  beginAnswer(): Writer | undefined {
+    if (this.parts !== undefined || this.isAbandoned) return undefined;
     const { writer } = this.node;
     writer.begin();
     writer.int32(this.correlationId);
     if (this.hasTags) writer.uvarint(0);
-    writeBody(writer);
-    this.sent = sent;
-    this.parts = writer.finish();
+    return writer;
+  }
+
+  endAnswer(): void {
+    this.parts = this.node.writer.finish();
     this.connection.answered();
   }
 

@@ -3,6 +3,7 @@ import type { Log, Topic } from '../log/log.js';
 import type { Api } from './api.js';
 import type { Connection } from './connection.js';
 import type { Deadlines } from './deadlines.js';
+import type { FetchMemory } from './fetch-memory.js';
 import type { FetchSessions } from './fetch-sessions.js';
 import type { GroupCoordinator } from './groups/coordinator.js';
 import type { KafkaLimits } from './limits.js';
@@ -40,6 +41,7 @@ export interface KafkaNode {
   readonly writer: Writer;
   readonly groups: GroupCoordinator;
   readonly fetchSessions: FetchSessions;
+  readonly fetchMemory: FetchMemory;
   /** Resolves to the topic, made if it was not there. Rejects as `createTopic` does. */
   autoCreate(name: string): Promise<Topic>;
   /** Takes a line for the operator. */

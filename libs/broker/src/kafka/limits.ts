@@ -18,6 +18,8 @@ export interface KafkaLimits extends Pick<Limits, 'connectionsMax' | 'uncommitte
   readonly unsentBytesMax: number;
   /** Records in one answer to a fetch, whatever the client asks for (Kafka's fetch.max.bytes). */
   readonly fetchBytesMax: number;
+  /** Records in all answers that are not sent yet; above it answers become small. */
+  readonly unsentFetchesBytesMax: number;
   /** Partitions remembered for incremental fetches; the session used longest ago goes first (max.incremental.fetch.session.cache.slots). */
   readonly fetchSessionsMax: number;
   /** A connection on which nothing came for this long is closed (connections.max.idle.ms). */
@@ -41,8 +43,9 @@ const kafkaLimits = {
   strangerRequestBytesMax: 524_288,
   pipelinedRequestsMax: 256,
   pipelinedBytesMax: 16 * 1024 * 1024,
-  unsentBytesMax: 4 * 1024 * 1024,
+  unsentBytesMax: 1024 * 1024,
   fetchBytesMax: 57_671_680,
+  unsentFetchesBytesMax: 128 * 1024 * 1024,
   fetchSessionsMax: 1000,
   idleTimeoutMs: 600_000,
   slowRequestTimeoutMs: 60_000,

@@ -2,6 +2,7 @@ import type { Clock, Random } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type {
   AppendOutcome,
+  CommitWaiter,
   Log,
   NewRecord,
   Partition,
@@ -36,7 +37,7 @@ export class MemoryLog implements Log {
   uncommittedBytes = 0;
   private readonly byName = new Map<string, MemoryTopic>();
   private producerIds = 0;
-  private waiting: ((error: CodedError | undefined) => void)[] = [];
+  private waiting: CommitWaiter[] = [];
   private isScheduled = false;
 
   constructor(
@@ -113,8 +114,8 @@ export class MemoryLog implements Log {
     return Promise.resolve(this.producerIds++);
   }
 
-  afterCommit(done: (error: CodedError | undefined) => void): void {
-    this.waiting.push(done);
+  afterCommit(done: CommitWaiter | ((error: CodedError | undefined) => void)): void {
+    this.waiting.push(typeof done === 'function' ? { committed: done } : done);
     if (this.clock === undefined || this.isScheduled) return;
     this.isScheduled = true;
     this.clock.defer(() => this.commit());
@@ -127,7 +128,7 @@ export class MemoryLog implements Log {
     const waiting = this.waiting;
     this.waiting = [];
     for (const topic of this.byName.values()) for (const partition of topic.partitions) partition.advance();
-    for (const done of waiting) done(error);
+    for (const waiter of waiting) waiter.committed(error);
   }
 }
 

@@ -169,6 +169,28 @@ describe('a connection', () => {
     expect(client.server.isPaused).toBe(true);
   });
 
+  it('keeps little for many who fetch much and read nothing, and still answers everybody', async () => {
+    const first = await open({ limits: { unsentFetchesBytesMax: 400_000 } });
+    await topic('t');
+    for (let n = 0; n < 20; n++) await first.ask(produce, 9, toProduce('t', batch('x'.repeat(30_000))));
+    const slow = Array.from({ length: 30 }, () => world.client());
+    for (const client of slow) {
+      client.server.isStalled = true;
+      client.say(fetchRecords, 12, toFetch([['t', 0, 0]]));
+    }
+    await world.settle();
+    const unsent = slow.map(({ server }) => server.unsentBytes);
+    // The first one has what it asked for, those behind the bound two batches each.
+    expect([Math.min(...unsent) > 60_000, Math.max(...unsent.slice(1)) < 70_000, unsent[0]! > 300_000]).toEqual([true, true, true]);
+    for (const client of slow) {
+      client.server.isStalled = false;
+      client.server.drain();
+      client.server.destroy();
+    }
+    const answered = await first.ask(fetchRecords, 12, toFetch([['t', 0, 0]]));
+    expect(answered.responses[0]!.partitions[0]!.records!.length).toBeGreaterThan(300_000);
+  });
+
   it('is closed when nothing comes for long, when a request does not come whole, and when nobody logs in', async () => {
     const idle = await open({ limits: { idleTimeoutMs: 100_000, slowRequestTimeoutMs: 30_000 } });
     const slow = world.client().send(Buffer.from('00000100', 'hex'));

@@ -4,6 +4,7 @@ import type { Log, Topic } from '../log/log.js';
 import { apis } from './apis.js';
 import { Connection } from './connection.js';
 import { Deadlines } from './deadlines.js';
+import { FetchMemory } from './fetch-memory.js';
 import { FetchSessions } from './fetch-sessions.js';
 import { GroupCoordinator } from './groups/coordinator.js';
 import type { KafkaNode, KafkaSettings } from './kafka-node.js';
@@ -61,6 +62,7 @@ export class KafkaServer implements KafkaNode {
   readonly writer = new Writer();
   readonly deadlines: Deadlines;
   readonly fetchSessions: FetchSessions;
+  readonly fetchMemory: FetchMemory;
   readonly groups: GroupCoordinator;
   readonly report: (line: string) => void;
   private readonly open = new Set<Connection>();
@@ -81,6 +83,7 @@ export class KafkaServer implements KafkaNode {
     this.report = options.report;
     this.deadlines = new Deadlines(options.clock);
     this.fetchSessions = new FetchSessions(options.random, this.limits.fetchSessionsMax);
+    this.fetchMemory = new FetchMemory(this.limits.unsentFetchesBytesMax);
     this.groups = new GroupCoordinator(this);
     this.sweeping = this.clock.after(sweepEveryMs, () => this.sweep());
   }

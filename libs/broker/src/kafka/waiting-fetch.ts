@@ -3,6 +3,7 @@ import type { Due } from './deadlines.js';
 import { errorCodes, type ErrorName } from './error-codes.js';
 import type { Exchange } from './exchange.js';
 import type { FetchSession, WantedPartition } from './fetch-sessions.js';
+import { copiedRecordsBytesMax } from './writer.js';
 
 /** A fetch, after its session was looked up. */
 export interface Asked {
@@ -51,6 +52,8 @@ export class WaitingFetch implements Due, PartitionWatcher {
   private releases: (() => void)[] = [];
   private watched: { readonly partition: Partition; readonly bytesBefore: number }[] = [];
   private bytesRead = 0;
+  /** What is counted as ours in the memory that all fetches share. */
+  private heldBytes = 0;
   private mustAnswer = false;
 
   constructor(
@@ -138,7 +141,7 @@ export class WaitingFetch implements Due, PartitionWatcher {
     }
     if (wanted.lastFetchedEpoch >= 0 && this.diverges(wanted, partition)) return undefined;
     const end = asked.isolation === 'read-committed' ? partition.lastStableOffset : partition.highWatermark;
-    const bytesMax = Math.min(wanted.partitionMaxBytes, asked.maxBytes - this.bytesRead);
+    const bytesMax = Math.min(wanted.partitionMaxBytes, asked.maxBytes - this.bytesRead, this.exchange.node.fetchMemory.room);
     const isBeyond = wanted.fetchOffset > partition.logEndOffset || wanted.fetchOffset < partition.logStartOffset;
     if (isBeyond) {
       this.refuse(wanted, 'offsetOutOfRange');
@@ -150,9 +153,16 @@ export class WaitingFetch implements Due, PartitionWatcher {
     }
     const options = { isolation: asked.isolation, bytesMax: Math.max(bytesMax, 0), atLeastOne: this.bytesRead === 0 };
     const outcome = partition.read(wanted.fetchOffset, options);
-    if (outcome instanceof Promise) return outcome.then((later) => this.takeOutcome(wanted, partition, later));
-    this.takeOutcome(wanted, partition, outcome);
-    return undefined;
+    if (!(outcome instanceof Promise)) {
+      this.takeOutcome(wanted, partition, outcome);
+      return undefined;
+    }
+    // Until it is known how much came, it may be all that was asked for.
+    this.hold(options.bytesMax);
+    return outcome.then((later) => {
+      this.hold(-options.bytesMax);
+      this.takeOutcome(wanted, partition, later);
+    });
   }
 
   private takeOutcome(wanted: WantedPartition, partition: Partition, outcome: ReadOutcome): void {
@@ -189,6 +199,7 @@ export class WaitingFetch implements Due, PartitionWatcher {
     if (batches?.release !== undefined) this.releases.push(batches.release);
     const bytes = batches?.bytes ?? 0;
     this.bytesRead += bytes;
+    this.hold(bytes);
     const marks = this.marks(wanted, partition);
     const { told } = wanted;
     const isChanged =
@@ -258,9 +269,12 @@ export class WaitingFetch implements Due, PartitionWatcher {
         if (bytes > 0) session.moveToEnd(wanted);
       }
     }
-    const releases = this.releases;
-    this.releases = [];
-    this.answer(answered, releases.length === 0 ? undefined : () => releases.forEach((release) => release()));
+    if (this.bytesRead > copiedRecordsBytesMax) this.answer(answered, () => this.giveBack());
+    else {
+      // So little is copied into the answer.
+      this.answer(answered, undefined);
+      this.giveBack();
+    }
   }
 
   private abandon(): void {
@@ -278,5 +292,11 @@ export class WaitingFetch implements Due, PartitionWatcher {
   private giveBack(): void {
     for (const release of this.releases) release();
     this.releases = [];
+    this.hold(-this.heldBytes);
+  }
+
+  private hold(bytes: number): void {
+    this.heldBytes += bytes;
+    this.exchange.node.fetchMemory.hold(bytes);
   }
 }

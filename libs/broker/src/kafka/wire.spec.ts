@@ -4,7 +4,9 @@ import { apis } from './apis.js';
 import type { ApiCodec } from './api.js';
 import { Cursor, MalformedError } from './cursor.js';
 import { isLent, RequestFrames } from './request-frames.js';
-import type { AnyField, Struct } from './schema.js';
+import { type FetchResponse, readFetchRequest, writeFetchResponse } from './fetch-wire.js';
+import { type ProduceTopicResponse, readProduceRequest, writeProduceResponse } from './produce-wire.js';
+import { type AnyField, Field, type Struct } from './schema.js';
 import { Writer } from './writer.js';
 
 type AnyCodec = ApiCodec<Struct, Struct>;
@@ -150,6 +152,86 @@ describe('the messages', () => {
 function codecOf(codec: AnyCodec, version: number, response: Values): unknown {
   return codec.readResponse(version)(Cursor.over(written(codec.writeResponse(version), response)));
 }
+
+describe('what is written out by hand', () => {
+  const random = new SeededRandom(11);
+  const codecNamed = (name: string): AnyCodec => codecs.find(({ table }) => table.name === name)!;
+  const handWritten = [codecNamed('Produce'), codecNamed('Fetch')];
+  const byHand = (write: (writer: Writer) => void): Buffer => written((writer) => write(writer), {});
+  const cases = handWritten.flatMap((codec) => {
+    const [first, last] = codec.table.versions;
+    return Array.from({ length: last - first + 1 }, (_, n) => [codec.table.name, first + n, codec] as const);
+  });
+
+  function readByHand(name: string, bytes: Buffer, version: number): object {
+    const cursor = Cursor.over(bytes);
+    const request = name === 'Produce' ? readProduceRequest(cursor, version) : readFetchRequest(cursor, version);
+    expect(cursor.left).toBe(0);
+    return request;
+  }
+
+  it.each(cases)('reads %s %i as the table does, and no less of it', (name, version, codec) => {
+    for (let round = 0; round < 12; round++) {
+      const bytes = written(codec.writeRequest(version), randomStruct(codec.table.request, version, random));
+      const read = readByHand(name, bytes, version);
+      expect(codec.readRequest(version)(Cursor.over(bytes))).toMatchObject(read);
+      for (let at = 0; at < bytes.length; at += 1 + random.below(Math.ceil(bytes.length / 20))) {
+        expect(() => readByHand(name, bytes.subarray(0, at), version)).toThrow(MalformedError);
+      }
+    }
+  });
+
+  it.each(cases)('is refused in %s %i where lengths are not what they can be', (name, version, codec) => {
+    for (let round = 0; round < 60; round++) {
+      const bytes = Buffer.from(written(codec.writeRequest(version), randomStruct(codec.table.request, version, random)));
+      for (let n = random.below(4); n >= 0; n--) bytes[random.below(bytes.length)] = random.chance(0.5) ? 0xff : random.below(256);
+      try {
+        if (name === 'Produce') readProduceRequest(Cursor.over(bytes), version);
+        else readFetchRequest(Cursor.over(bytes), version);
+      } catch (error) {
+        expect(error).toBeInstanceOf(MalformedError); // anything else would end more than the connection
+      }
+    }
+  });
+
+  /** Without tagged fields, which only the table writes. */
+  function untagged(struct: Struct): Struct {
+    return Object.fromEntries(
+      Object.entries(struct)
+        .filter(([, { versions }]) => versions.tag === undefined)
+        .map(([name, field]) => {
+          const { element } = field.shape;
+          const inner = element?.shape.struct;
+          if (element === undefined || inner === undefined) return [name, field];
+          const bare = new Field({ kind: 'struct', struct: untagged(inner) }, element.versions, element.fallback);
+          return [name, new Field({ kind: 'array', element: bare }, field.versions, field.fallback)];
+        }),
+    );
+  }
+
+  it.each(cases)('writes answers to %s %i as the table does', (name, version, codec) => {
+    for (let round = 0; round < 12; round++) {
+      const response = randomStruct(untagged(codec.table.response), version, random);
+      response['throttleTimeMs'] = 0;
+      if (name === 'Fetch') {
+        for (const { partitions } of response['responses'] as { partitions: Values[] }[]) {
+          for (const partition of partitions) {
+            partition['preferredReadReplica'] = -1;
+            partition['records'] = Array.from({ length: random.below(3) }, () =>
+              Buffer.alloc(random.below(random.chance(0.05) ? 40_000 : 50), 1),
+            );
+          }
+        }
+      }
+      const expected = written(codec.writeResponse(version), response);
+      const write = (writer: Writer): void =>
+        name === 'Produce'
+          ? writeProduceResponse(writer, response['responses'] as ProduceTopicResponse[], version)
+          : writeFetchResponse(writer, response as unknown as FetchResponse, version);
+      expect(byHand(write).equals(expected)).toBe(true);
+    }
+  });
+});
 
 describe('the framing', () => {
   const frame = (body: Buffer): Buffer => Buffer.concat([Buffer.from([0, 0, body.length >> 8, body.length & 255]), body]);

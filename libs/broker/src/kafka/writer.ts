@@ -7,7 +7,7 @@
 const twoTo32 = 0x1_0000_0000;
 
 /** Up to here a copy is cheaper than one more part for the socket. */
-const copiedRecordsBytesMax = 16_384;
+export const copiedRecordsBytesMax = 16_384;
 
 /** A block that a large answer has stretched is not kept. */
 const keptBlockBytesMax = 1024 * 1024;

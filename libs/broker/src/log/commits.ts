@@ -2,6 +2,7 @@ import type { Clock, DiskError } from '@dovecote/ground';
 import { CodedError } from '../errors.js';
 import type { JournalMember } from '../storage/journal.js';
 import type { JournaledBatches } from './journaled-batches.js';
+import type { CommitWaiter } from './log.js';
 
 /**
  * The commits of the log: everything that was appended while the last commit was under way goes into the next, for all partitions together.
@@ -48,7 +49,7 @@ export class Commits implements JournalMember {
   fullReason: string | undefined;
   failure: CodedError | undefined;
   private dirty: CommitMember[] = [];
-  private waiting: ((error: CodedError | undefined) => void)[] = [];
+  private waiting: CommitWaiter[] = [];
   private isScheduled = false;
   private round: Round | undefined;
   /** The journal is telling of a commit, and begins the next by itself. */
@@ -68,8 +69,8 @@ export class Commits implements JournalMember {
     this.schedule();
   }
 
-  afterCommit(done: (error: CodedError | undefined) => void): void {
-    this.waiting.push(done);
+  afterCommit(done: CommitWaiter | ((error: CodedError | undefined) => void)): void {
+    this.waiting.push(typeof done === 'function' ? { committed: done } : done);
     this.schedule();
   }
 
@@ -89,7 +90,7 @@ export class Commits implements JournalMember {
     this.round = undefined;
     this.waiting = [];
     this.dirty = [];
-    for (const done of waiting) done(error);
+    for (const waiter of waiting) waiter.committed(error);
   }
 
   // What the journal calls.
@@ -146,7 +147,7 @@ export class Commits implements JournalMember {
     if (this.failure !== undefined) {
       const { waiting } = this;
       this.waiting = [];
-      for (const done of waiting) done(this.failure);
+      for (const waiter of waiting) waiter.committed(this.failure);
       return;
     }
     const round = new Round(this.dirty, this.waiting);
@@ -201,7 +202,7 @@ export class Commits implements JournalMember {
     for (const member of round.members) member.commit();
     for (const member of round.members) member.announce();
     this.events.committed();
-    for (const done of round.waiting) done(undefined);
+    for (const waiter of round.waiting) waiter.committed(undefined);
     if ((this.dirty.length > 0 || this.waiting.length > 0) && this.round === undefined && !this.isScheduled) this.next();
   }
 }
@@ -218,7 +219,7 @@ class Round {
   inJournal: 'appended' | 'sealed' | undefined;
   constructor(
     readonly members: readonly CommitMember[],
-    readonly waiting: ((error: CodedError | undefined) => void)[],
+    readonly waiting: readonly CommitWaiter[],
   ) {
     this.left = members.length;
     this.alone = members;

@@ -45,11 +45,16 @@ export interface Log {
    * Runs `done` when everything appended before this call is as durable as asked for, or failed for good; never before this call
    * returned. One call per request, however many partitions: one commit carries them all.
    */
-  afterCommit(done: (error: CodedError | undefined) => void): void;
+  afterCommit(done: CommitWaiter | ((error: CodedError | undefined) => void)): void;
   /** Appended and not committed. Above a limit of their own, servers stop reading from their sockets until `afterCommit`. */
   readonly uncommittedBytes: number;
   /** Why nothing can be written now (a full disk); appends are refused meanwhile. */
   readonly fullReason: string | undefined;
+}
+
+/** Who waits for a commit; an object where a function would have to be made for each. */
+export interface CommitWaiter {
+  committed(error: CodedError | undefined): void;
 }
 
 export interface TopicSettings {

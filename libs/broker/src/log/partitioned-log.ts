@@ -6,7 +6,7 @@ import { type Cleanable, cleanableOf, Cleaning } from './cleaner.js';
 import { Commits } from './commits.js';
 import { Housekeeping } from './housekeeping.js';
 import { type FoundBatches, JournaledBatches, runAll } from './journaled-batches.js';
-import type { Log, Topic, TopicSettings } from './log.js';
+import type { CommitWaiter, Log, Topic, TopicSettings } from './log.js';
 import { OpenFiles, removeIfThere, replaceFile } from './open-files.js';
 import type { PartitionLog, PartitionWorld } from './partition-log.js';
 import { PartitionOpening, type RecoveryHints } from './partition-recovery.js';
@@ -243,7 +243,7 @@ export class PartitionedLog implements Log {
     return this.define(() => this.producerIds.take());
   }
 
-  afterCommit(done: (error: CodedError | undefined) => void): void {
+  afterCommit(done: CommitWaiter | ((error: CodedError | undefined) => void)): void {
     this.commits.afterCommit(done);
   }
 

@@ -1,9 +1,11 @@
-import type { RefusalReason, Topic } from '../../log/log.js';
+import type { CodedError } from '../../errors.js';
+import type { CommitWaiter, RefusalReason, Topic } from '../../log/log.js';
 import { api, type Api, type ApiCodec } from '../api.js';
 import { MalformedError } from '../cursor.js';
 import { errorCodes, type ErrorName } from '../error-codes.js';
 import type { Exchange } from '../exchange.js';
-import { int16, int32, int64, list, one, type Read, records, string, uuid, type Write } from '../schema.js';
+import { type ProducePartitionResponse, type ProduceTopicResponse, readProduceRequest, writeProduceResponse } from '../produce-wire.js';
+import { int16, int32, int64, list, one, records, string, uuid } from '../schema.js';
 
 const table = {
   key: 0,
@@ -44,10 +46,8 @@ const table = {
   },
 } as const;
 
-type Response = Write<typeof table.response>;
-type PartitionResponse = Response['responses'][number]['partitionResponses'][number];
-
 const batchHeadBytes = 61;
+const noRecordErrors: ProducePartitionResponse['recordErrors'] = [];
 
 const errorByReason = {
   'corrupt-message': 'corruptMessage',
@@ -73,37 +73,51 @@ const errorByReason = {
 export const produce: Api & { readonly codec: ApiCodec<typeof table.request, typeof table.response> } = {
   ...api(table, () => undefined, { listedMinVersion: 0 }),
   begin(exchange, cursor) {
-    const request = this.codec.readRequest(exchange.version)(cursor);
-    const write = this.codec.writeResponse(exchange.version);
-    answer(request, exchange, (response) => exchange.respond((writer) => write(writer, response)));
+    const { node, version } = exchange;
+    const { acks, transactionalId, topicData } = readProduceRequest(cursor, version);
+    const waiting = new WaitingProduce(exchange);
+    for (const { name, topicId, partitionData } of topicData) {
+      const topic = version >= 13 ? node.log.topicById(topicId) : node.log.topic(name);
+      const partitionResponses: ProducePartitionResponse[] = [];
+      for (const { index, records } of partitionData) {
+        const response = append(topic, index, records, acks, transactionalId, exchange, name);
+        if (response.errorCode === 0) waiting.isAnyAppended = true;
+        else waiting.isAnyRefused = true;
+        partitionResponses.push(response);
+      }
+      waiting.responses.push({ name, topicId, partitionResponses });
+    }
+    if (acks === 0) waiting.pass();
+    else if (!waiting.isAnyAppended) waiting.committed(undefined);
+    else node.log.afterCommit(waiting);
   },
 };
 
-/** Calls back when it is durable, and not at all with acks 0. No promise: this is the path that every batch takes. */
-function answer(request: Read<typeof table.request>, exchange: Exchange, reply: (response: Response) => void): void {
-  const { node, version } = exchange;
-  const { acks } = request;
-  let isAnyAppended = false;
-  let isAnyRefused = false;
-  const responses = request.topicData.map(({ name, topicId, partitionData }) => {
-    const topic = version >= 13 ? node.log.topicById(topicId) : node.log.topic(name);
-    const partitionResponses = partitionData.map(({ index, records }) => {
-      const response = append(topic, index, records, acks, request.transactionalId, exchange, name);
-      if (response.errorCode === 0) isAnyAppended = true;
-      else isAnyRefused = true;
-      return response;
-    });
-    return { name, topicId, partitionResponses };
-  });
-  if (acks === 0) {
-    exchange.pass();
-    if (isAnyRefused) throw new MalformedError('sent records with acks 0 that were refused: closed, since there is no other answer');
-  } else if (!isAnyAppended) reply({ responses });
-  else node.log.afterCommit((error) => reply({ responses: error === undefined ? responses : responses.map(failed) }));
+/** A request whose records are in the log and may not be durable yet: an object and neither promise nor closure, because every batch has one. */
+class WaitingProduce implements CommitWaiter {
+  readonly responses: ProduceTopicResponse[] = [];
+  isAnyAppended = false;
+  isAnyRefused = false;
+
+  constructor(private readonly exchange: Exchange) {}
+
+  committed(error: CodedError | undefined): void {
+    const { exchange } = this;
+    const writer = exchange.beginAnswer();
+    if (writer === undefined) return;
+    writeProduceResponse(writer, error === undefined ? this.responses : this.responses.map(failed), exchange.version);
+    exchange.endAnswer();
+  }
+
+  /** The client wants no answer. */
+  pass(): void {
+    this.exchange.pass();
+    if (this.isAnyRefused) throw new MalformedError('sent records with acks 0 that were refused: closed, since there is no other answer');
+  }
 }
 
 /** What was appended and could not be made durable: the broker is about to end. */
-function failed(response: Response['responses'][number]): Response['responses'][number] {
+function failed(response: ProduceTopicResponse): ProduceTopicResponse {
   const partitionResponses = response.partitionResponses.map((partition) =>
     partition.errorCode === 0 ? refused(partition.index, 'kafkaStorageError', 'The disk failed: the broker ends') : partition,
   );
@@ -118,7 +132,7 @@ function append(
   transactionalId: string | null,
   { version, clientId, rights }: Exchange,
   name: string,
-): PartitionResponse {
+): ProducePartitionResponse {
   const partition = topic?.partitions[index];
   if (acks < -1 || acks > 1) return refused(index, 'invalidRequiredAcks', `acks is -1, 0 or 1, not ${acks}`);
   if (topic === undefined && version >= 13) return refused(index, 'unknownTopicId', null);
@@ -146,7 +160,7 @@ function append(
     return { ...refused(index, errorByReason[reason], message), recordErrors, ...(isJudged(reason) ? { logStartOffset } : {}) };
   }
   const { baseOffset, logAppendTimeMs } = outcome;
-  return { index, errorCode: 0, baseOffset, logAppendTimeMs, logStartOffset, recordErrors: [] };
+  return { index, errorCode: 0, baseOffset, logAppendTimeMs, logStartOffset, recordErrors: noRecordErrors, errorMessage: null };
 }
 
 /** As in Kafka, only what the log refused for what is in it comes with where the log begins. */
@@ -156,6 +170,7 @@ function isJudged(reason: RefusalReason): boolean {
   );
 }
 
-function refused(index: number, error: ErrorName, errorMessage: string | null): PartitionResponse {
-  return { index, errorCode: errorCodes[error], baseOffset: -1, recordErrors: [], errorMessage };
+function refused(index: number, error: ErrorName, errorMessage: string | null): ProducePartitionResponse {
+  const errorCode = errorCodes[error];
+  return { index, errorCode, baseOffset: -1, logAppendTimeMs: -1, logStartOffset: -1, recordErrors: noRecordErrors, errorMessage };
 }

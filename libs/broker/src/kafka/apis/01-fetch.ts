@@ -2,11 +2,15 @@ import { api, type Api, type ApiCodec } from '../api.js';
 import { errorCodes, type ErrorName } from '../error-codes.js';
 import type { Exchange } from '../exchange.js';
 import type { WantedPartition } from '../fetch-sessions.js';
-import { array, int16, int32, int64, int8, list, one, type Read, records, string, uuid, type Write } from '../schema.js';
+import {
+  type FetchPartitionResponse,
+  type FetchRequest,
+  type FetchTopicResponse,
+  readFetchRequest,
+  writeFetchResponse,
+} from '../fetch-wire.js';
+import { array, int16, int32, int64, int8, list, one, records, string, uuid } from '../schema.js';
 import { type Asked, type FetchedPartition, WaitingFetch } from '../waiting-fetch.js';
-
-type Request = Read<typeof table.request>;
-type Response = Write<typeof table.response>;
 
 const table = {
   key: 1,
@@ -82,16 +86,19 @@ const table = {
 export const fetchRecords: Api & { readonly codec: ApiCodec<typeof table.request, typeof table.response> } = {
   ...fetchApi(),
   begin(exchange, cursor) {
-    const request = this.codec.readRequest(exchange.version)(cursor);
-    const write = this.codec.writeResponse(exchange.version);
+    const { version } = exchange;
+    const request = readFetchRequest(cursor, version);
     const asked = readAsked(request, exchange);
     if (typeof asked === 'string') {
-      exchange.respond((writer) => write(writer, { errorCode: errorCodes[asked], responses: [] }));
+      const refused = { errorCode: errorCodes[asked], sessionId: 0, responses: [] };
+      exchange.respond((writer) => writeFetchResponse(writer, refused, version));
       return;
     }
     new WaitingFetch(exchange, asked, (partitions, release) => {
-      const responses = groupByTopic(partitions);
-      exchange.respond((writer) => write(writer, { errorCode: 0, sessionId: asked.session?.id ?? 0, responses }), release);
+      const response = { errorCode: 0, sessionId: asked.session?.id ?? 0, responses: groupByTopic(partitions) };
+      const isPlain = partitions.every(({ response: { divergingEpoch } }) => divergingEpoch === undefined);
+      const write = isPlain ? writeFetchResponse : this.codec.writeResponse(version);
+      exchange.respond((writer) => write(writer, response, version), release);
     }).start();
   },
 };
@@ -101,7 +108,7 @@ function fetchApi(): Api & { readonly codec: ApiCodec<typeof table.request, type
 }
 
 /** What is asked for after the session has said its part, or what is wrong with the session. */
-function readAsked(request: Request, exchange: Exchange): Asked | ErrorName {
+function readAsked(request: FetchRequest, exchange: Exchange): Asked | ErrorName {
   const { node, version, connection } = exchange;
   const { fetchSessions } = node;
   const { sessionId, sessionEpoch } = request;
@@ -135,8 +142,8 @@ function readAsked(request: Request, exchange: Exchange): Asked | ErrorName {
 }
 
 /** Partitions of one topic that follow each other stand together. */
-function groupByTopic(partitions: readonly FetchedPartition[]): Response['responses'] {
-  const topics: { topic: string; topicId: string; partitions: Response['responses'][number]['partitions'][number][] }[] = [];
+function groupByTopic(partitions: readonly FetchedPartition[]): FetchTopicResponse[] {
+  const topics: { topic: string; topicId: string; partitions: FetchPartitionResponse[] }[] = [];
   for (const { wanted, response } of partitions) {
     const { topic, topicId } = wanted;
     const last = topics[topics.length - 1];
