@@ -123,6 +123,12 @@ export const rooms: readonly Room[] = [
     because: 'the log for this process stands on the log and the groups, beside the sockets and not through them',
   },
   {
+    name: 'broker/kafka-client',
+    at: 'libs/broker/src/kafka-client/',
+    mayImport: ['@dovecote/ground', 'broker/floor', 'broker/log', 'broker/kafka', 'broker/embedded'],
+    because: 'a client speaks by the tables of the server and reads what it writes; no part of the broker knows it',
+  },
+  {
     name: 'broker/simulation',
     at: 'libs/broker/src/simulation/',
     mayImport: [
@@ -153,6 +159,7 @@ export const rooms: readonly Room[] = [
       'broker/kafka',
       'broker/kafka-doors',
       'broker/embedded',
+      'broker/kafka-client',
     ],
     because: 'the index beside the rooms says what of them is public',
   },

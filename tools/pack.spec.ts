@@ -34,6 +34,16 @@ const resolvedTest = `
 test('is CommonJS', () => {
   for (const name of ['ground', 'broker', 'testing']) expect(require.resolve('@dovecote/' + name)).toContain('dist-cjs');
 });
+test('speaks to Kafka', async () => {
+  const { startBroker } = require('@dovecote/testing');
+  const { connectKafka } = require('@dovecote/broker/kafka-client');
+  const broker = await startBroker();
+  const [host, port] = broker.kafka.split(':');
+  const client = await connectKafka({ bootstrap: [{ host, port: Number(port) }] });
+  expect(await client.topics()).toEqual([]);
+  await client.close();
+  await broker.stop();
+});
 `;
 
 const esModule = `
@@ -50,12 +60,14 @@ const typed = `
 import { realGround, type Clock } from '@dovecote/ground';
 import { clockContract } from '@dovecote/ground/testing';
 import { Broker, type Durability } from '@dovecote/broker';
+import { connectKafka, type TopicDescription } from '@dovecote/broker/kafka-client';
 import { startBroker, type TestBroker } from '@dovecote/testing';
 const clock: Clock = realGround().clock;
 export const now: number = clock.now();
 export const durability = async (): Promise<Durability> => (await Broker.open()).durability;
 export const broker: Promise<TestBroker> = startBroker();
 export const contract = clockContract;
+export const topics = async (): Promise<readonly TopicDescription[]> => (await connectKafka({ bootstrap: [] })).topics();
 `;
 
 describe('the packed libraries', () => {
@@ -65,7 +77,7 @@ describe('the packed libraries', () => {
     put('orders.test.js', shown);
     put('resolved.test.js', resolvedTest);
     const { stderr } = run([join(root, 'node_modules/jest/bin/jest.js'), '--ci', '--rootDir', project], project);
-    expect(stderr).toContain('2 passed, 2 total');
+    expect(stderr).toContain('3 passed, 3 total');
     expect(stderr).not.toContain('did not exit');
   }, 60_000);
 

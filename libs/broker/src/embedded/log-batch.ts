@@ -68,6 +68,7 @@ export function decodeBatches({ parts, aborted = [] }: ReadBatches, offset: numb
   for (const part of parts) {
     for (let at = 0; at + batchHeadBytes <= part.length; at += head.bytes) {
       head.read(part, at);
+      if (at + head.bytes > part.length) break; // other brokers cut the last one off where the answer is full
       if (head.nextOffset <= offset || open.hides(head, part, at)) {
         nextOffset = Math.max(nextOffset, head.nextOffset);
         continue;
