@@ -33,6 +33,9 @@ async function check(...argv: string[]): Promise<{ code: number; text: string; w
     warn: (line: string) => void warnings.push(line),
     isInteractive: false,
     readAll: () => Promise.resolve(''),
+    flush: () => Promise.resolve(),
+    readLines: () => (async function* () {})(),
+    onStop: () => undefined,
     readHidden: () => Promise.resolve(undefined),
   };
   const code = await run({ argv: ['check', ...argv], environment: {}, terminal });

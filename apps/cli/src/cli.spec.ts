@@ -36,6 +36,9 @@ async function dovecote(argv: readonly string[], { input = '', typed, environmen
     warn: (line) => (err += `dovecote: ${line}\n`),
     isInteractive: typed !== undefined,
     readAll: () => Promise.resolve(input),
+    flush: () => Promise.resolve(),
+    readLines: () => (async function* () {})(),
+    onStop: () => undefined,
     readHidden: (question) => {
       err += question;
       return Promise.resolve(answers.shift());
@@ -188,6 +191,15 @@ describe('dovecote', () => {
         .trim();
     expect(complete('dovecote us')).toBe('users');
     expect(complete('dovecote users p')).toBe('password');
+    expect(complete('dovecote groups re')).toBe('reset');
+    expect(complete('dovecote consume --for')).toBe('--format');
+    expect(['topi', 'prod', 'consume', 'grou', 'offs'].map((word) => complete(`dovecote ${word}`))).toEqual([
+      'topics',
+      'produce',
+      'consumers consume',
+      'groups',
+      'offsets',
+    ]);
     expect(complete('dovecote --json vhosts limit --max-q')).toBe('--max-queues');
   });
 

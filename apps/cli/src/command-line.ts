@@ -8,14 +8,20 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import type { KafkaClientError } from '@dovecote/broker/kafka-client';
 import { addDefinitions, addPermissions, addUsers, addVirtualHosts, addWhoami, type CommandContext } from './access-commands.js';
 import { addCheck, UncheckedError, WrongFolderError } from './check-command.js';
 import { addChannels, addConnections, addConsumers } from './client-commands.js';
 import { addCompletion } from './completion.js';
+import { addConsume } from './consume-command.js';
+import { addGroups } from './groups-command.js';
 import { ManagementClient, RefusedError, UnreachableError } from './management-client.js';
+import { addOffsets } from './offsets-command.js';
 import { ownPassword, UsageError } from './passwords.js';
+import { addProduce } from './produce-command.js';
 import { addQueues } from './queue-commands.js';
 import type { Terminal } from './terminal.js';
+import { addTopics } from './topics-command.js';
 import { addBindings, addExchanges } from './topology-commands.js';
 
 export interface Surroundings {
@@ -32,7 +38,7 @@ export async function run({ argv, environment, terminal }: Surroundings): Promis
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
   program
     .description(
-      'Users, queues, exchanges and connections of a running broker: a Dovecote, or a RabbitMQ with its management plugin. And what is in the folder of one that is not running.',
+      'Users, queues, exchanges and connections of a running broker: a Dovecote, or a RabbitMQ with its management plugin. Topics, records and groups of a Dovecote, or of any Kafka cluster. And what is in the folder of a broker that is not running.',
     )
     .version(version)
     .option('--url <url>', `management API of the broker (DOVECOTE_URL; default: ${defaultUrl})`)
@@ -58,6 +64,12 @@ export async function run({ argv, environment, terminal }: Surroundings): Promis
   addChannels(program, context);
   addConsumers(program, context);
   addWhoami(program, context);
+  const logContext = { terminal, environment };
+  addTopics(program, logContext);
+  addProduce(program, logContext);
+  addConsume(program, logContext);
+  addGroups(program, logContext);
+  addOffsets(program, logContext);
   addCheck(program, context);
   addCompletion(program, terminal);
   for (const command of everyCommand(program))
@@ -98,7 +110,13 @@ function explain(error: unknown, { warn, say }: Terminal): number {
   if (error instanceof WrongFolderError) return 1;
   if (error instanceof UsageError || error instanceof UncheckedError) warn(error.message);
   else if (error instanceof RefusedError) warn(`The broker refused: ${error.message}`);
-  else if (error instanceof UnreachableError) warn(error.message);
+  else if (error instanceof UnreachableError || isOfKafka(error)) warn(error.message);
   else throw error;
-  return error instanceof UsageError || error instanceof UncheckedError ? 2 : error instanceof RefusedError ? 1 : 3;
+  const isRefused = error instanceof RefusedError || (isOfKafka(error) && (error.code === 'refused' || error.code === 'unsupported'));
+  return error instanceof UsageError || error instanceof UncheckedError ? 2 : isRefused ? 1 : 3;
+}
+
+/** By its name: the client is loaded only by who needs it. */
+function isOfKafka(error: unknown): error is KafkaClientError {
+  return error instanceof Error && error.name === 'KafkaClientError';
 }

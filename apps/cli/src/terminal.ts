@@ -2,6 +2,8 @@
  * What the commands need of the terminal: lines, tables, and a password that nobody sees. A password is read from standard input where that is no
  * terminal, so that scripts need not put it where the list of processes shows it.
  */
+import { createInterface } from 'node:readline';
+
 export interface Terminal {
   /** The result. */
   readonly say: (text: string) => void;
@@ -11,6 +13,12 @@ export interface Terminal {
   readonly isInteractive: boolean;
   /** Everything on standard input. */
   readonly readAll: () => Promise<string>;
+  /** Its lines, as they come. */
+  readonly readLines: () => AsyncIterable<string>;
+  /** Resolves when somebody has taken what was said: who says much waits for it. */
+  readonly flush: () => Promise<void>;
+  /** Calls back when somebody wants to stop (Ctrl-C), or nobody reads on: what is under way is finished. A second time ends at once. */
+  readonly onStop: (stop: () => void) => void;
   /** One line that is not shown; undefined where it was broken off. */
   readonly readHidden: (question: string) => Promise<string | undefined>;
 }
@@ -37,7 +45,8 @@ function shown(value: unknown): string {
 }
 
 /** The terminal of this process. */
-export function processTerminal({ stdin, stdout, stderr }: NodeJS.Process): Terminal {
+export function processTerminal(process: NodeJS.Process): Terminal {
+  const { stdin, stdout, stderr } = process;
   return {
     say: (text) => void stdout.write(text),
     warn: (line) => void stderr.write(`dovecote: ${line}\n`),
@@ -46,6 +55,12 @@ export function processTerminal({ stdin, stdout, stderr }: NodeJS.Process): Term
       const pieces: Buffer[] = [];
       for await (const piece of stdin as AsyncIterable<Buffer>) pieces.push(Buffer.from(piece));
       return Buffer.concat(pieces).toString('utf8');
+    },
+    flush: () => new Promise((resolve) => void stdout.write('', () => resolve())),
+    readLines: () => createInterface({ input: stdin, crlfDelay: Infinity }),
+    onStop: (stop) => {
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop);
+      stdout.once('error', stop);
     },
     readHidden: (question) => readHidden(question, stdin, stderr),
   };
