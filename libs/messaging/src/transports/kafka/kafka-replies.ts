@@ -7,7 +7,7 @@ import type { Backoff } from '../../backoff.js';
 import type { Envelope } from '../../envelope.js';
 import { reasonOf } from '../../errors.js';
 import type { Log } from '../../log.js';
-import type { KafkaClient, KafkaFetcher } from './kafka-client.js';
+import { type KafkaClient, KafkaFailure, type KafkaFetcher, kafkaCodes } from './kafka-client.js';
 import { fromRecord } from './kafka-events.js';
 
 export interface KafkaRepliesSettings {
@@ -19,13 +19,15 @@ export interface KafkaRepliesSettings {
 
 const FETCH_WAIT_MS = 500;
 const NEXT = -1;
+/** Tries at a topic that settles; the pauses between them grow. */
+const OPENINGS_MAX = 8;
 
 export class KafkaReplies {
   readonly #fetcher: KafkaFetcher;
   #isClosed = false;
 
   constructor(
-    private readonly client: KafkaClient,
+    private readonly client: Pick<KafkaClient, 'topics' | 'offsets' | 'fetcher'>,
     private readonly settings: KafkaRepliesSettings,
     /** Of all partitions there are, counted from 0. */
     private readonly choose: (count: number) => number,
@@ -37,11 +39,18 @@ export class KafkaReplies {
   /** Resolves to the address when answers to it are seen. */
   async open(): Promise<string> {
     const { topic } = this.settings;
-    const shape = (await this.client.topics([topic])).get(topic);
-    const partition = this.choose(shape?.partitions.length ?? 1);
-    const offset = (await this.client.offsets(topic, [partition], NEXT)).get(partition) ?? 0;
-    void this.#read(partition, offset);
-    return `${topic}/${partition}`;
+    for (let failures = 1; ; failures += 1) {
+      try {
+        const shape = (await this.client.topics([topic])).get(topic);
+        const partition = this.choose(shape?.partitions.length ?? 1);
+        const offset = (await this.client.offsets(topic, [partition], NEXT)).get(partition) ?? 0;
+        void this.#read(partition, offset);
+        return `${topic}/${partition}`;
+      } catch (error) {
+        if (this.#isClosed || failures === OPENINGS_MAX || !isSettling(error)) throw error;
+        await this.#pause(this.settings.backoff.delayMs(failures));
+      }
+    }
   }
 
   close(): void {
@@ -49,7 +58,7 @@ export class KafkaReplies {
   }
 
   async #read(partition: number, from: number): Promise<void> {
-    const { topic, clock, backoff, log } = this.settings;
+    const { topic, backoff, log } = this.settings;
     let offset = from;
     for (let failures = 0; !this.#isClosed;) {
       try {
@@ -72,8 +81,19 @@ export class KafkaReplies {
         log.warn(
           `Answers cannot be read from ${topic} (${reasonOf(error)}). Trying again in ${delayMs} ms; those that come by then are read.`,
         );
-        await new Promise<void>((resolve) => clock.after(delayMs, resolve));
+        await this.#pause(delayMs);
       }
     }
   }
+
+  async #pause(delayMs: number): Promise<void> {
+    await new Promise<void>((resolve) => this.settings.clock.after(delayMs, resolve));
+  }
+}
+
+/** A topic that was made a moment ago: not every node knows yet who leads its partitions. */
+function isSettling(error: unknown): boolean {
+  const { unknownTopicOrPartition, leaderNotAvailable, notLeader } = kafkaCodes;
+  const settling: readonly (number | undefined)[] = [unknownTopicOrPartition, leaderNotAvailable, notLeader];
+  return error instanceof KafkaFailure && settling.includes(error.code);
 }

@@ -26,6 +26,7 @@ import {
 } from './kafka-client.js';
 import { fromRecord, toRecord } from './kafka-events.js';
 import { KafkaPublishing } from './kafka-publishing.js';
+import { KafkaReplies } from './kafka-replies.js';
 import { PartitionLane } from './partition-lane.js';
 import { TopicMaker } from './topic-maker.js';
 
@@ -285,6 +286,35 @@ describe('publishing', () => {
     const outcomes = ['a', 'large', 'b'].map((text) => publish(to, text));
     expect(await Promise.all(outcomes)).toEqual(['confirmed', 'publish-refused', 'confirmed']);
     expect(textsOf(wire.sent)).toEqual([['a', 'large', 'b'], ['a'], ['large'], ['b']]);
+  });
+});
+
+describe('replies', () => {
+  async function opening(failures: readonly KafkaFailure[]): Promise<{ readonly outcome: unknown; readonly asked: number }> {
+    const clock = new SimulatedClock();
+    const left = [...failures];
+    let asked = 0;
+    const offsets = async (): Promise<Map<number, number>> => {
+      asked += 1;
+      const failure = left.shift();
+      if (failure !== undefined) throw failure;
+      return new Map([[0, 7]]);
+    };
+    const never = new Promise<never>(ignore);
+    const client = { topics: async () => new Map(), offsets, fetcher: () => ({ fetch: () => never, close: async () => undefined }) };
+    const log = { info: ignore, warn: ignore, error: ignore };
+    const backoff = new Backoff(new SeededRandom(1), 100, 5_000);
+    const replies = new KafkaReplies(client, { topic: 'dovecote.shop.replies', clock, backoff, log }, () => 0, ignore);
+    const outcome = replies.open().catch((error: unknown) => error);
+    return { outcome: await clock.drive(outcome), asked };
+  }
+  const notLeader = new KafkaFailure('not the leader', kafkaCodes.notLeader);
+
+  it('of a topic that was made a moment ago are waited for, and not without end', async () => {
+    expect(await opening([notLeader, notLeader])).toEqual({ outcome: 'dovecote.shop.replies/0', asked: 3 });
+    expect(await opening(Array.from({ length: 50 }, () => notLeader))).toEqual({ outcome: notLeader, asked: 8 });
+    const denied = new KafkaFailure('denied', kafkaCodes.topicAuthorizationFailed);
+    expect(await opening([denied])).toEqual({ outcome: denied, asked: 1 });
   });
 });
 
