@@ -305,7 +305,8 @@ export class PartitionedLog implements Log {
     const changed = [...this.partitions()].filter((partition) => partition.hasNews);
     if (changed.length === 0) return;
     await this.housekeeping.run('Writing a checkpoint', async () => {
-      const work = changed.map((partition) => () => partition.checkpoint());
+      // A closing log does it once more, and more at once.
+      const work = changed.map((partition) => () => (this.isClosing ? Promise.resolve() : partition.checkpoint()));
       await runAll(work, checkpointedAtOnce);
       await this.saveRecoveryPoints();
     });
