@@ -3,7 +3,7 @@
  *
  *   0   done
  *   1   the broker refused, or something is wrong with a folder
- *   2   the command line is wrong, or a folder could not be checked: nothing was asked of anybody
+ *   2   the command line is wrong, or a folder could not be checked: nothing was done; or a line to be sent is wrong: what came before it was
  *   3   no broker answered there, or it did not let us in
  */
 import { readFileSync } from 'node:fs';
@@ -45,7 +45,7 @@ export async function run({ argv, environment, terminal }: Surroundings): Promis
     .option('--user <name>', 'who gives the command (DOVECOTE_USER; default: guest). The password is DOVECOTE_PASSWORD, or asked for')
     .option('--ca <file>', 'PEM file with the authorities to believe, for https')
     .option('--json', 'print JSON instead of tables')
-    .addHelpText('after', '\nExit codes: 0 done, 1 refused by the broker, 2 wrong command line, 3 no broker there or no way in.')
+    .addHelpText('after', '\nExit codes: 0 done, 1 refused by the broker, 2 wrong command line or input, 3 no broker there or no way in.')
     .configureOutput({ writeOut: terminal.say, writeErr: () => undefined })
     .exitOverride();
   const context: CommandContext = {

@@ -167,7 +167,10 @@ class Consumption {
     const unknown = numbers?.find((number) =>
       this.topics.every(({ partitions }) => partitions.every(({ partition }) => partition !== number)),
     );
-    if (unknown !== undefined) throw new UsageError(`There is no partition ${unknown}`);
+    if (unknown !== undefined) {
+      const { KafkaClientError } = await import('@dovecote/broker/kafka-client');
+      throw new KafkaClientError('refused', `There is no partition ${unknown}`);
+    }
     const starts = await this.startsAt(place);
     return starts.filter(({ partition }) => numbers === undefined || numbers.includes(partition));
   }

@@ -75,11 +75,11 @@ async function membersOf(client: KafkaClient, group: string) {
 }
 
 async function lagOf(client: KafkaClient, group: string): Promise<readonly Readonly<Record<string, unknown>>[]> {
-  const { committedOffsets } = await import('@dovecote/broker/kafka-client');
+  const { committedOffsets, KafkaClientError } = await import('@dovecote/broker/kafka-client');
   const [committed, members] = [await committedOffsets(client, group), await membersOf(client, group)];
   const readers = members.flatMap(({ member, partitions }) => partitions.map((place) => ({ ...place, member })));
   const names = new Set([...committed, ...readers].map(({ topic }) => topic));
-  if (names.size === 0) throw new UsageError(`The group '${group}' has committed nothing, and nobody takes part in it`);
+  if (names.size === 0) throw new KafkaClientError('refused', `The group '${group}' has committed nothing, and nobody takes part in it`);
   const ends = await offsetsAt(client, await client.topics([...names]), 'latest');
   return ends
     .map(({ topic, partition, offset: end }) => {

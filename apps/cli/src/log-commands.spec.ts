@@ -267,7 +267,7 @@ describe('dovecote consume', () => {
     );
     expect(await dovecote(['consume', 't', '-f', '%x'])).toMatchObject({ code: 2, err: expect.stringContaining('and not %x') });
     expect((await dovecote(['consume', 't', '-o', 'middle'])).code).toBe(2);
-    expect((await dovecote(['consume', 't', '-p', '7'])).err).toBe('dovecote: There is no partition 7\n');
+    expect(await dovecote(['consume', 't', '-p', '7'])).toEqual({ code: 1, out: '', err: 'dovecote: There is no partition 7\n' });
     expect(await dovecote(['consume', 't', '-o', '9', '-c', '1'])).toMatchObject({
       code: 1,
       err: expect.stringContaining('OFFSET_OUT_OF_RANGE'),
@@ -312,7 +312,7 @@ describe('dovecote groups', () => {
       printed('group  topic  partition  committed  end  lag  member\ng      t      0          3          4    1\n'),
     );
     expect(await dovecote(['groups', 'describe', 'none'])).toMatchObject({
-      code: 2,
+      code: 1,
       err: expect.stringContaining("'none' has committed nothing"),
     });
   });
@@ -404,6 +404,19 @@ describe('the commands for the log', () => {
     });
   });
 
+  it('say so where somebody else is', async () => {
+    await broker.close();
+    broker = await Broker.open({ amqp: { port: 0 }, management: { port: 0 } });
+    expect(await dovecote(['topics', 'list', '-b', `127.0.0.1:${broker.amqpPort}`])).toEqual({
+      ...{ code: 3, out: '' },
+      err: `dovecote: 127.0.0.1:${broker.amqpPort} does not speak Kafka's protocol\n`,
+    });
+    expect(await dovecote(['topics', 'list', '-b', `127.0.0.1:${broker.managementPort}`])).toMatchObject({
+      code: 3,
+      err: expect.stringMatching(/^dovecote: .+/),
+    });
+  });
+
   it('end with 3 where nobody is, and with 2 where the address is none', async () => {
     expect(await dovecote(['topics', 'list', '-b', '127.0.0.1:1'])).toMatchObject({
       code: 3,
@@ -414,7 +427,10 @@ describe('the commands for the log', () => {
       code: 2,
       err: expect.stringContaining('--bootstrap must be such as'),
     });
-    expect(await dovecote(['topics', 'list', '--tls-key', 'x'])).toMatchObject({ code: 0 });
+    expect(await dovecote(['topics', 'list', '--tls-key', 'x'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('given together'),
+    });
     expect(await dovecote(['topics', 'list', '--ca', '/none'])).toMatchObject({
       code: 2,
       err: expect.stringContaining('/none cannot be read'),

@@ -73,8 +73,8 @@ function readTls({
   tlsCertificate: certificate,
   tlsKey: key,
 }: ConnectionOptions): { readonly authorities?: string; readonly certificate?: string; readonly key?: string } | undefined {
-  if (tls !== true && certificate === undefined && ca === undefined) return undefined;
   if ((certificate === undefined) !== (key === undefined)) throw new UsageError('--tls-certificate and --tls-key are given together');
+  if (tls !== true && certificate === undefined && ca === undefined) return undefined;
   const read = (path: string): string => {
     try {
       return readFileSync(path, 'utf8');

@@ -2,7 +2,6 @@
 import type { Command } from 'commander';
 import type { KafkaClient, TopicDescription } from '@dovecote/broker/kafka-client';
 import { collect, type ConnectionOptions, type LogContext, logCommand, readCount, readPairs, show, withClient } from './log-commands.js';
-import { UsageError } from './passwords.js';
 import { table } from './terminal.js';
 
 const topicResource = 2;
@@ -115,10 +114,10 @@ function addConfigs(topics: Command, context: LogContext): void {
 const sources: readonly string[] = ['unknown', 'topic', 'broker', 'brokers', 'broker', 'default'];
 
 async function allConfigs(client: KafkaClient, name: string): Promise<readonly { config: string; value: string | null; source: string }[]> {
-  const { describeConfigs, checkAnswer } = await import('@dovecote/broker/kafka-client');
+  const { describeConfigs, checkAnswer, KafkaClientError } = await import('@dovecote/broker/kafka-client');
   const resources = [{ resourceType: topicResource, resourceName: name, configurationKeys: null }];
   const [answer] = (await client.askController(describeConfigs, { resources })).results;
-  if (answer === undefined) throw new UsageError(`Nothing was said about the topic '${name}'`);
+  if (answer === undefined) throw new KafkaClientError('refused', `Nothing was said about the topic '${name}'`);
   checkAnswer(answer.errorCode, `the topic '${name}'`, answer.errorMessage);
   return answer.configs.map((one) => ({ config: one.name, value: one.value, source: sources[one.configSource] ?? 'unknown' }));
 }

@@ -3,7 +3,7 @@ import type { Api, ApiCodec } from '../kafka/api.js';
 import { apiVersions } from '../kafka/apis/18-api-versions.js';
 import { saslHandshake } from '../kafka/apis/17-sasl-handshake.js';
 import { saslAuthenticate } from '../kafka/apis/36-sasl-authenticate.js';
-import { Cursor } from '../kafka/cursor.js';
+import { Cursor, MalformedError } from '../kafka/cursor.js';
 import { errorCodes } from '../kafka/error-codes.js';
 import { RequestFrames } from '../kafka/request-frames.js';
 import type { Read, Struct, Write } from '../kafka/schema.js';
@@ -79,13 +79,24 @@ export class KafkaConnection implements SocketEvents {
 
   onData(bytes: Buffer): void {
     this.frames.push(bytes);
-    for (let frame = this.frames.next(); frame !== undefined; frame = this.frames.next()) this.waiting.shift()?.take(frame);
+    try {
+      for (let frame = this.frames.next(); frame !== undefined; frame = this.frames.next()) this.waiting.shift()?.take(frame);
+    } catch (error) {
+      if (!(error instanceof MalformedError)) throw error;
+      this.end(new KafkaClientError('unreachable', `${this.name} does not speak Kafka's protocol`, { cause: error }));
+      this.close();
+    }
   }
 
   onDrain(): void {}
 
   onClose(): void {
-    this.closed = new KafkaClientError('unreachable', `${this.name} has closed the connection. Does it want TLS, or a login?`);
+    this.end(new KafkaClientError('unreachable', `${this.name} has closed the connection. Does it want TLS, or a login?`));
+  }
+
+  /** Nothing more is answered; the first reason stays. */
+  private end(reason: KafkaClientError): void {
+    this.closed ??= reason;
     for (const { fail } of this.waiting.splice(0)) fail(this.closed);
   }
 
