@@ -3,6 +3,8 @@ import { describeRun, shrink, simulate, simulateMany } from '@dovecote/ground/te
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Sabotage } from './faulty-ground.js';
+import { logScenarioNames } from './log-scenario.js';
+import { topicScenarioNames } from './log-topics-scenario.js';
 import { ModelBroken } from './model-parts.js';
 import { drawScript, runReal } from './model-real.js';
 import { modelScenario, modelScenarioNames } from './model-scenario.js';
@@ -97,7 +99,8 @@ describe('the program', () => {
   it('says how many runs held', () => {
     const { status, stdout } = run('--seed', '42', '--runs', '3', '--steps', '20');
     const held = stdout.split('\n').filter((line) => line.includes('3 runs held (seeds 42 to 44, 20 actions each)'));
-    expect(held).toHaveLength(scenarioNames.length + modelScenarioNames.length);
+    const all = [scenarioNames, modelScenarioNames, logScenarioNames, topicScenarioNames];
+    expect(held).toHaveLength(all.reduce((count, names) => count + names.length, 0));
     expect(status).toBe(0);
   });
 
