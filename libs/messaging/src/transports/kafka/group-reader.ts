@@ -64,6 +64,9 @@ export class GroupReader implements GroupEvents {
   readonly #member: GroupMember;
   readonly #lanes = new Map<string, PartitionLane>();
   readonly #reading = new Set<number>();
+  /** In a row, by node. */
+  readonly #readFailures = new Map<number, number>();
+  #commitFailures = 0;
   readonly #notes: CommitNotes;
   readonly #fetcher: KafkaFetcher;
   #topics: readonly string[] = [];
@@ -95,7 +98,7 @@ export class GroupReader implements GroupEvents {
         break;
       } catch (error) {
         if (this.#isStopped) break;
-        await this.#pause(this.settings.backoff.delayMs(tries), error);
+        await this.#pause(tries, error);
       }
     }
     this.#discoverLater();
@@ -268,7 +271,7 @@ export class GroupReader implements GroupEvents {
   }
 
   async #readFrom(node: number): Promise<void> {
-    for (let failures = 0; !this.#isStopped;) {
+    while (!this.#isStopped) {
       const lanes = [...this.#lanes.values()].filter((lane) => lane.leader === node && lane.wantsMore);
       if (lanes.length === 0) break;
       const positions = lanes.map(({ topic, partition, topicId, nextOffset }) => ({ topic, partition, topicId, offset: nextOffset }));
@@ -276,9 +279,10 @@ export class GroupReader implements GroupEvents {
         if (node < 0) throw new KafkaFailure('a partition has no leader now', kafkaCodes.leaderNotAvailable);
         const fetched = await this.#fetcher.fetch(node, positions, FETCH_WAIT_MS);
         await this.#receive(lanes, fetched);
-        failures = 0;
+        this.#readFailures.delete(node);
       } catch (error) {
-        failures += 1;
+        const failures = (this.#readFailures.get(node) ?? 0) + 1;
+        this.#readFailures.set(node, failures);
         await this.#findLeaders(lanes, error, failures);
         break;
       }
@@ -312,7 +316,7 @@ export class GroupReader implements GroupEvents {
   }
 
   async #findLeaders(lanes: readonly PartitionLane[], error: unknown, failures: number): Promise<void> {
-    await this.#pause(this.settings.backoff.delayMs(failures), error);
+    await this.#pause(failures, error);
     try {
       const topics = await this.client.topics([...new Set(lanes.map(({ topic }) => topic))]);
       for (const lane of lanes) lane.leader = topics.get(lane.topic)?.partitions[lane.partition]?.leader ?? -1;
@@ -321,11 +325,13 @@ export class GroupReader implements GroupEvents {
     }
   }
 
-  async #pause(delayMs: number, error: unknown): Promise<void> {
-    const { log, clock } = this.settings;
+  async #pause(failures: number, error: unknown): Promise<void> {
+    const { log, clock, backoff } = this.settings;
+    const delayMs = backoff.delayMs(failures);
     // What has a code passes with the next answer about the cluster, and happens in every restart of a node.
     const isUsual = error instanceof KafkaFailure && error.code !== undefined;
-    if (!isUsual && !this.#isStopped) log.warn(`Reading from Kafka failed (${reasonOf(error)}). Trying again in ${delayMs} ms.`);
+    if (!isUsual && !this.#isStopped && isWorthSaying(failures))
+      log.warn(`Reading from Kafka failed (${reasonOf(error)}). Trying again in ${delayMs} ms.`);
     await new Promise<void>((resolve) => clock.after(delayMs, resolve));
   }
 
@@ -369,13 +375,22 @@ export class GroupReader implements GroupEvents {
   async #commitNow(lanes: readonly PartitionLane[], isFarewell: boolean): Promise<void> {
     const offsets = lanes.map((lane) => this.#notes.offsetOf(lane, lane.committable, isFarewell));
     try {
-      if (await this.#member.commit(offsets)) lanes.forEach((lane, index) => (lane.committed = offsets[index]!.offset));
+      const isTaken = await this.#member.commit(offsets);
+      this.#commitFailures = 0;
+      if (isTaken) lanes.forEach((lane, index) => (lane.committed = offsets[index]!.offset));
       else if (!this.#isStopped) this.#tickSoon();
     } catch (error) {
-      this.settings.log.warn(`What was handled could not be committed (${reasonOf(error)}): it is tried again.`);
+      this.#commitFailures += 1;
+      if (isWorthSaying(this.#commitFailures))
+        this.settings.log.warn(`What was handled could not be committed (${reasonOf(error)}): it is tried again.`);
       if (!this.#isStopped) this.#tickSoon();
     }
   }
+}
+
+/** The first, and then ever fewer: a broker that is away for a minute is not worth a thousand lines. */
+function isWorthSaying(failures: number): boolean {
+  return (failures & (failures - 1)) === 0;
 }
 
 function sharingOut(): KafkaFailure {
