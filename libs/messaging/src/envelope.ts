@@ -77,6 +77,13 @@ export interface Death extends Failure {
   readonly group: string;
   /** Where the handler stands: `Notifications.notify`. Absent where none was found. */
   readonly handler: string | undefined;
+  /** What waits for it to be resolved, in a service that keeps the order strictly: its place among what is parked. */
+  readonly parked?: ParkedPlace | undefined;
+}
+
+export interface ParkedPlace {
+  readonly lane: string;
+  readonly sequence: number;
 }
 
 /**

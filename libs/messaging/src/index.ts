@@ -20,8 +20,8 @@ export type { BatchOptions, ByError, DeliveryOptions, ErrorClass, RetryOptions }
 export { type Deduplication, RecentMessages } from './policies/deduplication.js';
 export type { StandardSchema } from './policies/validation.js';
 export type { MessageClass, MessageOptions } from './message-definition.js';
-export type { Death, DeathCause, Envelope, Failure, MessageHeaders, MessageKind, Trail } from './envelope.js';
-export type { Parked, ParkingStore } from './parking-store.js';
+export type { Death, DeathCause, Envelope, Failure, MessageHeaders, MessageKind, ParkedPlace, Trail } from './envelope.js';
+export type { Parked, ParkingStore, Released } from './parking-store.js';
 export type {
   Box,
   Capability,

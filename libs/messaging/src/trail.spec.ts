@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { Trail } from './envelope.js';
+import type { Death, Trail } from './envelope.js';
 import { HISTORY_MAX, REASON_CHARACTERS_MAX } from './limits.js';
 import { died, failed, started, trailHeaders, trailOf } from './trail.js';
 
@@ -23,6 +23,20 @@ describe('the trail of a message', () => {
       death,
     });
     expect(trailHeaders(failed(undefined, 1, 'x'))).toEqual({ 'dovecote-failures': '1', 'dovecote-history': '[{"atMs":1,"reason":"x"}]' });
+  });
+
+  it('says what waits for a dead letter, and nothing where a stranger says nonsense about it', () => {
+    const death = {
+      cause: 'fatal',
+      atMs: 9,
+      reason: 'down',
+      group: 'g',
+      handler: undefined,
+      parked: { lane: 'orders/3', sequence: 17 },
+    } as const;
+    expect(travelled(died(undefined, death)).death).toEqual(death);
+    const odd = { ...death, parked: { lane: 3, sequence: 'x' } } as unknown as Death;
+    expect(travelled(died(undefined, odd)).death).not.toHaveProperty('parked');
   });
 
   it('stays small however often and however long a message fails', () => {

@@ -2,11 +2,12 @@
  * The trail of a message as headers and back. Each transport carries headers, so each carries the trail:
  *
  *   dovecote-failures  "3"        dovecote-history  [{"atMs":…,"reason":"…"}, …]
- *   dovecote-starts    "1"        dovecote-death    {"cause":"attempts","atMs":…,"reason":"…","group":"…","handler":"…"}
+ *   dovecote-starts    "1"        dovecote-death    {"cause":"attempts","atMs":…,"reason":"…","group":"…","handler":"…",
+ *                                               "parked":{"lane":"…","sequence":17}}
  *
  * What a stranger put there is read as far as it makes sense and never trusted further than to delay or bury that one message. No I/O.
  */
-import { type Death, type DeathCause, type Failure, type Trail, noTrail } from './envelope.js';
+import { type Death, type DeathCause, type Failure, type ParkedPlace, type Trail, noTrail } from './envelope.js';
 import { HISTORY_MAX, REASON_CHARACTERS_MAX } from './limits.js';
 
 /** Names that begin so belong to the framework: publishers may not set them, handlers do not see them. */
@@ -64,9 +65,16 @@ export function died(trail: Trail | undefined, death: Death): Trail {
 
 function deathOf(value: unknown): Death | undefined {
   if (!isFailure(value)) return undefined;
-  const { cause, group, handler } = value as Partial<Death>;
+  const { cause, group, handler, parked } = value as Partial<Death>;
   if (cause === undefined || !Object.hasOwn(causes, cause) || typeof group !== 'string') return undefined;
-  return { ...trimmed(value), cause, group, handler: typeof handler === 'string' ? handler : undefined };
+  const death: Death = { ...trimmed(value), cause, group, handler: typeof handler === 'string' ? handler : undefined };
+  return isPlace(parked) ? { ...death, parked: { lane: parked.lane, sequence: parked.sequence } } : death;
+}
+
+function isPlace(value: unknown): value is ParkedPlace {
+  if (typeof value !== 'object' || value === null) return false;
+  const { lane, sequence } = value as Partial<ParkedPlace>;
+  return typeof lane === 'string' && Number.isSafeInteger(sequence);
 }
 
 function isFailure(value: unknown): value is Failure {

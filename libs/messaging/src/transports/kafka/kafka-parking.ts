@@ -6,15 +6,17 @@
  *
  * It is read from the beginning when a lane comes, by whoever has the lane then. A compacted topic loses nothing of it but what is out of date.
  */
-import type { Parked, ParkingStore } from '../../parking-store.js';
+import type { Envelope } from '../../envelope.js';
+import type { Parked, ParkingStore, Released } from '../../parking-store.js';
 import type { Lane } from '../../transport.js';
-import type { IncomingRecord, KafkaClient } from './kafka-client.js';
+import type { IncomingRecord, KafkaClient, OutgoingRecord } from './kafka-client.js';
 import { fromRecord, toRecord } from './kafka-events.js';
 import type { KafkaPublishing } from './kafka-publishing.js';
 import type { TopicMaker } from './topic-maker.js';
 import { readWholePartition } from './whole-partition.js';
 
 const PARKED = 'dovecote-parked';
+type Note = Pick<Parked, 'state' | 'dueAtMs' | 'key'>;
 const states: readonly Parked['state'][] = ['retry', 'behind', 'dead'];
 
 export class KafkaParking implements ParkingStore {
@@ -27,7 +29,7 @@ export class KafkaParking implements ParkingStore {
 
   async restore(lane: Lane): Promise<readonly Parked[]> {
     await this.topicMaker.ensure([this.topic]);
-    const records = await readWholePartition(this.client, { topic: this.topic, partition: this.#partitionOf(lane) });
+    const records = await readWholePartition(this.client, { topic: this.topic, partition: this.#partitionOf(lane.id) });
     return records
       .map((record) => parkedOf(this.topic, lane, record))
       .filter((parked) => parked !== undefined)
@@ -36,9 +38,7 @@ export class KafkaParking implements ParkingStore {
 
   park(lane: Lane, parked: Parked): Promise<void> {
     const { sequence, state, dueAtMs, key, envelope } = parked;
-    const record = toRecord(envelope, this.topic, nameOf(lane, sequence));
-    const headers = { ...record.headers, [PARKED]: JSON.stringify({ state, dueAtMs, key }) };
-    return this.#send({ ...record, headers, partition: this.#partitionOf(lane) }, lane);
+    return this.#put(lane.id, sequence, envelope, { state, dueAtMs, key });
   }
 
   update(lane: Lane, parked: Parked): Promise<void> {
@@ -46,27 +46,44 @@ export class KafkaParking implements ParkingStore {
   }
 
   resolve(lane: Lane, sequence: number): Promise<void> {
-    const key = Buffer.from(nameOf(lane, sequence));
-    return this.#send({ topic: this.topic, key, value: undefined, headers: {}, partition: this.#partitionOf(lane) }, lane);
+    return this.#takeOut(lane.id, sequence);
   }
 
   leave(): Promise<void> {
     return Promise.resolve();
   }
 
-  #send(record: Parameters<KafkaPublishing['send']>[0], lane: Lane): Promise<void> {
-    return this.publishing.send(record, `what is parked in ${lane.id}`, Number.POSITIVE_INFINITY);
+  async release(laneId: string, { sequence, key, envelope }: Released): Promise<void> {
+    await this.topicMaker.ensure([this.topic]);
+    await (envelope === undefined
+      ? this.#takeOut(laneId, sequence)
+      : this.#put(laneId, sequence, envelope, { state: 'retry', dueAtMs: 0, key }));
+  }
+
+  #put(laneId: string, sequence: number, envelope: Envelope, note: Note): Promise<void> {
+    const record = toRecord(envelope, this.topic, nameOf(laneId, sequence));
+    const headers = { ...record.headers, [PARKED]: JSON.stringify(note) };
+    return this.#send({ ...record, headers, partition: this.#partitionOf(laneId) }, laneId);
+  }
+
+  #takeOut(laneId: string, sequence: number): Promise<void> {
+    const key = Buffer.from(nameOf(laneId, sequence));
+    return this.#send({ topic: this.topic, key, value: undefined, headers: {}, partition: this.#partitionOf(laneId) }, laneId);
+  }
+
+  #send(record: OutgoingRecord, laneId: string): Promise<void> {
+    return this.publishing.send(record, `what is parked in ${laneId}`, Number.POSITIVE_INFINITY);
   }
 
   /** The same for a partition of any topic, so that it can be found by the lane alone. */
-  #partitionOf({ id }: Lane): number {
-    const number = Number(/\/(\d+)$/.exec(id)?.[1] ?? 0);
+  #partitionOf(laneId: string): number {
+    const number = Number(/\/(\d+)$/.exec(laneId)?.[1] ?? 0);
     return number % this.topicMaker.settings.partitions;
   }
 }
 
-function nameOf({ id }: Lane, sequence: number): string {
-  return `${id}#${sequence}`;
+function nameOf(laneId: string, sequence: number): string {
+  return `${laneId}#${sequence}`;
 }
 
 /** Nothing for a record of another lane, or of somebody else. */

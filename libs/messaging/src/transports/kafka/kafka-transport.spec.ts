@@ -42,6 +42,7 @@ function envelope(id: string, changes: Partial<Envelope> = {}): Envelope {
   };
 }
 
+const nothing = (): void => undefined;
 const never = Number.POSITIVE_INFINITY;
 
 async function subscribed(transport: KafkaTransport, order: Source['order'] = 'none') {
@@ -143,7 +144,7 @@ describe('what is parked', () => {
     await until(() => lanes.size === 4);
     const [lane, other] = [...lanes.values()] as [Lane, Lane];
     const store = first.parkingStore('readers');
-    expect(await store.restore(lane)).toEqual([]);
+    expect(await store.restore(lane, nothing)).toEqual([]);
     const parked = (sequence: number, state: Parked['state'], dueAtMs?: number): Parked => {
       return { sequence, key: 'o-1', envelope: envelope(`m-${sequence}`), state, dueAtMs };
     };
@@ -155,14 +156,14 @@ describe('what is parked', () => {
     await subject.crash(first);
 
     const second = (await opened()).parkingStore('readers');
-    const found = await second.restore(lane);
+    const found = await second.restore(lane, nothing);
     expect(found.map(({ sequence, state, dueAtMs }) => [sequence, state, dueAtMs])).toEqual([
       [3, 'dead', undefined],
       [5, 'behind', undefined],
       [10, 'behind', undefined],
     ]);
     expect(found[0]!.envelope).toMatchObject({ id: 'm-3', key: 'o-1' });
-    expect((await second.restore(other)).map(({ sequence }) => sequence)).toEqual([1]);
+    expect((await second.restore(other, nothing)).map(({ sequence }) => sequence)).toEqual([1]);
   });
 });
 
