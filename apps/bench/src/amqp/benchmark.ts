@@ -3,7 +3,7 @@
  */
 import { setTimeout as pass } from 'node:timers/promises';
 import { measureCeiling } from './ceiling.js';
-import { measureConnections } from './connections-load.js';
+import { measureBareConnections, measureConnections } from './connections-load.js';
 import { measureBacklog, measureMillions, measureOpenLoop, measureSteady, type LoadShape, type Stretch } from './load.js';
 import { measureRouted } from './routed-load.js';
 import { deadLetters, fanOut, headersOne, manyQueues, oneQueue, priorities, topicFew, topicMany, type Topology } from './topology.js';
@@ -61,6 +61,8 @@ interface Task {
   readonly caseTitle: string;
   readonly durability: Durability;
   measure(server: AmqpServer): Promise<Figure[]>;
+  /** The same against a server without semantics. */
+  readonly measureBare?: () => Promise<Figure[]>;
 }
 
 const PROMISES: Readonly<Record<Durability, string>> = {
@@ -153,11 +155,9 @@ class AmqpBenchmark {
         await server.stop();
       }
     };
-    await this.gathered.takeBoth(
-      { caseTitle: task.caseTitle, promise: PROMISES[task.durability], round },
-      daemon && measureOurs,
-      peer && (async () => task.measure(peer.server)),
-    );
+    const compared = { caseTitle: task.caseTitle, promise: PROMISES[task.durability], round };
+    if (task.measureBare) await this.gathered.take('bare', compared, task.measureBare);
+    await this.gathered.takeBoth(compared, daemon && measureOurs, peer && (async () => task.measure(peer.server)));
   }
 
   private tasks(): Task[] {
@@ -165,8 +165,9 @@ class AmqpBenchmark {
     const depthMax = 50_000;
     const inFlight = { ackEvery: 100, prefetch: 1000, isPersistent: true, bodyBytes };
     const tasks: Task[] = [];
-    const add = (name: CaseName, caseTitle: string, durability: Durability, measure: Task['measure']): void => {
-      if (cases.includes(name) && durabilities.includes(durability)) tasks.push({ caseTitle, durability, measure });
+    const add = (name: CaseName, caseTitle: string, durability: Durability, measure: Task['measure'], bare?: Task['measureBare']): void => {
+      if (!cases.includes(name) || !durabilities.includes(durability)) return;
+      tasks.push({ caseTitle, durability, measure, ...(bare === undefined ? {} : { measureBare: bare }) });
     };
     const transient: LoadShape = { durability: 'memory', isPersistent: false, bodyBytes, depthMax, prefetch: 0 };
     add('transient', 'transient, auto-ack, one queue', 'memory', async (server) => measureSteady(server, transient, stretch));
@@ -197,8 +198,12 @@ class AmqpBenchmark {
       );
     }
     const connections = { connections: 1000, bodyBytes, heartbeatS: 60 };
-    add('connections', '1,000 connections with a message a second each, transient, auto-ack', 'memory', async (server) =>
-      measureConnections(server, connections, stretch),
+    add(
+      'connections',
+      '1,000 connections with a message a second each, transient, auto-ack',
+      'memory',
+      async (server) => measureConnections(server, connections, stretch),
+      async () => measureBareConnections(connections, stretch),
     );
     return tasks;
   }

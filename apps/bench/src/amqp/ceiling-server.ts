@@ -3,6 +3,7 @@
  *
  *   node ceiling-server.js discard BODY_BYTES    reads and forgets
  *   node ceiling-server.js blast BODY_BYTES      sends encoded deliveries as fast as the socket takes them, stamped as real ones are
+ *   node ceiling-server.js echo BODY_BYTES       answers each chunk, which is one publish, with an encoded delivery of the same body
  *
  * A program, started by the benchmark.
  */
@@ -36,9 +37,21 @@ function blast(socket: Socket): void {
   send(1);
 }
 
+/** What a message costs that comes alone, mostly in waking up, where nobody looks into it. */
+function echo(socket: Socket): void {
+  const triple = deliverTriple(CHANNEL, 'bench', 1, 'bench', Buffer.alloc(bodyBytes, 0x2e));
+  const bodyAt = triple.length - 1 - bodyBytes;
+  socket.on('data', (chunk: Buffer) => {
+    const delivery = Buffer.from(triple);
+    chunk.copy(delivery, bodyAt, chunk.length - 1 - bodyBytes, chunk.length - 1);
+    socket.write(delivery);
+  });
+}
+
 const server = createServer({ noDelay: true }, (socket) => {
   socket.on('error', () => socket.destroy());
   if (mode === 'blast') blast(socket);
+  else if (mode === 'echo') echo(socket);
   else socket.resume();
 });
 server.listen(0, '127.0.0.1', () => console.log(`${mode}: listening on 127.0.0.1:${(server.address() as AddressInfo).port}`));

@@ -17,10 +17,14 @@ export async function measureCeiling(bodyBytes: number, stretch: Stretch): Promi
   return [...publishing, ...consuming];
 }
 
-async function measureAgainst(mode: 'discard' | 'blast', bodyBytes: number, stretch: Stretch): Promise<Figure[]> {
+/** A server without semantics; whoever starts it stops it. */
+export async function startCeilingServer(mode: 'discard' | 'blast' | 'echo', bodyBytes: number): Promise<ListeningProgram> {
   const file = fileURLToPath(new URL('./ceiling-server.js', import.meta.url));
-  const portLine = /listening on \S+:(\d+)\s*\n/;
-  const program = await ListeningProgram.start({ file, arguments: [mode, String(bodyBytes)], portLine });
+  return ListeningProgram.start({ file, arguments: [mode, String(bodyBytes)], portLine: /listening on \S+:(\d+)\s*\n/ });
+}
+
+async function measureAgainst(mode: 'discard' | 'blast', bodyBytes: number, stretch: Stretch): Promise<Figure[]> {
+  const program = await startCeilingServer(mode, bodyBytes);
   const connection = AmqpConnection.openBare('127.0.0.1', program.port);
   try {
     const count = mode === 'discard' ? startPublishing(connection, bodyBytes) : startConsuming(connection);

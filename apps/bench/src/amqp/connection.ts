@@ -4,6 +4,7 @@
  * It reads into one buffer of its own (no allocation per chunk) and never sends a heartbeat.
  * When the server closes anything or the socket breaks, every waiting call fails with what the server said.
  */
+import { once } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
 import { FrameScanner } from './frame-scanner.js';
 import { FRAME_BYTES_MAX, longString, Method, methodFrame, PROTOCOL_HEADER, shortString, table, u16, u32, u8 } from './wire.js';
@@ -101,8 +102,12 @@ export class AmqpConnection {
   }
 
   /** A socket without a protocol on it, for the stand-in servers that measure the generator itself. */
-  static openBare(host: string, port: number): AmqpConnection {
-    return new AmqpConnection(host, port);
+  static openBare(host: string, port: number, readBufferBytes?: number): AmqpConnection {
+    return new AmqpConnection(host, port, readBufferBytes);
+  }
+
+  async connected(): Promise<void> {
+    if (this.socket.connecting) await once(this.socket, 'connect');
   }
 
   async openChannel(): Promise<void> {

@@ -5,7 +5,8 @@
  * An open loop: every message has a moment at which it is due, and its time counts from then on.
  */
 import { AmqpConnection, CHANNEL } from './connection.js';
-import { costs, latencies, snapshot } from '../costs.js';
+import { startCeilingServer } from './ceiling.js';
+import { type MeasuredServer, costs, latencies, snapshot } from '../costs.js';
 import type { Stretch } from './load.js';
 import { UNSTAMPED } from './publisher.js';
 import type { AmqpServer } from './server.js';
@@ -29,22 +30,49 @@ interface Line {
   readonly connection: AmqpConnection;
   readonly triple: Buffer;
   readonly bodyAt: number;
+  close(): Promise<void> | void;
 }
 
+type Take = (bytes: Buffer, offset: number) => void;
+
 export async function measureConnections(server: AmqpServer, shape: ConnectionsShape, stretch: Stretch): Promise<Figure[]> {
+  const name = `dovecote-bench-${process.pid}-${Math.round(performance.now())}`;
+  return measureLines(server, shape, stretch, async (number, take) => openLine(server, shape, `${name}-${number}`, take));
+}
+
+/** The same bytes both ways through a server that does not look at them: what is left of the cost when nothing is a broker's. */
+export async function measureBareConnections(shape: ConnectionsShape, stretch: Stretch): Promise<Figure[]> {
+  const program = await startCeilingServer('echo', shape.bodyBytes);
+  try {
+    return await measureLines(program, shape, stretch, async (number, take) => {
+      const connection = AmqpConnection.openBare('127.0.0.1', program.port, readBufferBytes);
+      connection.traffic.onBody = take;
+      await connection.connected();
+      return lineOf(connection, `bench-${number}`, shape.bodyBytes, () => connection.destroy());
+    });
+  } finally {
+    await program.stop();
+  }
+}
+
+async function measureLines(
+  server: MeasuredServer,
+  shape: ConnectionsShape,
+  stretch: Stretch,
+  open: (number: number, take: Take) => Promise<Line>,
+): Promise<Figure[]> {
   const lines: Line[] = [];
   const bare = server.pid === undefined ? undefined : readProcessTree(server.pid);
   const count = { published: 0, delivered: 0 };
   const latencyMs = new Samples();
-  const take = (bytes: Buffer, offset: number): void => {
+  const take: Take = (bytes, offset) => {
     count.delivered++;
     latencyMs.add(performance.now() - bytes.readDoubleBE(offset));
   };
   try {
-    const name = `dovecote-bench-${process.pid}-${Math.round(performance.now())}`;
     for (let opened = 0; opened < shape.connections; opened += opensAtOnce) {
-      const names = Array.from({ length: Math.min(opensAtOnce, shape.connections - opened) }, (_, index) => `${name}-${opened + index}`);
-      lines.push(...(await Promise.all(names.map(async (queue) => openLine(server, shape, queue, take)))));
+      const numbers = Array.from({ length: Math.min(opensAtOnce, shape.connections - opened) }, (_, index) => opened + index);
+      lines.push(...(await Promise.all(numbers.map(async (number) => open(number, take)))));
     }
     const pace = new Pace(lines, count);
     await lines[0]!.connection.pass(stretch.warmupMs);
@@ -64,16 +92,11 @@ export async function measureConnections(server: AmqpServer, shape: ConnectionsS
     if (count.delivered !== count.published) throw new Error(`${count.published} messages were published and ${count.delivered} delivered`);
     return figures;
   } finally {
-    await Promise.all(lines.map(async ({ connection }) => connection.close()));
+    await Promise.all(lines.map(async ({ close }) => close()));
   }
 }
 
-async function openLine(
-  server: AmqpServer,
-  { bodyBytes, heartbeatS }: ConnectionsShape,
-  queue: string,
-  take: (bytes: Buffer, offset: number) => void,
-): Promise<Line> {
+async function openLine(server: AmqpServer, { bodyBytes, heartbeatS }: ConnectionsShape, queue: string, take: Take): Promise<Line> {
   const connection = await AmqpConnection.open(server.url, { readBufferBytes, heartbeatS });
   connection.traffic.onBody = take;
   await connection.openChannel();
@@ -85,8 +108,12 @@ async function openLine(
   const noAckBit = 2;
   const consume = [u16(0), shortString(queue), shortString('bench'), u8(noAckBit), table({})];
   await connection.call(methodFrame(CHANNEL, Method.basicConsume, ...consume), Method.basicConsumeOk);
+  return lineOf(connection, queue, bodyBytes, async () => connection.close());
+}
+
+function lineOf(connection: AmqpConnection, queue: string, bodyBytes: number, close: Line['close']): Line {
   const triple = publishTriple(CHANNEL, { routingKey: queue, body: Buffer.alloc(bodyBytes, UNSTAMPED), isPersistent: false });
-  return { connection, triple, bodyAt: triple.length - 1 - bodyBytes };
+  return { connection, triple, bodyAt: triple.length - 1 - bodyBytes, close };
 }
 
 /** Lets every line publish once a second, evenly spread over it. */
