@@ -59,7 +59,7 @@ export async function runDaemon(settings: Settings, { say, warn, onStop, onReloa
 }
 
 async function open(settings: Settings, warn: (line: string) => void): Promise<Broker> {
-  const { data, durability, amqp, users, permissions, virtualHosts, management, kafka } = settings;
+  const { data, durability, amqp, users, permissions, virtualHosts, management, kafka, limits } = settings;
   const tls = settings.tls === undefined ? undefined : readTls(settings.tls);
   const broker = await Broker.open({
     ...(durability === 'memory' ? {} : { data }),
@@ -70,6 +70,7 @@ async function open(settings: Settings, warn: (line: string) => void): Promise<B
     ...(users === undefined ? {} : { users }),
     permissions,
     virtualHosts,
+    limits,
     log: warn,
   });
   const isFarAway = [...amqp, ...(kafka?.listeners ?? [])].some(({ host }) => !/^(127\.|::1$|localhost$)/.test(host));

@@ -9,7 +9,15 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
-import type { Durability, KafkaOptions, PermissionRecord, User, VirtualHostSettings } from '@dovecote/broker';
+import {
+  defaultLimits,
+  type Durability,
+  type KafkaOptions,
+  type Limits,
+  type PermissionRecord,
+  type User,
+  type VirtualHostSettings,
+} from '@dovecote/broker';
 import {
   type Accounts,
   type HostAndPort,
@@ -22,6 +30,7 @@ import {
   readUsers,
   readVirtualHosts,
 } from './access-settings.js';
+import { readLimits } from './limit-settings.js';
 import { type KafkaConfigs, type KafkaListenerSetting, readKafkaConfigs, readKafkaListeners } from './kafka-settings.js';
 
 export interface Settings {
@@ -40,6 +49,8 @@ export interface Settings {
   readonly management: { readonly host: string; readonly port: number; readonly isDefault: boolean } | undefined;
   /** Where and how it meets Kafka clients; undefined for nowhere. `isDefault`: nobody asked for it, so a port that is taken is no fault. */
   readonly kafka: KafkaSettings | undefined;
+  /** Where others than the broker's own are wanted. */
+  readonly limits: Partial<Limits>;
 }
 
 export interface KafkaSettings extends KafkaConfigs, Pick<KafkaOptions, 'replication'> {
@@ -235,6 +246,14 @@ const managementHost: Setting<string> = {
   key: 'managementHost',
   says: 'address of the management API; it speaks no TLS, so mind who can listen (default: 127.0.0.1)',
 };
+const limits: Setting<Partial<Limits>> = {
+  flag: '--limit <name=value>',
+  environment: 'DOVECOTE_LIMITS',
+  key: 'limits',
+  says: 'a limit other than the default, such as memoryBytesMax=512MiB or consumerTimeoutMs=none, repeatable',
+  read: readLimits,
+  allowed: `NAME=VALUE, each once: a whole number from 1, bytes also with KiB, MiB or GiB, of ${Object.keys(defaultLimits).join(', ')} (in the environment several are parted by commas; in the file they are an object)`,
+};
 const config: Setting<string> = {
   flag: '--config <file>',
   environment: 'DOVECOTE_CONFIG',
@@ -248,8 +267,9 @@ const inFile = [
   ...[data, amqpPort, amqpHost, amqpListeners, durability, users, virtualHosts],
   ...[tlsCertificate, tlsKey, tlsAuthorities, tlsRequiresClient, managementPort, managementHost],
   ...[kafkaPort, kafkaHost, kafkaAdvertised, kafkaListeners, kafkaLogin, kafkaReplication, kafkaConfigs],
+  limits,
 ];
-const repeatable: readonly unknown[] = [users, virtualHosts, amqpListeners, kafkaListeners, kafkaConfigs];
+const repeatable: readonly unknown[] = [users, virtualHosts, amqpListeners, kafkaListeners, kafkaConfigs, limits];
 
 /** Throws a SettingsError. Relative paths begin where the daemon was started; one in the file too. */
 export function readSettings(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): Settings | Answer {
@@ -273,6 +293,7 @@ export function readSettings(argv: readonly string[], environment: Readonly<Reco
     management:
       port === 'off' ? undefined : { host: given(managementHost) ?? '127.0.0.1', port: port ?? 15_672, isDefault: port === undefined },
     kafka,
+    limits: given(limits) ?? {},
   };
 }
 

@@ -41,6 +41,7 @@ describe('the settings', () => {
         listeners: [{ host: '127.0.0.1', port: 9092, isTls: false, advertised: { host: '::1', port: 19_092 } }],
         isDefault: false,
       },
+      limits: {},
     });
   });
 
@@ -130,6 +131,22 @@ describe('the settings', () => {
     expect(kafka(['--config', file])).toMatchObject({ nodeId: 0, partitionCount: 4, topicConfigs: { 'retention.ms': '5' } });
   });
 
+  it("take other limits than the broker's own", () => {
+    const limits = (argv: string[], environment = {}) => (readSettings(argv, environment) as Settings).limits;
+    expect(limits([])).toEqual({});
+    expect(limits(['--limit', 'memoryBytesMax=512MiB', '--limit', 'connectionsMax=5'])).toEqual({
+      memoryBytesMax: 512 * 1024 * 1024,
+      connectionsMax: 5,
+    });
+    expect(limits([], { DOVECOTE_LIMITS: 'consumerTimeoutMs=none, residentBytesMax=1' })).toEqual({
+      consumerTimeoutMs: Number.POSITIVE_INFINITY,
+      residentBytesMax: 1,
+    });
+    const file = join(temporaryFolder(), 'dovecote.json');
+    writeFileSync(file, JSON.stringify({ limits: { journalSlackBytes: 7, messageBytesMax: '1 KiB' } }));
+    expect(limits(['--config', file])).toEqual({ journalSlackBytes: 7, messageBytesMax: 1024 });
+  });
+
   it('take users from each source, their name up to the first colon', () => {
     const users = (argv: string[], environment = {}) => (readSettings(argv, environment) as Settings).users;
     expect(users(['--user', 'ann:x', '--user', 'bob:y:z'])).toEqual([user('ann', 'x'), user('bob', 'y:z')]);
@@ -140,6 +157,15 @@ describe('the settings', () => {
   it.each([
     [['--amqp-port', '65536'], {}, '--amqp-port must be a whole number from 0 to 65535; "65536" was given'],
     [['--amqp-port', '-1'], {}, '--amqp-port must be a whole number from 0 to 65535; "-1" was given'],
+    [
+      ['--limit', 'memory=1'],
+      {},
+      '--limit must be NAME=VALUE, each once: a whole number from 1, bytes also with KiB, MiB or GiB, of messageBytesMax',
+    ],
+    [['--limit', 'connectionsMax=1MiB'], {}, '["connectionsMax=1MiB"] was given'],
+    [['--limit', 'frameBytesMax=4095'], {}, '--limit must be NAME=VALUE'],
+    [['--limit', 'queuesMax=0'], {}, '--limit must be NAME=VALUE'],
+    [['--limit', 'queuesMax=1', '--limit', 'queuesMax=2'], {}, '--limit must be NAME=VALUE'],
     [['--kafka-port', '1', '--kafka-config', 'num.partitions=0'], {}, "--kafka-config must be NAME=VALUE, Kafka's own names and each once"],
     [['--kafka-port', '1', '--kafka-config', 'a=1', '--kafka-config', 'a=2'], {}, '--kafka-config must be NAME=VALUE'],
     [['--kafka-port', '1'], { DOVECOTE_KAFKA_CONFIGS: 'retention.ms' }, 'DOVECOTE_KAFKA_CONFIGS must be NAME=VALUE'],

@@ -92,7 +92,7 @@ async function measureLines(
     if (count.delivered !== count.published) throw new Error(`${count.published} messages were published and ${count.delivered} delivered`);
     return figures;
   } finally {
-    await Promise.all(lines.map(async ({ close }) => close()));
+    await Promise.all(lines.map(async (line) => line.close()));
   }
 }
 

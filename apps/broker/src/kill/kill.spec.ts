@@ -15,6 +15,21 @@ describe('the daemon under load', () => {
     expect(verdict.confirmed).toBeGreaterThan(0);
   });
 
+  it('loses none of those either that it keeps on the disk for want of memory', async () => {
+    const flags = ['--limit', 'residentBytesMax=1', '--limit', 'journalFileBytesMax=64KiB', '--limit', 'journalSlackBytes=1'];
+    const verdict = await killAgainAndAgain({
+      data: temporaryFolder(),
+      durability: 'os',
+      seed: 9,
+      kills: 3,
+      signal: 'SIGKILL',
+      flags,
+      say,
+    });
+    expect(verdict).toMatchObject(clean);
+    expect(verdict.confirmed).toBeGreaterThan(0);
+  });
+
   it('loses no confirmed message to SIGTERM', async () => {
     const verdict = await killAgainAndAgain({ data: temporaryFolder(), durability: 'fsync', seed: 8, kills: 1, signal: 'SIGTERM', say });
     expect(verdict).toMatchObject(clean);

@@ -16,6 +16,8 @@ export interface KillOptions {
   readonly kills: number;
   /** How each kill ends the daemon. */
   readonly signal: 'SIGKILL' | 'SIGTERM';
+  /** What more the daemon is told. */
+  readonly flags?: readonly string[];
   readonly say: (line: string) => void;
 }
 
@@ -48,8 +50,8 @@ export async function killAgainAndAgain(options: KillOptions): Promise<Verdict> 
   return ledger.verdict;
 }
 
-function start({ data, durability }: KillOptions): Promise<DaemonProcess> {
-  return DaemonProcess.listening(['--data', data, '--amqp-port', '0', '--durability', durability]);
+function start({ data, durability, flags = [] }: KillOptions): Promise<DaemonProcess> {
+  return DaemonProcess.listening(['--data', data, '--amqp-port', '0', '--durability', durability, ...flags]);
 }
 
 async function startLoad(url: string, ledger: Ledger, random: SeededRandom): Promise<readonly (Publisher | Consumer)[]> {
@@ -58,8 +60,8 @@ async function startLoad(url: string, ledger: Ledger, random: SeededRandom): Pro
 }
 
 /** A recovery that is killed must leave the folder as good as it was. */
-async function interruptStart({ data, durability }: KillOptions, random: SeededRandom): Promise<void> {
-  const daemon = new DaemonProcess(['--data', data, '--amqp-port', '0', '--durability', durability]);
+async function interruptStart({ data, durability, flags = [] }: KillOptions, random: SeededRandom): Promise<void> {
+  const daemon = new DaemonProcess(['--data', data, '--amqp-port', '0', '--durability', durability, ...flags]);
   if (random.below(2) === 0) await daemon.said('stdout', /listening/);
   else await turns(random.below(20_000));
   await daemon.kill();

@@ -13,6 +13,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     durability: { type: 'string', default: 'os' },
     signal: { type: 'string', default: 'SIGKILL' },
+    limit: { type: 'string', multiple: true, default: [] },
   },
 });
 const { durability, signal } = values;
@@ -20,7 +21,8 @@ if ((durability !== 'os' && durability !== 'fsync') || (signal !== 'SIGKILL' && 
   throw new Error('--durability is os or fsync, --signal is SIGKILL or SIGTERM');
 }
 try {
-  const options = { kills: Number(values.kills), seed: Number(values.seed), durability, signal, data: temporaryFolder() } as const;
+  const flags = values.limit.flatMap((limit) => ['--limit', limit]);
+  const options = { flags, kills: Number(values.kills), seed: Number(values.seed), durability, signal, data: temporaryFolder() } as const;
   const verdict = await killAgainAndAgain({ ...options, say: (line) => console.log(line) });
   console.log(JSON.stringify({ seed: options.seed, kills: options.kills, durability, signal, ...verdict }, undefined, 1));
   console.log(isClean(verdict) ? 'no promise was broken' : 'A PROMISE WAS BROKEN');
