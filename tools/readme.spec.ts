@@ -41,7 +41,16 @@ describe('an example', () => {
   });
 
   it('is there at all', () => {
-    expect([...examples.keys()].sort()).toEqual(['broker', 'exchange-type', 'ground', 'log', 'messaging', 'microservices', 'shop']);
+    expect([...examples.keys()].sort()).toEqual([
+      'broker',
+      'exchange-type',
+      'ground',
+      'log',
+      'messaging',
+      'microservices',
+      'shop',
+      'telemetry',
+    ]);
     expect([...outputs.keys()]).toEqual([...examples.keys()]);
   });
 

@@ -27,6 +27,7 @@ import { validate } from './policies/validation.js';
 import type { Settlement } from './settlement.js';
 import type { Subscription } from './subscription.js';
 import { failed } from './trail.js';
+import type { Telemetry } from './telemetry/telemetry.js';
 import { isPattern, typeMatcher } from './type-pattern.js';
 import type { Incoming } from './transport.js';
 
@@ -37,6 +38,7 @@ export interface ConsumptionParts {
   readonly countsDeliveries: boolean;
   /** Whether what a handler publishes finds the message in hand by itself. */
   readonly tracksCauses: boolean;
+  readonly telemetry?: Telemetry | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -148,9 +150,12 @@ export class Consumption {
   #line(subscription: Subscription): HandlerLine {
     const { settlement, countsDeliveries, clock, random, log } = this.parts;
     const { contract } = subscription;
+    const telemetry = this.parts.telemetry?.handler(subscription);
+    const steps = telemetry === undefined ? this.#steps(subscription) : [telemetry.step, ...this.#steps(subscription)];
     return new HandlerLine({
       subscription,
-      handle: around(subscription.handle.bind(subscription), this.#steps(subscription)),
+      handle: around(subscription.handle.bind(subscription), steps),
+      telemetry,
       gates: this.#gates(subscription.place, contract),
       retry: new Retry(contract.retry, contract.hasDeadLetters, random),
       settlement,

@@ -24,6 +24,7 @@ import { errorAnswer } from './reply.js';
 import { misfitOf } from './policies/validation.js';
 import type { Settlement } from './settlement.js';
 import type { Subscription } from './subscription.js';
+import { type Fate, type HandlerTelemetry, acknowledged } from './telemetry/telemetry.js';
 import { failed, started } from './trail.js';
 import type { Incoming } from './transport.js';
 
@@ -32,6 +33,7 @@ export interface LineParts {
   readonly subscription: Subscription;
   /** The handler with its steps around it. */
   readonly handle: Handle;
+  readonly telemetry: HandlerTelemetry | undefined;
   readonly gates: readonly Gate[];
   readonly retry: Retry;
   readonly settlement: Settlement;
@@ -158,10 +160,12 @@ export class HandlerLine {
       (value) => {
         if (envelope.replyTo !== undefined) settlement.answer(envelope, { value });
         if (!isAtMostOnce) incoming.acknowledge();
+        this.parts.telemetry?.ended(message, acknowledged);
         this.#end(message, true);
       },
       (error: unknown) => {
-        this.#fail(incoming, envelope, message, error);
+        const fate = this.#fail(incoming, envelope, message, error);
+        this.parts.telemetry?.ended(message, fate);
         this.#end(message, false);
       },
     );
@@ -211,7 +215,8 @@ export class HandlerLine {
     for (const { incoming, envelope, message } of parts) {
       const error: unknown = failure instanceof BatchFailure ? failure.failures.get(message) : failure;
       if (error === undefined) incoming.acknowledge();
-      else this.#fail(incoming, envelope, message, error);
+      const fate = error === undefined ? acknowledged : this.#fail(incoming, envelope, message, error);
+      this.parts.telemetry?.ended(message, fate);
       this.#running.delete(message);
     }
     for (const gate of gates) gate.ended(failure === undefined, clock.monotonicMs());
@@ -236,41 +241,45 @@ export class HandlerLine {
     } else if (this.#running.size === 0) this.parts.idle();
   }
 
-  #fail(incoming: Incoming, envelope: Envelope, message: Message, error: unknown): void {
+  #fail(incoming: Incoming, envelope: Envelope, message: Message, error: unknown): Fate {
     const { settlement, retry } = this.parts;
     const reason = reasonOf(error);
     const sentence = `${this.place} failed on ${message.type} ${message.id}: ${reason}`;
     if (this.subscription.contract.delivery === 'at-most-once') {
       this.parts.log.error(`${sentence}. It was handed out at most once, so it is gone.`);
-      return;
+      return { kind: 'failed', error };
     }
     // Told to stop, it did: that is no failure of its own.
     if (this.#isStopping && message.signal.aborted) {
       settlement.hold(incoming, sentence);
-      return;
+      return { kind: 'given-back', error };
     }
     // Whoever asked waits for no second attempt, and nothing was to be changed.
     if (envelope.kind === 'query') {
       this.parts.log.warn(`${sentence}. Whoever asked is told.`);
       settlement.answer(envelope, errorAnswer(error));
       incoming.acknowledge();
-      return;
+      return { kind: 'failed', error };
     }
     const trail = failed(envelope.trail, settlement.nowMs, reason);
     const verdict = retry.verdict(error, trail.failures);
     const next = { ...envelope, trail };
+    const { failures } = trail;
     if (verdict.kind === 'dead') {
       settlement.bury(
         incoming,
         next,
         { cause: verdict.cause, reason, handler: this.place },
-        this.#ending(sentence, trail.failures, verdict.cause),
+        this.#ending(sentence, failures, verdict.cause),
       );
-    } else if (verdict.delayMs > 0 || this.#isStopping) settlement.again(incoming, next, Math.max(1, verdict.delayMs), sentence);
+      return { kind: 'dead-letter', error, failures, cause: verdict.cause };
+    }
+    if (verdict.delayMs > 0 || this.#isStopping) settlement.again(incoming, next, Math.max(1, verdict.delayMs), sentence);
     else {
       this.parts.log.warn(`${sentence}. It is tried again at once.`);
       this.receive(incoming, next);
     }
+    return { kind: 'retry', error, failures, delayMs: verdict.delayMs };
   }
 
   #ending(sentence: string, failures: number, cause: string): string {

@@ -24,6 +24,7 @@ export type { Death, DeathCause, Envelope, Failure, MessageHeaders, MessageKind,
 export type { Parked, ParkingStore, Released } from './parking-store.js';
 export type {
   Box,
+  BrokerPlaces,
   Capability,
   Incoming,
   Lack,

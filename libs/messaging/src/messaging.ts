@@ -17,6 +17,8 @@ import { Settlement } from './settlement.js';
 import type { Subscription } from './subscription.js';
 import { DeadLetters } from './dead-letters.js';
 import { checkNeeds, needsOf } from './delivery-contract.js';
+import { openTelemetry } from './telemetry/open-telemetry.js';
+import type { TelemetrySwitch } from './telemetry/telemetry.js';
 import { isPattern, overlap } from './type-pattern.js';
 import type { Capability, Source, Transport, TransportConsumer, TransportSubscription } from './transport.js';
 
@@ -32,6 +34,7 @@ export class Messaging {
   readonly #requester: Requester;
   readonly #schemas = new Map<string, StandardSchema>();
   readonly #keepAlive = new KeepAlive();
+  readonly #telemetry: TelemetrySwitch = { current: undefined };
   #consumption: Consumption | undefined;
   #subscription: TransportSubscription | undefined;
   #drained: Promise<void> | undefined;
@@ -47,7 +50,7 @@ export class Messaging {
     this.#identifiers = new Identifiers(clock, random);
     this.#requester = new Requester((onReply) => transport.openReplies(onReply), this.#window, clock);
     this.deadLetters = new DeadLetters(service, transport, (type) => this.#schemas.get(type), clock);
-    this.publisher = new Publisher(service, this.#window, this.#requester, this.#identifiers, clock);
+    this.publisher = new Publisher(service, this.#window, this.#requester, this.#identifiers, clock, this.#telemetry);
   }
 
   /** `mayPublish`: handlers may, and what they publish came of the message in hand. Resolves when the service can publish and every subscription is in place. Rejects with a `MessagingError`, and nothing stays open. */
@@ -56,7 +59,9 @@ export class Messaging {
     for (const { pattern, schema } of subscriptions) if (schema !== undefined) this.#schemas.set(pattern, schema);
     this.#keepAlive.hold();
     this.#window.prepare();
+    const { service, clock, isTelling } = this.settings;
     try {
+      if (isTelling) this.#telemetry.current = await openTelemetry({ service, places: this.transport.places, clock, log: this.log });
       await this.transport.open();
       if (this.#isClosed) return;
       this.#window.open((envelope, deadlineMs, route) => this.transport.publish(envelope, deadlineMs, route));
@@ -95,13 +100,15 @@ export class Messaging {
   async #subscribe(subscriptions: readonly Subscription[], mayPublish: boolean): Promise<void> {
     const { service, prefetch, clock, random, deduplication, tracksCauses = mayPublish } = this.settings;
     const backoff = new Backoff(random, HOLD_FIRST_MS, HOLD_MAX_MS);
-    const settlement = new Settlement(service, this.transport, clock, backoff, this.#identifiers, this.log);
+    const telemetry = this.#telemetry.current;
+    const settlement = new Settlement(service, this.transport, clock, backoff, this.#identifiers, this.log, telemetry);
     const countsDeliveries = this.transport.capabilities.can['delivery-counts'] === true;
     const consumption = new Consumption(subscriptions, {
       settlement,
       deduplication,
       countsDeliveries,
       tracksCauses,
+      telemetry,
       clock,
       random,
       log: this.log,

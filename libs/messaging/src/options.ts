@@ -34,6 +34,11 @@ export interface MessagingOptions {
   /** What was handled, for handlers with `deduplicate`; in memory when not given, 10,000 messages of each handler. */
   readonly deduplication?: Deduplication;
   /**
+   * Whether spans and metrics of messages go to OpenTelemetry, where the application has registered it before it starts; true. False where another
+   * instrumentation tells of them already.
+   */
+  readonly telemetry?: boolean;
+  /**
    * Whether the application's global guards, pipes, interceptors and filters (`APP_GUARD`, `useGlobalPipes` …) also stand before handlers of events.
    * False, as in a hybrid Nest application: they were written for HTTP requests, and a guard that looks for a header would refuse every event.
    */
@@ -73,6 +78,7 @@ export interface Settings {
   readonly retry: RetryOptions;
   readonly deduplication: Deduplication;
   readonly tracksCauses: boolean | undefined;
+  readonly isTelling: boolean;
   readonly inheritAppConfig: boolean;
   readonly clock: Clock;
   readonly random: Random;
@@ -103,6 +109,7 @@ export function checkOptions(options: MessagingOptions): Settings {
     retry: options.retry ?? {},
     deduplication: options.deduplication ?? new RecentMessages(),
     tracksCauses: options.tracksCauses,
+    isTelling: options.telemetry ?? true,
     inheritAppConfig: options.inheritAppConfig ?? false,
     clock: ground.clock,
     random: ground.random,

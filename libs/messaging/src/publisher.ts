@@ -18,6 +18,7 @@ import type { Message } from './message.js';
 import { type StandardSchema, misfit } from './policies/validation.js';
 import type { PublishWindow } from './publish-window.js';
 import type { Requester } from './requester.js';
+import { type Outgoing, type TelemetrySwitch, traceHeaders } from './telemetry/telemetry.js';
 import { OWN_PREFIX } from './trail.js';
 import type { Route } from './transport.js';
 
@@ -61,6 +62,7 @@ export class Publisher {
     private readonly requester: Requester,
     private readonly identifiers: Identifiers,
     private readonly clock: Clock,
+    private readonly telemetry: TelemetrySwitch,
   ) {}
 
   /**
@@ -97,8 +99,10 @@ export class Publisher {
     const envelope = this.#wrap(message, definition, options);
     if (definition.schema !== undefined) await checkPayload(definition.schema, envelope);
     const expiresAtMs = this.clock.now() + timeoutMs;
-    const question = (replyTo: string): Envelope => ({ ...envelope, replyTo, expiresAtMs });
-    return this.requester.ask(question, routeOf(definition, noOptions, this.clock), timeoutMs);
+    const route = routeOf(definition, noOptions, this.clock);
+    return this.#told('request', envelope, route, options, (told) =>
+      this.requester.ask((replyTo) => ({ ...told, replyTo, expiresAtMs }), route, timeoutMs),
+    );
   }
 
   /** As `publish` or `send`, of a payload that has no class to say what it is. */
@@ -106,11 +110,29 @@ export class Publisher {
     try {
       const envelope = this.#wrap(message, definition, options);
       const route = routeOf(definition, options, this.clock);
-      if (definition.schema === undefined) return this.window.publish(envelope, route);
-      return checkPayload(definition.schema, envelope).then(() => this.window.publish(envelope, route));
+      if (definition.schema === undefined) return this.#send(envelope, route, options);
+      return checkPayload(definition.schema, envelope).then(() => this.#send(envelope, route, options));
     } catch (error) {
       return Promise.reject(error as Error);
     }
+  }
+
+  #send(envelope: Envelope, route: Route | undefined, options: PublishOptions): Promise<void> {
+    if (this.telemetry.current === undefined) return this.window.publish(envelope, route);
+    const verb = envelope.kind === 'event' ? 'publish' : 'send';
+    return this.#told(verb, envelope, route, options, (told) => this.window.publish(told, route));
+  }
+
+  #told<T>(
+    verb: Outgoing['verb'],
+    envelope: Envelope,
+    route: Route | undefined,
+    { headers }: PublishOptions,
+    send: (envelope: Envelope) => Promise<T>,
+  ): Promise<T> {
+    const { current } = this.telemetry;
+    if (current === undefined) return send(envelope);
+    return current.publish({ verb, envelope, topic: route?.topic, given: headers }, send);
   }
 
   #give(message: object, verb: Verb, options: PublishOptions): Promise<void> {
@@ -217,13 +239,16 @@ function routeOf({ topic, type }: MessageDefinition, { delayMs, at }: PublishOpt
   );
 }
 
-/** The trace goes on where nobody gave another. */
+/** The trace goes on where nobody gave another, and with it what it carries. */
 function headersOf(options: PublishOptions, cause: Message | undefined, definition: MessageDefinition): MessageHeaders {
   const own = options.headers === undefined ? noHeaders : checkedHeaders(options.headers, definition);
-  const traceparent = cause?.headers['traceparent'];
-  if (traceparent === undefined || own['traceparent'] !== undefined) return own;
-  const tracestate = cause?.headers['tracestate'];
-  return { traceparent, ...(tracestate === undefined ? {} : { tracestate }), ...own };
+  if (cause?.headers['traceparent'] === undefined || own['traceparent'] !== undefined) return own;
+  const carried: Record<string, string> = {};
+  for (const name of traceHeaders) {
+    const value = cause.headers[name];
+    if (value !== undefined) carried[name] = value;
+  }
+  return { ...carried, ...own };
 }
 
 function keyOf(event: unknown, options: PublishOptions, definition: MessageDefinition): string | undefined {

@@ -14,6 +14,7 @@ import type { Identifiers } from './identifiers.js';
 import { MOVE_TIMEOUT_MS } from './limits.js';
 import type { Log } from './log.js';
 import { type Answer, replyTo } from './reply.js';
+import type { Telemetry } from './telemetry/telemetry.js';
 import { died } from './trail.js';
 import type { Box, Incoming, Route, Transport, UnreadableEnvelope } from './transport.js';
 
@@ -35,6 +36,7 @@ export class Settlement {
     private readonly backoff: Backoff,
     private readonly identifiers: Identifiers,
     private readonly log: Log,
+    private readonly telemetry?: Telemetry,
   ) {}
 
   get nowMs(): number {
@@ -84,7 +86,9 @@ export class Settlement {
     this.log.error(`${sentence}. It is among the dead letters of '${this.group}' now.`);
     const readable = 'problem' in envelope ? this.#readable(envelope) : envelope;
     this.answer(readable, { error: { code: death.cause, message: death.reason } });
-    const trail = died(readable.trail, { ...death, group: this.group, atMs: this.nowMs });
+    const full: Death = { ...death, group: this.group, atMs: this.nowMs };
+    const trail = died(readable.trail, full);
+    this.telemetry?.buried(readable, full);
     this.#move(incoming, { ...readable, trail }, { to: this.#box('dead-letters') }, sentence);
   }
 

@@ -11,6 +11,8 @@ import type { ParkingStore } from './parking-store.js';
 export interface Transport {
   /** What it can promise; checked against what the handlers need before anything is opened. */
   readonly capabilities: TransportCapabilities;
+  /** How traces and metrics name where messages go and come from; by their type alone where absent. */
+  readonly places?: BrokerPlaces;
 
   /** Reaches the broker. Rejects with a `MessagingError` whose sentence says what to do. */
   open(): Promise<void>;
@@ -51,6 +53,15 @@ export interface TransportCapabilities {
   /** As a sentence calls it: `RabbitMQ over AMQP`, `the embedded broker`. */
   readonly broker: string;
   readonly can: Readonly<Record<Capability, true | Lack>>;
+}
+
+/** Names in the words of the broker, as the semantic conventions of OpenTelemetry for it ask. */
+export interface BrokerPlaces {
+  /** `rabbitmq`, `kafka`, or a name of one's own. */
+  readonly system: string;
+  readonly server?: { readonly host: string; readonly port: number } | undefined;
+  published(message: Pick<Envelope, 'kind' | 'type'>, topic: string | undefined): string;
+  consumed(message: Pick<Envelope, 'kind' | 'type'>, topic: string | undefined, group: string): string;
 }
 
 /**

@@ -4,6 +4,8 @@ import { MessagingError, reasonOf } from '../errors.js';
 export interface BrokerAddress {
   readonly url: string;
   readonly shown: string;
+  readonly host: string;
+  readonly port: number;
 }
 
 /** A broker that died without a word is noticed within two of these, in seconds. */
@@ -26,5 +28,6 @@ export function parseAddress(text: string): BrokerAddress {
   }
   if (!url.searchParams.has('heartbeat')) url.searchParams.set('heartbeat', String(HEARTBEAT_SECONDS));
   const port = url.port === '' ? (url.protocol === 'amqps:' ? '5671' : '5672') : url.port;
-  return { url: url.href, shown: `${url.protocol}//${url.hostname}:${port}${url.pathname === '/' ? '' : url.pathname}` };
+  const shown = `${url.protocol}//${url.hostname}:${port}${url.pathname === '/' ? '' : url.pathname}`;
+  return { url: url.href, shown, host: url.hostname, port: Number(port) };
 }

@@ -12,6 +12,7 @@ import { MessagingError, reasonOf } from '../errors.js';
 import type { Log } from '../log.js';
 import type {
   Box,
+  BrokerPlaces,
   OpenBox,
   PlannedThing,
   Route,
@@ -29,7 +30,17 @@ import { toProperties } from './cloud-events.js';
 import { delayLevels, delayed } from './delay-levels.js';
 import { planOf } from './amqp-plan.js';
 import { AmqpReplies } from './amqp-replies.js';
-import { type Address, type QueueType, addressOf, exchanges, mustArrive, nobodyThere, queueOf, topologyOf } from './topology.js';
+import {
+  type Address,
+  type QueueType,
+  addressOf,
+  amqpPlaces,
+  exchanges,
+  mustArrive,
+  nobodyThere,
+  queueOf,
+  topologyOf,
+} from './topology.js';
 
 export interface AmqpSettings {
   readonly address: BrokerAddress;
@@ -60,6 +71,7 @@ const NACKED = 'message nacked';
 
 export class AmqpTransport implements Transport {
   readonly capabilities: TransportCapabilities;
+  readonly places: BrokerPlaces;
   /** In the order of publishing, which is also that of the deadlines. */
   readonly #unconfirmed = new Set<Unconfirmed>();
   #channel: ConfirmChannel | undefined;
@@ -76,6 +88,7 @@ export class AmqpTransport implements Transport {
 
   constructor(private readonly settings: AmqpSettings) {
     this.capabilities = capabilitiesOf(settings.queueType);
+    this.places = amqpPlaces('rabbitmq', settings.address);
   }
 
   async open(): Promise<void> {

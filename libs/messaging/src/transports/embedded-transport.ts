@@ -27,6 +27,7 @@ import {
   type Declared,
   EVENTS_EXCHANGE,
   addressOf,
+  amqpPlaces,
   boxQueue,
   exchanges,
   mustArrive,
@@ -61,6 +62,7 @@ const delays: readonly Declared[] = [...waitingRooms].flatMap(([exchange, room])
 
 export class EmbeddedTransport implements Transport {
   readonly capabilities: TransportCapabilities;
+  readonly places = amqpPlaces('dovecote');
   #broker: EmbeddedBroker | undefined;
   #session: BrokerSession | undefined;
   #consumption: EmbeddedSubscription | undefined;

@@ -10,7 +10,7 @@
  */
 import type { Envelope, MessageKind } from '../envelope.js';
 import { MessagingError } from '../errors.js';
-import type { Box, Route, SubscriptionRequest } from '../transport.js';
+import type { Box, BrokerPlaces, Route, SubscriptionRequest } from '../transport.js';
 
 export const EVENTS_EXCHANGE = 'dovecote.events';
 export const COMMANDS_EXCHANGE = 'dovecote.commands';
@@ -39,6 +39,17 @@ export function boxQueue({ group, box }: Box, kind: MessageKind): string {
   if (box === 'quarantine') return quarantineOf(group);
   if (box === 'dead-letters') return deadLettersOf(group);
   return kind === 'event' ? queueOf(group) : commandQueueOf(group);
+}
+
+/** Exchange and routing key, and where a service takes it from the queue too. */
+export function amqpPlaces(system: string, server?: BrokerPlaces['server']): BrokerPlaces {
+  const published: BrokerPlaces['published'] = ({ kind, type }) => `${kind === 'event' ? EVENTS_EXCHANGE : COMMANDS_EXCHANGE}:${type}`;
+  return {
+    system,
+    server,
+    published,
+    consumed: (message, topic, group) => `${published(message, topic)}:${boxQueue({ group, box: 'inbox' }, message.kind)}`,
+  };
 }
 
 /** Where a message is published to. */

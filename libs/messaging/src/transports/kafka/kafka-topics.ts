@@ -10,7 +10,7 @@
  * A service reads as the consumer group of its name. The names are public: clients in other languages produce and consume there. No I/O.
  */
 import type { Envelope, MessageKind } from '../../envelope.js';
-import type { Box, Route, Source, SubscriptionRequest } from '../../transport.js';
+import type { Box, BrokerPlaces, Route, Source, SubscriptionRequest } from '../../transport.js';
 import { isPattern, startMatcher, typeMatcher } from '../../type-pattern.js';
 
 const COMMANDS = 'dovecote.commands.';
@@ -52,9 +52,15 @@ export function replyPlace(replyTo: string | undefined): { readonly topic: strin
 
 export function destinationOf({ kind, type }: Envelope, route: Route | undefined): string {
   if (route?.to !== undefined) return boxTopic(route.to);
-  const topic = route?.topic ?? topicOf(type);
-  return kind === 'event' ? topic : `${COMMANDS}${topic}`;
+  return inKind(kind, route?.topic ?? topicOf(type));
 }
+
+/** Topics, for whoever traces. */
+export const kafkaPlaces: BrokerPlaces = {
+  system: 'kafka',
+  published: ({ kind, type }, topic) => inKind(kind, topic ?? topicOf(type)),
+  consumed: ({ kind, type }, topic) => inKind(kind, topic ?? topicOf(type)),
+};
 
 /** What a group reads, apart from what patterns find. */
 export function literalTopics({ sources }: SubscriptionRequest): readonly string[] {
@@ -92,7 +98,7 @@ function isOfKind(wanted: Source['kind'], kind: MessageKind): boolean {
   return wanted === 'event' ? kind === 'event' : kind === 'command' || kind === 'query';
 }
 
-function inKind(kind: Source['kind'], topic: string): string {
+function inKind(kind: MessageKind, topic: string): string {
   return kind === 'event' ? topic : `${COMMANDS}${topic}`;
 }
 

@@ -28,7 +28,7 @@ import { KafkaParking } from './kafka-parking.js';
 import { KafkaPublishing, closedError } from './kafka-publishing.js';
 import { KafkaSubscription } from './kafka-subscription.js';
 import { KafkaReplies } from './kafka-replies.js';
-import { boxTopic, boxTopics, literalTopics, parkedTopic, repliesTopic } from './kafka-topics.js';
+import { boxTopic, boxTopics, kafkaPlaces, literalTopics, parkedTopic, repliesTopic } from './kafka-topics.js';
 import { TopicMaker } from './topic-maker.js';
 import type { TopicSettings } from './topic-shape.js';
 
@@ -70,6 +70,7 @@ export class KafkaTransport implements Transport {
       replay: { waysOut: ["read the topic with a consumer group of one's own"] },
     },
   };
+  readonly places = kafkaPlaces;
   #client: KafkaClient | undefined;
   #topicMaker: TopicMaker | undefined;
   #publishing: KafkaPublishing | undefined;
