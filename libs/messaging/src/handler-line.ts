@@ -173,9 +173,9 @@ export class HandlerLine {
 
   /** Nothing for one that goes to the dead letters instead. */
   #decode(incoming: Incoming, envelope: Envelope): object | undefined {
-    const { messageClass, takesAny } = this.parts.subscription;
+    const { messageClass, schema, takesAny } = this.parts.subscription;
     try {
-      return takesAny === true ? (decodeAny(envelope) as object) : decodeMessage(messageClass, envelope);
+      return takesAny === true ? (decodeAny(envelope) as object) : decodeMessage(messageClass, envelope, schema);
     } catch (error) {
       this.#refuse(incoming, envelope, reasonOf(error));
       return undefined;

@@ -1,7 +1,9 @@
 /** Messages to bytes and back: JSON, and on the way in a real instance of the message's class. No I/O. */
+import { ClassSchema } from './class-validation.js';
 import type { Envelope } from './envelope.js';
 import { MessagingError, reasonOf } from './errors.js';
 import type { MessageClass } from './message-definition.js';
+import type { StandardSchema } from './policies/validation.js';
 
 export const JSON_CONTENT_TYPE = 'application/json';
 
@@ -23,7 +25,7 @@ export function encodeMessage(event: unknown, type: string): Buffer {
  * object.
  * Throws a `MessagingError` of code `unreadable`.
  */
-export function decodeMessage(messageClass: MessageClass | undefined, envelope: Envelope): object {
+export function decodeMessage(messageClass: MessageClass | undefined, envelope: Envelope, schema?: StandardSchema): object {
   const fields = parseBody(envelope);
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
     throw new MessagingError('unreadable', `its payload is no JSON object, which ${messageClass?.name ?? 'a handler'} needs`);
@@ -31,6 +33,7 @@ export function decodeMessage(messageClass: MessageClass | undefined, envelope: 
   refuseProto(fields);
   if (messageClass === undefined) return fields;
   try {
+    if (schema instanceof ClassSchema) return schema.instance(fields);
     return Object.assign(Object.create(messageClass.prototype as object) as object, fields);
   } catch (error) {
     throw new MessagingError('unreadable', `its payload does not fit ${messageClass.name}: ${reasonOf(error)}`, { cause: error });

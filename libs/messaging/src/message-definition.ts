@@ -31,7 +31,7 @@ export interface MessageOptions<M extends object> {
   readonly key?: (message: M) => string;
   /**
    * A Standard Schema (zod, valibot, arktype …) that the payload, as JSON, must fit: a message that does not is refused by the publisher, and one that comes
-   * in goes to the dead letters.
+   * in goes to the dead letters. When not given, what decorators of class-validator say on the class.
    */
   readonly schema?: StandardSchema;
   /** The topic that the message goes to on a broker with logs; the words of the type but the last one when not given. */

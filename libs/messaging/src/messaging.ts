@@ -3,6 +3,7 @@
  * it shuts down. Keeps nothing across restarts; what was not confirmed or not acknowledged is the broker's to repeat.
  */
 import { Backoff } from './backoff.js';
+import { type ClassValidation, classValidation } from './class-validation.js';
 import { Consumption } from './consumption.js';
 import { MessagingError } from './errors.js';
 import { Identifiers } from './identifiers.js';
@@ -34,6 +35,7 @@ export class Messaging {
   readonly #requester: Requester;
   readonly #schemas = new Map<string, StandardSchema>();
   readonly #keepAlive = new KeepAlive();
+  readonly #validation: { current: ClassValidation | undefined } = { current: undefined };
   readonly #telemetry: TelemetrySwitch = { current: undefined };
   #consumption: Consumption | undefined;
   #subscription: TransportSubscription | undefined;
@@ -50,22 +52,24 @@ export class Messaging {
     this.#identifiers = new Identifiers(clock, random);
     this.#requester = new Requester((onReply) => transport.openReplies(onReply), this.#window, clock);
     this.deadLetters = new DeadLetters(service, transport, (type) => this.#schemas.get(type), clock);
-    this.publisher = new Publisher(service, this.#window, this.#requester, this.#identifiers, clock, this.#telemetry);
+    this.publisher = new Publisher(service, this.#window, this.#requester, this.#identifiers, clock, this.#validation, this.#telemetry);
   }
 
   /** `mayPublish`: handlers may, and what they publish came of the message in hand. Resolves when the service can publish and every subscription is in place. Rejects with a `MessagingError`, and nothing stays open. */
   async start(subscriptions: readonly Subscription[], mayPublish = true): Promise<void> {
     this.#refuseWhatCannotWork(subscriptions);
-    for (const { pattern, schema } of subscriptions) if (schema !== undefined) this.#schemas.set(pattern, schema);
     this.#keepAlive.hold();
     this.#window.prepare();
     const { service, clock, isTelling } = this.settings;
     try {
+      this.#validation.current = await classValidation();
+      const checked = subscriptions.map((subscription) => this.#checked(subscription));
+      for (const { pattern, schema } of checked) if (schema !== undefined) this.#schemas.set(pattern, schema);
       if (isTelling) this.#telemetry.current = await openTelemetry({ service, places: this.transport.places, clock, log: this.log });
       await this.transport.open();
       if (this.#isClosed) return;
       this.#window.open((envelope, deadlineMs, route) => this.transport.publish(envelope, deadlineMs, route));
-      if (subscriptions.length > 0) await this.#subscribe(subscriptions, mayPublish);
+      if (checked.length > 0) await this.#subscribe(checked, mayPublish);
     } catch (error) {
       await this.close();
       throw error;
@@ -122,6 +126,14 @@ export class Messaging {
     this.#subscription = await this.transport.subscribe({ group: service, sources: subscriptions.map(sourceOf), prefetch }, consumer);
     // Shut down while it was still starting.
     if (this.#isClosed) await this.#subscription.stop();
+  }
+
+  /** With the decorators of its class, where that has no schema. */
+  #checked(subscription: Subscription): Subscription {
+    const { messageClass, schema } = subscription;
+    if (schema !== undefined || messageClass === undefined) return subscription;
+    const own = this.#validation.current?.schemaOf(messageClass);
+    return own === undefined ? subscription : { ...subscription, schema: own };
   }
 
   #refuseWhatCannotWork(subscriptions: readonly Subscription[]): void {

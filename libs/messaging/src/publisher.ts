@@ -3,7 +3,7 @@ import { type Envelope, type MessageHeaders, noHeaders } from './envelope.js';
 import { MessagingError } from './errors.js';
 import { messageInHand } from './handling.js';
 import { JSON_CONTENT_TYPE, encodeMessage } from './message-codec.js';
-import { type MessageDefinition, messageDefinitionOf } from './message-definition.js';
+import { type MessageClass, type MessageDefinition, messageDefinitionOf } from './message-definition.js';
 import type { Identifiers } from './identifiers.js';
 import {
   HEADERS_BYTES_MAX,
@@ -15,7 +15,7 @@ import {
   PAYLOAD_BYTES_MAX,
 } from './limits.js';
 import type { Message } from './message.js';
-import { type StandardSchema, misfit } from './policies/validation.js';
+import { type ClassSchemas, type StandardSchema, misfit } from './policies/validation.js';
 import type { PublishWindow } from './publish-window.js';
 import type { Requester } from './requester.js';
 import { type Outgoing, type TelemetrySwitch, traceHeaders } from './telemetry/telemetry.js';
@@ -62,6 +62,7 @@ export class Publisher {
     private readonly requester: Requester,
     private readonly identifiers: Identifiers,
     private readonly clock: Clock,
+    private readonly validation: { readonly current: ClassSchemas | undefined },
     private readonly telemetry: TelemetrySwitch,
   ) {}
 
@@ -97,7 +98,8 @@ export class Publisher {
       throw new MessagingError('invalid-publish', `timeoutMs must be a whole number from 1 to ${LONGEST_WAIT_MS}, not ${timeoutMs}.`);
     }
     const envelope = this.#wrap(message, definition, options);
-    if (definition.schema !== undefined) await checkPayload(definition.schema, envelope);
+    const schema = this.#schemaOf(message, definition);
+    if (schema !== undefined) await checkPayload(schema, envelope);
     const expiresAtMs = this.clock.now() + timeoutMs;
     const route = routeOf(definition, noOptions, this.clock);
     return this.#told('request', envelope, route, options, (told) =>
@@ -110,11 +112,21 @@ export class Publisher {
     try {
       const envelope = this.#wrap(message, definition, options);
       const route = routeOf(definition, options, this.clock);
-      if (definition.schema === undefined) return this.#send(envelope, route, options);
-      return checkPayload(definition.schema, envelope).then(() => this.#send(envelope, route, options));
+      const schema = this.#schemaOf(message, definition);
+      if (schema === undefined) return this.#send(envelope, route, options);
+      return checkPayload(schema, envelope).then(() => this.#send(envelope, route, options));
     } catch (error) {
       return Promise.reject(error as Error);
     }
+  }
+
+  #schemaOf(message: unknown, definition: MessageDefinition): StandardSchema | undefined {
+    const { schema } = definition;
+    if (schema !== undefined || this.validation.current === undefined) return schema;
+    const messageClass = (message as object | null | undefined)?.constructor as MessageClass | undefined;
+    // A payload that came without a class of messages is whoever's: no decorator of its class was meant for this.
+    if (messageClass === undefined || messageDefinitionOf(messageClass) !== definition) return undefined;
+    return this.validation.current.schemaOf(messageClass);
   }
 
   #send(envelope: Envelope, route: Route | undefined, options: PublishOptions): Promise<void> {

@@ -1,6 +1,7 @@
 import { Backoff } from '../backoff.js';
 import { MessagingError } from '../errors.js';
 import type { Log } from '../log.js';
+import { isMissing } from '../missing-package.js';
 import type { Settings, UrlBrokerOptions } from '../options.js';
 import type { Transport } from '../transport.js';
 import { parseAddress } from './amqp-address.js';
@@ -73,11 +74,6 @@ async function loadKafkaLibrary(): Promise<typeof import('@platformatic/kafka')>
       'A Kafka cluster is reached through the package @platformatic/kafka, which is not installed: npm install @platformatic/kafka (version 1 on Node 20)';
     throw new MessagingError('missing-package', advice, { cause: error });
   }
-}
-
-/** Node says it one way for `import` and another for `require`. */
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ERR_MODULE_NOT_FOUND' || error.code === 'MODULE_NOT_FOUND');
 }
 
 function givenBroker(broker: object): BrokerSource {
