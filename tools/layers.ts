@@ -191,8 +191,8 @@ export const rooms: readonly Room[] = [
   {
     name: 'apps/cli',
     at: 'apps/cli/src/',
-    mayImport: ['@dovecote/ground', '@dovecote/broker'],
-    because: 'the command line speaks to a broker over its API, as any other tool does',
+    mayImport: ['@dovecote/ground', '@dovecote/broker', '@dovecote/messaging'],
+    because: 'the command line speaks to a broker over its API, as any other tool does, and to dead letters as the framework does',
   },
   {
     name: 'apps/bench',

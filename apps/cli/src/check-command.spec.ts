@@ -36,6 +36,7 @@ async function check(...argv: string[]): Promise<{ code: number; text: string; w
     flush: () => Promise.resolve(),
     readLines: () => (async function* () {})(),
     onStop: () => undefined,
+    ask: () => Promise.resolve(undefined),
     readHidden: () => Promise.resolve(undefined),
   };
   const code = await run({ argv: ['check', ...argv], environment: {}, terminal });

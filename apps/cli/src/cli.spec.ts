@@ -39,6 +39,7 @@ async function dovecote(argv: readonly string[], { input = '', typed, environmen
     flush: () => Promise.resolve(),
     readLines: () => (async function* () {})(),
     onStop: () => undefined,
+    ask: () => Promise.resolve(undefined),
     readHidden: (question) => {
       err += question;
       return Promise.resolve(answers.shift());

@@ -9,11 +9,14 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import type { KafkaClientError } from '@dovecote/broker/kafka-client';
+import type { MessagingError } from '@dovecote/messaging/dead-letters';
 import { addDefinitions, addPermissions, addUsers, addVirtualHosts, addWhoami, type CommandContext } from './access-commands.js';
 import { addCheck, UncheckedError, WrongFolderError } from './check-command.js';
 import { addChannels, addConnections, addConsumers } from './client-commands.js';
 import { addCompletion } from './completion.js';
 import { addConsume } from './consume-command.js';
+import { addDeadLetters } from './dlq-command.js';
+import { NoLetterError } from './dlq-desk.js';
 import { addGroups } from './groups-command.js';
 import { ManagementClient, RefusedError, UnreachableError } from './management-client.js';
 import { addOffsets } from './offsets-command.js';
@@ -38,7 +41,7 @@ export async function run({ argv, environment, terminal }: Surroundings): Promis
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
   program
     .description(
-      'Users, queues, exchanges and connections of a running broker: a Dovecote, or a RabbitMQ with its management plugin. Topics, records and groups of a Dovecote, or of any Kafka cluster. And what is in the folder of a broker that is not running.',
+      'Users, queues, exchanges and connections of a running broker: a Dovecote, or a RabbitMQ with its management plugin. Topics, records and groups of a Dovecote, or of any Kafka cluster. Dead letters of a service. And what is in the folder of a broker that is not running.',
     )
     .version(version)
     .option('--url <url>', `management API of the broker (DOVECOTE_URL; default: ${defaultUrl})`)
@@ -70,6 +73,7 @@ export async function run({ argv, environment, terminal }: Surroundings): Promis
   addConsume(program, logContext);
   addGroups(program, logContext);
   addOffsets(program, logContext);
+  addDeadLetters(program, logContext);
   addCheck(program, context);
   addCompletion(program, terminal);
   for (const command of everyCommand(program))
@@ -108,15 +112,40 @@ function explain(error: unknown, { warn, say }: Terminal): number {
     return 2;
   }
   if (error instanceof WrongFolderError) return 1;
-  if (error instanceof UsageError || error instanceof UncheckedError) warn(error.message);
-  else if (error instanceof RefusedError) warn(`The broker refused: ${error.message}`);
-  else if (error instanceof UnreachableError || isOfKafka(error)) warn(error.message);
-  else throw error;
-  const isRefused = error instanceof RefusedError || (isOfKafka(error) && (error.code === 'refused' || error.code === 'unsupported'));
-  return error instanceof UsageError || error instanceof UncheckedError ? 2 : isRefused ? 1 : 3;
+  if (!(error instanceof Error) || codeOf(error) === undefined) throw error;
+  warn(
+    error instanceof RefusedError
+      ? `The broker refused: ${error.message}`
+      : isOfMessaging(error)
+        ? error.message.replace(/\.$/, '')
+        : error.message,
+  );
+  return codeOf(error) ?? 1;
 }
+
+/** How it ends; nothing for what nobody foresaw. */
+function codeOf(error: Error): number | undefined {
+  if (error instanceof UsageError || error instanceof UncheckedError) return 2;
+  if (error instanceof RefusedError || error instanceof NoLetterError) return 1;
+  if (error instanceof UnreachableError) return 3;
+  if (isOfKafka(error)) return error.code === 'refused' || error.code === 'unsupported' ? 1 : 3;
+  if (!isOfMessaging(error)) return undefined;
+  if (error.code === 'broker-unreachable') return 3;
+  return wrongToAsk.has(error.code) ? 2 : 1;
+}
+
+const wrongToAsk: ReadonlySet<MessagingError['code']> = new Set([
+  'invalid-options',
+  'unknown-broker',
+  'missing-package',
+  'unsupported',
+] as const);
 
 /** By its name: the client is loaded only by who needs it. */
 function isOfKafka(error: unknown): error is KafkaClientError {
   return error instanceof Error && error.name === 'KafkaClientError';
+}
+
+function isOfMessaging(error: unknown): error is MessagingError {
+  return error instanceof Error && error.name === 'MessagingError';
 }

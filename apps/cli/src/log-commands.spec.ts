@@ -53,6 +53,7 @@ class Running {
         yield* input.split('\n').slice(0, -1);
       },
       onStop: (stop) => (this.stop = stop),
+      ask: () => Promise.resolve(undefined),
       readHidden: () => Promise.resolve(undefined),
     };
     const surroundings = { DOVECOTE_BOOTSTRAP: `127.0.0.1:${broker.kafkaPort}`, ...environment };
@@ -227,7 +228,13 @@ describe('dovecote produce', () => {
     const second = new Promise<string>((resolve) => (more = resolve));
     const reader = new Running(['consume', 't', '-c', '2']);
     const terminal: Terminal = {
-      ...{ say: () => undefined, warn: () => undefined, isInteractive: false, onStop: () => undefined },
+      ...{
+        say: () => undefined,
+        warn: () => undefined,
+        isInteractive: false,
+        onStop: () => undefined,
+        ask: () => Promise.resolve(undefined),
+      },
       ...{ readAll: () => Promise.resolve(''), flush: () => Promise.resolve(), readHidden: () => Promise.resolve(undefined) },
       readLines: async function* () {
         yield 'first';

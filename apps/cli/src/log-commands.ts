@@ -140,14 +140,16 @@ export class Progress {
   constructor(
     private readonly what: string,
     private readonly terminal: Terminal,
-    private readonly total?: number,
+    private total?: number,
     private readonly now: () => number = Date.now,
   ) {
     this.startedMs = this.saidMs = now();
   }
 
-  add(count: number): void {
+  /** `total`: where it is known only by now, or has grown. */
+  add(count: number, total = this.total): void {
     this.count += count;
+    if (total !== undefined) this.total = total;
     const nowMs = this.now();
     if (nowMs - this.saidMs < sayEveryMs) return;
     this.saidMs = nowMs;

@@ -19,6 +19,8 @@ export interface Terminal {
   readonly flush: () => Promise<void>;
   /** Calls back when somebody wants to stop (Ctrl-C), or nobody reads on: what is under way is finished. A second time ends at once. */
   readonly onStop: (stop: () => void) => void;
+  /** One line; undefined where it was broken off. */
+  readonly ask: (question: string) => Promise<string | undefined>;
   /** One line that is not shown; undefined where it was broken off. */
   readonly readHidden: (question: string) => Promise<string | undefined>;
 }
@@ -62,8 +64,21 @@ export function processTerminal(process: NodeJS.Process): Terminal {
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop);
       stdout.once('error', stop);
     },
+    ask: (question) => ask(question, stdin, stderr),
     readHidden: (question) => readHidden(question, stdin, stderr),
   };
+}
+
+function ask(question: string, input: NodeJS.ReadStream, output: NodeJS.WriteStream): Promise<string | undefined> {
+  const lines = createInterface({ input, output });
+  return new Promise((resolve) => {
+    lines.question(question, (line) => {
+      resolve(line);
+      lines.close();
+    });
+    lines.on('SIGINT', () => lines.close());
+    lines.on('close', () => resolve(undefined));
+  });
 }
 
 function readHidden(question: string, stdin: NodeJS.ReadStream, stderr: NodeJS.WriteStream): Promise<string | undefined> {

@@ -18,6 +18,11 @@ export interface DeadLetter {
   readonly source: string;
   readonly time: string | undefined;
   readonly key: string | undefined;
+  readonly version: number | undefined;
+  /** Where the schema of its payload stands, a URI. */
+  readonly dataSchema: string | undefined;
+  readonly correlationId: string | undefined;
+  readonly causationId: string | undefined;
   readonly headers: MessageHeaders;
   /** Why it is here; absent where somebody else put it here. */
   readonly death: Death | undefined;
@@ -49,6 +54,8 @@ export interface RedriveProgress {
   readonly seen: number;
   /** Sent again, thrown away, or what would be. */
   readonly done: number;
+  /** How many are in the box behind those seen, where the broker says so. */
+  readonly left: number | undefined;
 }
 
 export class DeadLetters {
@@ -67,7 +74,7 @@ export class DeadLetters {
       { ...choice, limit: Math.min(choice.limit ?? DEAD_LETTERS_LISTED_MAX, DEAD_LETTERS_LISTED_MAX) },
       (letter) => {
         letters.push(letter);
-        return Promise.resolve();
+        return Promise.resolve(true);
       },
     );
     return letters;
@@ -86,11 +93,12 @@ export class DeadLetters {
     const pauseMs = options.perSecond === undefined ? 0 : 1_000 / options.perSecond;
     let nextMs = this.clock.monotonicMs();
     return this.#each(service, options, async (_letter, incoming) => {
-      if (options.isDryRun === true) return;
-      await this.#until(nextMs);
+      if (options.isDryRun === true) return true;
+      if (!(await this.#until(nextMs, options.signal))) return false;
       nextMs = Math.max(nextMs + pauseMs, this.clock.monotonicMs());
       await this.#send(service, incoming.envelope as Envelope);
       incoming.acknowledge();
+      return true;
     });
   }
 
@@ -103,6 +111,7 @@ export class DeadLetters {
       const body = Buffer.from(JSON.stringify(payload));
       await this.#send(service, { ...(incoming.envelope as Envelope), contentType: JSON_CONTENT_TYPE, body });
       incoming.acknowledge();
+      return true;
     });
     if (done === 0) throw new MessagingError('invalid-publish', `There is no dead letter ${id} of '${service}'.`);
   }
@@ -111,20 +120,20 @@ export class DeadLetters {
   purge(options: Omit<RedriveOptions, 'perSecond'> = {}, service = this.service): Promise<RedriveProgress> {
     return this.#each(service, options, (_letter, incoming) => {
       if (options.isDryRun !== true) incoming.acknowledge();
-      return Promise.resolve();
+      return Promise.resolve(true);
     });
   }
 
-  /** Those that were there when it began; the others come back when the box is closed. */
+  /** Those that were there when it began; the others come back when the box is closed. `visit` says whether it did something with it. */
   async #each(
     service: string,
     { ids, where, limit = Number.POSITIVE_INFINITY, signal, onProgress }: RedriveOptions,
-    visit: (letter: DeadLetter, incoming: Incoming) => Promise<void>,
+    visit: (letter: DeadLetter, incoming: Incoming) => Promise<boolean>,
   ): Promise<RedriveProgress> {
     const beganMs = this.clock.now();
     const wanted = ids === undefined ? undefined : new Set(ids);
     const box = await this.transport.openBox({ group: service, box: 'dead-letters' });
-    let progress: RedriveProgress = { seen: 0, done: 0 };
+    let progress: RedriveProgress = { seen: 0, done: 0, left: undefined };
     try {
       while (progress.done < limit && signal?.aborted !== true) {
         const incoming = await box.next();
@@ -132,8 +141,8 @@ export class DeadLetters {
         const letter = letterOf(incoming);
         const isOlder = letter?.death === undefined || letter.death.atMs <= beganMs;
         const isChosen = letter !== undefined && isOlder && (wanted?.has(letter.id) ?? true) && (where?.(letter) ?? true);
-        if (isChosen) await visit(letter, incoming);
-        progress = { seen: progress.seen + 1, done: progress.done + (isChosen ? 1 : 0) };
+        const isDone = isChosen && (await visit(letter, incoming));
+        progress = { seen: progress.seen + 1, done: progress.done + (isDone ? 1 : 0), left: box.left };
         onProgress?.(progress);
       }
     } finally {
@@ -148,9 +157,21 @@ export class DeadLetters {
     await this.transport.publish(again, this.clock.monotonicMs() + MOVE_TIMEOUT_MS, { to: { group: service, box: 'inbox' } });
   }
 
-  async #until(dueMs: number): Promise<void> {
+  /** Whether it is time now; not where the signal came first. */
+  async #until(dueMs: number, signal: AbortSignal | undefined): Promise<boolean> {
     const waitMs = dueMs - this.clock.monotonicMs();
-    if (waitMs > 0) await new Promise<void>((resolve) => void this.clock.after(waitMs, resolve));
+    if (waitMs <= 0 || signal?.aborted === true) return signal?.aborted !== true;
+    return new Promise((resolve) => {
+      const stop = (): void => {
+        timer.cancel();
+        resolve(false);
+      };
+      const timer = this.clock.after(waitMs, () => {
+        signal?.removeEventListener('abort', stop);
+        resolve(true);
+      });
+      signal?.addEventListener('abort', stop, { once: true });
+    });
   }
 }
 
@@ -166,6 +187,6 @@ export function payloadOf(letter: DeadLetter): unknown {
 /** Nothing for what somebody else put there and nobody can read: it stays. */
 function letterOf({ envelope }: Incoming): DeadLetter | undefined {
   if ('problem' in envelope) return undefined;
-  const { id, kind, type, source, time, key, headers, contentType, body, trail } = envelope;
-  return { id, kind, type, source, time, key, headers, death: trail?.death, history: trail?.history ?? [], contentType, body };
+  const { trail, expiresAtMs: _expired, replyTo: _nobody, ...letter } = envelope;
+  return { ...letter, death: trail?.death, history: trail?.history ?? [] };
 }

@@ -184,6 +184,8 @@ export interface TransportSubscription {
 export interface OpenBox {
   /** The next message, to be settled or not; nothing when the last one was given. */
   next(): Promise<Incoming | undefined>;
+  /** How many are behind the one given last, where the broker says so. */
+  readonly left?: number | undefined;
   /** What was not acknowledged is in the box again. */
   close(): Promise<void>;
 }

@@ -6,6 +6,8 @@ import { AmqpConsumer, AmqpIncoming } from './amqp-subscription.js';
 import { boxQueue } from './topology.js';
 
 export class AmqpBox implements OpenBox {
+  left: number | undefined;
+
   private constructor(
     private readonly consumer: AmqpConsumer,
     private readonly box: Box,
@@ -22,6 +24,7 @@ export class AmqpBox implements OpenBox {
   async next(): Promise<Incoming | undefined> {
     try {
       const message = await this.consumer.channel.get(boxQueue(this.box, 'event'), { noAck: false });
+      this.left = message === false ? 0 : message.fields.messageCount;
       return message === false ? undefined : new AmqpIncoming(this.consumer, message, false);
     } catch (error) {
       const { group, box } = this.box;

@@ -45,6 +45,10 @@ class KafkaBox implements OpenBox {
     private readonly member: GroupMember,
   ) {}
 
+  get left(): number {
+    return this.letters.length - this.#next;
+  }
+
   next(): Promise<Incoming | undefined> {
     const record = this.letters[this.#next];
     if (record === undefined || !this.isOurs()) return Promise.resolve(undefined);

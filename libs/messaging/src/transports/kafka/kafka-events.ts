@@ -63,19 +63,21 @@ export function fromRecord(topic: string, partition: number, record: IncomingRec
   if (!specVersion.startsWith('1.'))
     return { ...outside, problem: `it is a CloudEvent of version ${specVersion}, and only 1.0 can be read` };
   if (value === null) return { ...outside, problem: 'it has no payload (a tombstone of a compacted topic)' };
+  const trail = isTrailed ? trailOf((name) => given.get(name)) : undefined;
   return {
     ...outside,
     kind: kindOf(given.get('ce_kind')),
     source: given.get('ce_source') ?? 'unknown',
     time: given.get('ce_time') ?? (timestampMs >= 0 ? new Date(timestampMs).toISOString() : undefined),
-    key: given.get('ce_partitionkey') ?? key?.toString(),
+    // A dead letter stands under its id; what its key was, it says itself.
+    key: given.get('ce_partitionkey') ?? (trail?.death === undefined ? key?.toString() : undefined),
     version: versionOf(given.get('ce_dataversion')),
     dataSchema: given.get('ce_dataschema'),
     correlationId: given.get('ce_correlationid'),
     causationId: given.get('ce_causationid'),
     replyTo: given.get(REPLY_TO),
     expiresAtMs: momentOf(given.get('ce_expirytime')),
-    trail: isTrailed ? trailOf((name) => given.get(name)) : undefined,
+    trail,
   };
 }
 

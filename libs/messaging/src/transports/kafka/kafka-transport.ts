@@ -126,7 +126,7 @@ export class KafkaTransport implements Transport {
       );
     }
     const client = this.#opened(this.#client);
-    await this.#opened(this.#topicMaker).ensure([boxTopic(box)]);
+    await this.#opened(this.#topicMaker).mustHave(boxTopic(box), `The ${box.box} of '${box.group}' cannot be read`);
     return openDeadLetters(client, this.settings, this.#opened(this.#publishing), boxTopic(box));
   }
 

@@ -37,6 +37,12 @@ export class TopicMaker {
     throw new KafkaFailure(`the topics ${names.join(', ')} have no leaders`, kafkaCodes.leaderNotAvailable);
   }
 
+  /** Rejects with a `MessagingError` that begins with `otherwise` where the topic is not there; makes nothing. */
+  async mustHave(name: string, otherwise: string): Promise<void> {
+    if (this.#known.has(name) || (await this.client.topics([name])).has(name)) return;
+    throw new MessagingError('broker-refused', `${otherwise}: there is no topic ${name} on the Kafka cluster at ${this.shown}.`);
+  }
+
   /** What was there is asked for again. */
   forget(): void {
     this.#known.clear();
