@@ -44,6 +44,7 @@ describe('an example', () => {
     expect([...examples.keys()].sort()).toEqual([
       'broker',
       'class-validator',
+      'codec',
       'exchange-type',
       'ground',
       'log',

@@ -9,6 +9,8 @@ import { EventMessage } from './message.decorator.js';
 import { Identifiers } from './identifiers.js';
 import type { Log } from './log.js';
 import type { Message } from './message.js';
+import { Codecs } from './message-codec.js';
+import { Payloads } from './payloads.js';
 import { RecentMessages } from './policies/deduplication.js';
 import type { StandardSchema } from './policies/validation.js';
 import { Settlement } from './settlement.js';
@@ -102,7 +104,17 @@ class Bench {
     };
     const backoff = new Backoff(random, 100, 30_000);
     const settlement = new Settlement('notifications', transport, this.clock, backoff, new Identifiers(this.clock, random), log);
-    const parts = { settlement, deduplication: new RecentMessages(), countsDeliveries, tracksCauses: true, clock: this.clock, random, log };
+    const payloads = new Payloads(new Codecs([]));
+    const parts = {
+      settlement,
+      payloads,
+      deduplication: new RecentMessages(),
+      countsDeliveries,
+      tracksCauses: true,
+      clock: this.clock,
+      random,
+      log,
+    };
     this.consumption = new Consumption([subscription], parts);
   }
 

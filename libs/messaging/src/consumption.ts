@@ -15,6 +15,7 @@ import { handling } from './handling.js';
 import { DELIVERIES_UNSUSPECTED_MAX, TYPES_REMEMBERED_MAX } from './limits.js';
 import type { Log } from './log.js';
 import { type Message, abortMessage } from './message.js';
+import { type Payloads, opening } from './payloads.js';
 import { CircuitBreaker } from './policies/circuit-breaker.js';
 import { Concurrency } from './policies/concurrency.js';
 import { type Deduplication, deduplicate } from './policies/deduplication.js';
@@ -34,6 +35,7 @@ import type { Incoming } from './transport.js';
 export interface ConsumptionParts {
   readonly settlement: Settlement;
   readonly deduplication: Deduplication;
+  readonly payloads: Payloads;
   /** Whether the broker counts deliveries exactly; where it does not, all that comes again is suspected. */
   readonly countsDeliveries: boolean;
   /** Whether what a handler publishes finds the message in hand by itself. */
@@ -148,7 +150,7 @@ export class Consumption {
   }
 
   #line(subscription: Subscription): HandlerLine {
-    const { settlement, countsDeliveries, clock, random, log } = this.parts;
+    const { settlement, payloads, countsDeliveries, clock, random, log } = this.parts;
     const { contract } = subscription;
     const telemetry = this.parts.telemetry?.handler(subscription);
     const steps = telemetry === undefined ? this.#steps(subscription) : [telemetry.step, ...this.#steps(subscription)];
@@ -159,6 +161,7 @@ export class Consumption {
       gates: this.#gates(subscription.place, contract),
       retry: new Retry(contract.retry, contract.hasDeadLetters, random),
       settlement,
+      payloads,
       countsDeliveries,
       clock,
       log,
@@ -167,8 +170,10 @@ export class Consumption {
   }
 
   #steps({ schema, contract, place }: Subscription): readonly Step[] {
+    const { payloads } = this.parts;
     const steps: Step[] = this.parts.tracksCauses && contract.batch === undefined ? [inHand] : [];
     if (contract.isDeduplicated) steps.push(deduplicate(this.parts.deduplication, place));
+    if (payloads.mayBeLate && contract.batch === undefined) steps.push(opening);
     if (schema !== undefined && contract.batch === undefined) steps.push(validate(schema));
     if (contract.timeoutMs !== undefined)
       steps.push(timeout(this.parts.clock, contract.timeoutMs, contract.batch === undefined ? abortMessage : abortAll));

@@ -7,8 +7,9 @@ import type { Clock } from '@dovecote/ground';
 import type { Death, Envelope, Failure, MessageHeaders, MessageKind } from './envelope.js';
 import { MessagingError } from './errors.js';
 import { DEAD_LETTERS_LISTED_MAX, MOVE_TIMEOUT_MS } from './limits.js';
-import { JSON_CONTENT_TYPE, parseBody } from './message-codec.js';
+import { Codecs, JSON_CONTENT_TYPE, parseBody } from './message-codec.js';
 import { type StandardSchema, misfitOf } from './policies/validation.js';
+import { Payloads } from './payloads.js';
 import type { Incoming, Transport } from './transport.js';
 
 export interface DeadLetter {
@@ -58,12 +59,16 @@ export interface RedriveProgress {
   readonly left: number | undefined;
 }
 
+const jsonAlone = new Payloads(new Codecs([]));
+
 export class DeadLetters {
   constructor(
     private readonly service: string,
     private readonly transport: Pick<Transport, 'openBox' | 'publish'>,
     private readonly schemaOf: (type: string) => StandardSchema | undefined,
     private readonly clock: Clock,
+    /** What can be read; JSON alone when not given. */
+    private readonly payloads: () => Payloads = () => jsonAlone,
   ) {}
 
   /** Oldest first, at most 10,000. */
@@ -83,6 +88,11 @@ export class DeadLetters {
   async show(id: string, service = this.service): Promise<DeadLetter | undefined> {
     const [letter] = await this.list({ ids: [id], limit: 1 }, service);
     return letter;
+  }
+
+  /** What stands in it, in any format that this service reads. Rejects with a `MessagingError` of code `unreadable`. */
+  async payload(letter: DeadLetter): Promise<unknown> {
+    return this.payloads().read(letter);
   }
 
   /**
@@ -109,7 +119,7 @@ export class DeadLetters {
       const problem = schema && (await misfitOf(schema, payload));
       if (problem !== undefined) throw new MessagingError('invalid-publish', `${type} ${id} was not sent: ${problem.message}.`);
       const body = Buffer.from(JSON.stringify(payload));
-      await this.#send(service, { ...(incoming.envelope as Envelope), contentType: JSON_CONTENT_TYPE, body });
+      await this.#send(service, { ...(incoming.envelope as Envelope), contentType: JSON_CONTENT_TYPE, dataSchema: undefined, body });
       incoming.acknowledge();
       return true;
     });
@@ -175,7 +185,7 @@ export class DeadLetters {
   }
 }
 
-/** The payload, where it is JSON. */
+/** The payload, where it is JSON; `DeadLetters.payload` reads other formats. */
 export function payloadOf(letter: DeadLetter): unknown {
   try {
     return parseBody(letter);

@@ -563,7 +563,7 @@ describe('a message that nobody can handle', () => {
     await send('{"orderId":"x"}', { headers: { note: 'kept' } });
     await send('{"__proto__":{"isLarge":true},"orderId":"x"}', { messageId: 'proto' });
     await until(() => depth('dovecote.notifications.dead').ready === 5);
-    const reasons = ['payload is no JSON \\(', 'no JSON object', 'application/xml', 'it has no id', '__proto__'];
+    const reasons = ['payload is no JSON \\(', 'its payload is no object', 'application/xml', 'it has no id', '__proto__'];
     for (const reason of reasons)
       expect(lines.filter((line) => new RegExp(`${reason}.*among the dead letters of 'notifications' now\\.$`).test(line))).toHaveLength(1);
     const dead: Delivery[] = [];

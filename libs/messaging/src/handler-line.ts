@@ -11,12 +11,13 @@ import type { Clock, Timer } from '@dovecote/ground';
 import { BatchFailure } from './batch-failure.js';
 import type { DeliveryContract } from './delivery-contract.js';
 import type { Envelope } from './envelope.js';
-import { reasonOf } from './errors.js';
-import { decodeAny, decodeMessage } from './message-codec.js';
+import { MessagingError, reasonOf } from './errors.js';
+import { LatePayload } from './message-codec.js';
 import { Fifo } from './fifo.js';
 import { SUSPECTED_STARTS_MAX } from './limits.js';
 import type { Log } from './log.js';
 import { Message, abortMessage } from './message.js';
+import type { Payloads } from './payloads.js';
 import { type Gate, waitAt } from './policies/gate.js';
 import type { Retry } from './policies/retry.js';
 import type { Handle } from './policies/step.js';
@@ -37,6 +38,7 @@ export interface LineParts {
   readonly gates: readonly Gate[];
   readonly retry: Retry;
   readonly settlement: Settlement;
+  readonly payloads: Payloads;
   /** Whether the broker counts deliveries. */
   readonly countsDeliveries: boolean;
   readonly clock: Clock;
@@ -173,10 +175,12 @@ export class HandlerLine {
 
   /** Nothing for one that goes to the dead letters instead. */
   #decode(incoming: Incoming, envelope: Envelope): object | undefined {
-    const { messageClass, schema, takesAny } = this.parts.subscription;
+    const { payloads, subscription } = this.parts;
     try {
-      return takesAny === true ? (decodeAny(envelope) as object) : decodeMessage(messageClass, envelope, schema);
+      return payloads.open(envelope, subscription);
     } catch (error) {
+      // What may be readable later fails as an attempt does.
+      if (error instanceof MessagingError && error.retryable) return new LatePayload(() => Promise.reject(error));
       this.#refuse(incoming, envelope, reasonOf(error));
       return undefined;
     }
@@ -194,10 +198,8 @@ export class HandlerLine {
     const parts: BatchPart[] = [];
     for (const { incoming, envelope } of batch) {
       if (incoming.isQuarantined && !this.#isCleared(incoming, envelope)) continue;
-      const event = this.#decode(incoming, envelope);
-      const problem = event && subscription.schema && (await misfitOf(subscription.schema, event));
-      if (problem !== undefined) this.#refuse(incoming, envelope, reasonOf(problem));
-      else if (event !== undefined) parts.push({ incoming, envelope, event, message: new Message(envelope, incoming.isRedelivered) });
+      const part = await this.#batchPart(incoming, envelope);
+      if (part !== undefined) parts.push(part);
     }
     const messages = parts.map(({ message }) => message);
     for (const message of messages) this.#running.add(message);
@@ -221,6 +223,23 @@ export class HandlerLine {
     }
     for (const gate of gates) gate.ended(failure === undefined, clock.monotonicMs());
     this.#afterwards();
+  }
+
+  /** Nothing for one that goes elsewhere instead. */
+  async #batchPart(incoming: Incoming, envelope: Envelope): Promise<BatchPart | undefined> {
+    const decoded = this.#decode(incoming, envelope);
+    if (decoded === undefined) return undefined;
+    const { schema } = this.parts.subscription;
+    const message = new Message(envelope, incoming.isRedelivered);
+    try {
+      const event = decoded instanceof LatePayload ? await decoded.open() : decoded;
+      const problem = schema && (await misfitOf(schema, event));
+      if (problem === undefined) return { incoming, envelope, event, message };
+      this.#refuse(incoming, envelope, reasonOf(problem));
+    } catch (error) {
+      this.#fail(incoming, envelope, message, error);
+    }
+    return undefined;
   }
 
   #passGates(): void {

@@ -19,6 +19,7 @@ export type { KafkaOptions } from './transports/kafka/kafka-options.js';
 export type { BatchOptions, ByError, DeliveryOptions, ErrorClass, RetryOptions } from './delivery-contract.js';
 export { type Deduplication, RecentMessages } from './policies/deduplication.js';
 export type { StandardSchema } from './policies/validation.js';
+export type { Encoded, MessageCodec, PayloadOutside } from './message-codec.js';
 export { type JsonSchema, jsonSchemaOf } from './json-schema.js';
 export type { MessageClass, MessageOptions } from './message-definition.js';
 export type { Death, DeathCause, Envelope, Failure, MessageHeaders, MessageKind, ParkedPlace, Trail } from './envelope.js';

@@ -5,6 +5,7 @@
 import type { MessageKind } from './envelope.js';
 import { MessagingError } from './errors.js';
 import { TYPE_BYTES_MAX } from './limits.js';
+import type { MessageCodec } from './message-codec.js';
 import type { StandardSchema } from './policies/validation.js';
 
 export interface MessageDefinition {
@@ -14,6 +15,8 @@ export interface MessageDefinition {
   readonly key: ((message: object) => string) | undefined;
   /** What the payload must fit, before it is published and before it is handled. */
   readonly schema: StandardSchema | undefined;
+  /** The format it is published in; the module's where not given. */
+  readonly codec: MessageCodec | undefined;
   /** Where it lives on a log; what the type says where not given. */
   readonly topic: string | undefined;
 }
@@ -34,6 +37,8 @@ export interface MessageOptions<M extends object> {
    * in goes to the dead letters. When not given, what decorators of class-validator say on the class.
    */
   readonly schema?: StandardSchema;
+  /** The format in which it is published; the module's when not given, JSON when that says nothing either. Handlers read it by its content type. */
+  readonly codec?: MessageCodec;
   /** The topic that the message goes to on a broker with logs; the words of the type but the last one when not given. */
   readonly topic?: string;
 }
@@ -66,7 +71,7 @@ export function defineMessage<M extends object>(
   if (!Number.isInteger(version) || version < 1) throw refused(`version must be a whole number from 1, not ${version}`);
   // The key function is only ever called with an instance of the class it was declared on.
   const key = options.key as ((message: object) => string) | undefined;
-  const definition: MessageDefinition = { kind, type, version, key, schema: options.schema, topic: options.topic };
+  const definition: MessageDefinition = { kind, type, version, key, schema: options.schema, codec: options.codec, topic: options.topic };
   Object.defineProperty(messageClass, DEFINITION, { value: definition });
 }
 

@@ -7,10 +7,12 @@ import { type ClassValidation, classValidation } from './class-validation.js';
 import { Consumption } from './consumption.js';
 import { MessagingError } from './errors.js';
 import { Identifiers } from './identifiers.js';
+import { Codecs } from './message-codec.js';
 import { KeepAlive } from './keep-alive.js';
 import type { Log } from './log.js';
 import type { Settings } from './options.js';
 import type { StandardSchema } from './policies/validation.js';
+import { Payloads } from './payloads.js';
 import { PublishWindow } from './publish-window.js';
 import { Publisher } from './publisher.js';
 import { Requester } from './requester.js';
@@ -37,6 +39,7 @@ export class Messaging {
   readonly #keepAlive = new KeepAlive();
   readonly #validation: { current: ClassValidation | undefined } = { current: undefined };
   readonly #telemetry: TelemetrySwitch = { current: undefined };
+  #payloads: Payloads;
   #consumption: Consumption | undefined;
   #subscription: TransportSubscription | undefined;
   #drained: Promise<void> | undefined;
@@ -47,17 +50,34 @@ export class Messaging {
     private readonly transport: Transport,
     private readonly log: Log,
   ) {
-    const { clock, random, service, publishTimeoutMs } = settings;
+    const { clock, random, service, publishTimeoutMs, codec } = settings;
     this.#window = new PublishWindow(clock, publishTimeoutMs);
     this.#identifiers = new Identifiers(clock, random);
     this.#requester = new Requester((onReply) => transport.openReplies(onReply), this.#window, clock);
-    this.deadLetters = new DeadLetters(service, transport, (type) => this.#schemas.get(type), clock);
-    this.publisher = new Publisher(service, this.#window, this.#requester, this.#identifiers, clock, this.#validation, this.#telemetry);
+    this.#payloads = this.#reading([]);
+    this.deadLetters = new DeadLetters(
+      service,
+      transport,
+      (type) => this.#schemas.get(type),
+      clock,
+      () => this.#payloads,
+    );
+    this.publisher = new Publisher(
+      service,
+      this.#window,
+      this.#requester,
+      this.#identifiers,
+      clock,
+      codec,
+      this.#validation,
+      this.#telemetry,
+    );
   }
 
   /** `mayPublish`: handlers may, and what they publish came of the message in hand. Resolves when the service can publish and every subscription is in place. Rejects with a `MessagingError`, and nothing stays open. */
   async start(subscriptions: readonly Subscription[], mayPublish = true): Promise<void> {
     this.#refuseWhatCannotWork(subscriptions);
+    this.#payloads = this.#reading(subscriptions);
     this.#keepAlive.hold();
     this.#window.prepare();
     const { service, clock, isTelling } = this.settings;
@@ -110,6 +130,7 @@ export class Messaging {
     const consumption = new Consumption(subscriptions, {
       settlement,
       deduplication,
+      payloads: this.#payloads,
       countsDeliveries,
       tracksCauses,
       telemetry,
@@ -126,6 +147,12 @@ export class Messaging {
     this.#subscription = await this.transport.subscribe({ group: service, sources: subscriptions.map(sourceOf), prefetch }, consumer);
     // Shut down while it was still starting.
     if (this.#isClosed) await this.#subscription.stop();
+  }
+
+  #reading(subscriptions: readonly Subscription[]): Payloads {
+    const { codec, codecs } = this.settings;
+    const all = [codec, ...codecs, ...subscriptions.map((subscription) => subscription.codec)];
+    return new Payloads(new Codecs(all.filter((one) => one !== undefined)));
   }
 
   /** With the decorators of its class, where that has no schema. */

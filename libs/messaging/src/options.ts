@@ -2,6 +2,7 @@ import { type Clock, type Random, realGround } from '@dovecote/ground';
 import type { RetryOptions } from './delivery-contract.js';
 import { MessagingError } from './errors.js';
 import { PREFETCH_MAX } from './limits.js';
+import type { MessageCodec } from './message-codec.js';
 import type { KafkaOptions } from './transports/kafka/kafka-options.js';
 import { type Deduplication, RecentMessages } from './policies/deduplication.js';
 
@@ -33,6 +34,10 @@ export interface MessagingOptions {
   readonly tracksCauses?: boolean;
   /** What was handled, for handlers with `deduplicate`; in memory when not given, 10,000 messages of each handler. */
   readonly deduplication?: Deduplication;
+  /** The format of what is published, where its class does not say; JSON. Answers to commands and queries are JSON always. */
+  readonly codec?: MessageCodec;
+  /** Other formats that handlers here read, beside JSON and those of their classes: each by its content type. */
+  readonly codecs?: readonly MessageCodec[];
   /**
    * Whether spans and metrics of messages go to OpenTelemetry, where the application has registered it before it starts; true. False where another
    * instrumentation tells of them already.
@@ -78,6 +83,8 @@ export interface Settings {
   readonly retry: RetryOptions;
   readonly deduplication: Deduplication;
   readonly tracksCauses: boolean | undefined;
+  readonly codec: MessageCodec | undefined;
+  readonly codecs: readonly MessageCodec[];
   readonly isTelling: boolean;
   readonly inheritAppConfig: boolean;
   readonly clock: Clock;
@@ -109,6 +116,8 @@ export function checkOptions(options: MessagingOptions): Settings {
     retry: options.retry ?? {},
     deduplication: options.deduplication ?? new RecentMessages(),
     tracksCauses: options.tracksCauses,
+    codec: options.codec,
+    codecs: options.codecs ?? [],
     isTelling: options.telemetry ?? true,
     inheritAppConfig: options.inheritAppConfig ?? false,
     clock: ground.clock,

@@ -2,7 +2,7 @@ import type { Clock } from '@dovecote/ground';
 import { type Envelope, type MessageHeaders, noHeaders } from './envelope.js';
 import { MessagingError } from './errors.js';
 import { messageInHand } from './handling.js';
-import { JSON_CONTENT_TYPE, encodeMessage } from './message-codec.js';
+import { type EncodedPayload, type MessageCodec, encodePayload } from './message-codec.js';
 import { type MessageClass, type MessageDefinition, messageDefinitionOf } from './message-definition.js';
 import type { Identifiers } from './identifiers.js';
 import {
@@ -62,6 +62,7 @@ export class Publisher {
     private readonly requester: Requester,
     private readonly identifiers: Identifiers,
     private readonly clock: Clock,
+    private readonly codec: MessageCodec | undefined,
     private readonly validation: { readonly current: ClassSchemas | undefined },
     private readonly telemetry: TelemetrySwitch,
   ) {}
@@ -97,9 +98,10 @@ export class Publisher {
     if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > LONGEST_WAIT_MS) {
       throw new MessagingError('invalid-publish', `timeoutMs must be a whole number from 1 to ${LONGEST_WAIT_MS}, not ${timeoutMs}.`);
     }
-    const envelope = this.#wrap(message, definition, options);
+    const encoded = encodePayload(message, definition, definition.codec ?? this.codec);
+    const envelope = this.#wrap(message, definition, options, encoded instanceof Promise ? await encoded : encoded);
     const schema = this.#schemaOf(message, definition);
-    if (schema !== undefined) await checkPayload(schema, envelope);
+    if (schema !== undefined) await this.#check(schema, envelope, definition);
     const expiresAtMs = this.clock.now() + timeoutMs;
     const route = routeOf(definition, noOptions, this.clock);
     return this.#told('request', envelope, route, options, (told) =>
@@ -110,13 +112,29 @@ export class Publisher {
   /** As `publish` or `send`, of a payload that has no class to say what it is. */
   give(message: unknown, definition: MessageDefinition, options: PublishOptions): Promise<void> {
     try {
-      const envelope = this.#wrap(message, definition, options);
-      const route = routeOf(definition, options, this.clock);
-      const schema = this.#schemaOf(message, definition);
-      if (schema === undefined) return this.#send(envelope, route, options);
-      return checkPayload(schema, envelope).then(() => this.#send(envelope, route, options));
+      const encoded = encodePayload(message, definition, definition.codec ?? this.codec);
+      if (encoded instanceof Promise) return encoded.then((late) => this.#giveEncoded(message, definition, options, late));
+      return this.#giveEncoded(message, definition, options, encoded);
     } catch (error) {
       return Promise.reject(error as Error);
+    }
+  }
+
+  #giveEncoded(message: unknown, definition: MessageDefinition, options: PublishOptions, encoded: EncodedPayload): Promise<void> {
+    const envelope = this.#wrap(message, definition, options, encoded);
+    const route = routeOf(definition, options, this.clock);
+    const schema = this.#schemaOf(message, definition);
+    if (schema === undefined) return this.#send(envelope, route, options);
+    return this.#check(schema, envelope, definition).then(() => this.#send(envelope, route, options));
+  }
+
+  /** What is checked is what travels: the payload as whoever handles it will read it. */
+  async #check(schema: StandardSchema, envelope: Envelope, { codec = this.codec, type }: MessageDefinition): Promise<void> {
+    const { body } = envelope;
+    const payload: unknown = codec === undefined ? JSON.parse(Buffer.from(body).toString()) : await codec.decode(body, envelope);
+    const result = await schema['~standard'].validate(payload);
+    if (result.issues !== undefined) {
+      throw new MessagingError('invalid-publish', `${type} cannot be published: ${misfit(result).message}.`);
     }
   }
 
@@ -155,8 +173,8 @@ export class Publisher {
     }
   }
 
-  #wrap(message: unknown, definition: MessageDefinition, options: PublishOptions): Envelope {
-    const body = encodeMessage(message, definition.type);
+  #wrap(message: unknown, definition: MessageDefinition, options: PublishOptions, encoded: EncodedPayload): Envelope {
+    const { body, contentType, dataSchema } = encoded;
     if (body.byteLength > PAYLOAD_BYTES_MAX) {
       throw new MessagingError(
         'too-large',
@@ -172,12 +190,12 @@ export class Publisher {
       time: this.#now(),
       key: keyOf(message, options, definition),
       version: definition.version,
-      dataSchema: undefined,
+      dataSchema,
       correlationId: cause?.correlationId,
       causationId: cause?.id,
       replyTo: undefined,
       expiresAtMs: undefined,
-      contentType: JSON_CONTENT_TYPE,
+      contentType,
       headers: headersOf(options, cause, definition),
       trail: undefined,
       body,
@@ -230,14 +248,6 @@ const rightVerbs: Readonly<Record<MessageDefinition['kind'], string>> = {
   command: 'send, or Publisher.request for its answer',
   query: 'request',
 };
-
-/** What is checked is what travels: the payload as JSON. */
-async function checkPayload(schema: StandardSchema, { type, body }: Envelope): Promise<void> {
-  const result = await schema['~standard'].validate(JSON.parse(Buffer.from(body).toString()));
-  if (result.issues !== undefined) {
-    throw new MessagingError('invalid-publish', `${type} cannot be published: ${misfit(result).message}.`);
-  }
-}
 
 function routeOf({ topic, type }: MessageDefinition, { delayMs, at }: PublishOptions, clock: Clock): Route | undefined {
   const waitMs = at === undefined ? delayMs : Math.max(0, at.getTime() - clock.now());

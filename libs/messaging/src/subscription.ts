@@ -3,6 +3,7 @@
  */
 import type { DeliveryContract, DeliveryOptions } from './delivery-contract.js';
 import type { MessageKind } from './envelope.js';
+import type { MessageCodec } from './message-codec.js';
 import type { MessageClass } from './message-definition.js';
 import type { Message } from './message.js';
 import type { StandardSchema } from './policies/validation.js';
@@ -25,6 +26,8 @@ export interface Subscription {
   /** Without a class: any JSON will do, not objects alone. */
   readonly takesAny?: boolean;
   readonly schema: StandardSchema | undefined;
+  /** A format that it may come in, beside those of the module. */
+  readonly codec?: MessageCodec | undefined;
   readonly contract: DeliveryContract;
   /** Where the handler stands, for logs: `Notifications.notify`. */
   readonly place: string;

@@ -138,7 +138,7 @@ export class SubscriptionsExplorer {
   }
 }
 
-type Subject = Pick<Subscription, 'kind' | 'pattern' | 'topic' | 'messageClass' | 'schema'>;
+type Subject = Pick<Subscription, 'kind' | 'pattern' | 'topic' | 'messageClass' | 'schema' | 'codec'>;
 
 /** What the method takes, from its decorator. */
 function subjectOf({ decorator, subject }: SubscriptionRecord, place: string): Subject {
@@ -161,12 +161,12 @@ function subjectOf({ decorator, subject }: SubscriptionRecord, place: string): S
       `${place} ${verb} ${name}, which is ${what}: put ${decorators} on the class itself (a parent's does not count).`,
     );
   }
-  const { kind, type: pattern, topic, schema } = definition;
+  const { kind, type: pattern, topic, schema, codec } = definition;
   if ((kind === 'event') !== (decorator === 'Subscribe')) {
     const advice = kind === 'event' ? 'an event: use @Subscribe' : `a ${kind}: use @Handle`;
     throw new MessagingError('not-an-event', `${place} has @${decorator} for ${name}, which is ${advice}.`);
   }
-  return { kind, pattern, topic, messageClass: subject, schema };
+  return { kind, pattern, topic, messageClass: subject, schema, codec };
 }
 
 function isStatic(wrapper: Wrapper): boolean {

@@ -122,6 +122,7 @@ export class DovecoteClient extends ClientProxy {
       version: 1,
       key: undefined,
       schema: undefined,
+      codec: undefined,
       topic: options.topic,
     };
     return { definition, data, options: metadata === undefined ? options : { ...options, headers: { ...metadata, ...options.headers } } };
