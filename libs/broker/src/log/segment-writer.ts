@@ -21,6 +21,8 @@ type Done = (error: DiskError | undefined) => void;
 export class SegmentWriter {
   bytesForLater = 0;
   private later: PendingWrite[] = [];
+  /** The one of these that is on its way to the file, and grows no more. */
+  private underWay: PendingWrite | undefined;
   private flushing: Promise<void> | undefined;
   /** Something was flushed and no sync has covered it. */
   private hasUnsynced: boolean;
@@ -41,7 +43,10 @@ export class SegmentWriter {
 
   /** The journal has these: they may come into the segments when there is time. */
   keepForLater(writes: readonly PendingWrite[], bytes: number): void {
-    this.later.push(...writes);
+    for (const write of writes) {
+      const last = this.later.at(-1);
+      if (last === undefined || last === this.underWay || !extended(last, write)) this.later.push(write);
+    }
     this.bytesForLater += bytes;
   }
 
@@ -108,7 +113,9 @@ export class SegmentWriter {
 
   private async flushAll(): Promise<void> {
     while (this.later.length > 0 && !this.partition.isRemoved) {
-      const [{ segment, position, parts, bytes }] = this.later as [PendingWrite];
+      const [first] = this.later as [PendingWrite];
+      this.underWay = first;
+      const { segment, position, parts, bytes } = first;
       const file = await segment.pin();
       try {
         await write(file.handle, parts, position);
@@ -124,6 +131,7 @@ export class SegmentWriter {
       this.later.shift();
       this.bytesForLater -= bytes;
     }
+    this.underWay = undefined;
   }
 
   /** What comes now is synced by itself and does not stand in the journal: so must everything before it be, or a crash would leave a gap. */
@@ -183,4 +191,17 @@ export class SegmentWriter {
       });
     });
   }
+}
+
+/** Whether `write` stands right behind `last` in the same segment: then `last` has it too, as one piece where the bytes follow one another in memory. */
+function extended(last: PendingWrite, write: PendingWrite): boolean {
+  if (last.segment !== write.segment || last.position + last.bytes !== write.position) return false;
+  last.bytes += write.bytes;
+  for (const part of write.parts) {
+    const before = last.parts.at(-1)!;
+    if (before.buffer === part.buffer && before.byteOffset + before.length === part.byteOffset)
+      last.parts[last.parts.length - 1] = Buffer.from(part.buffer, before.byteOffset, before.length + part.length);
+    else last.parts.push(part);
+  }
+  return true;
 }
