@@ -129,6 +129,24 @@ const callbacks: Cases = {
     await sync(file);
     await file.close();
   },
+  'takes a file that is synced as it is written for any other': async ({ port, folder }) => {
+    const file = await port.open(`${folder}/a`, 'create-synced');
+    await rejects('exists', `${folder}/a`, port.open(`${folder}/a`, 'create-synced'));
+    await write(file, [Buffer.from('on'), Buffer.from('e')], 0);
+    let isBack = false;
+    await new Promise<void>((resolve) => {
+      file.sync((error) => {
+        assert.equal(error, undefined);
+        isBack = true;
+        resolve();
+      });
+      assert.equal(isBack, false);
+    });
+    await file.truncate(2);
+    await sync(file);
+    assert.equal((await read(file, 100, 0)).toString(), 'on');
+    await file.close();
+  },
   'finishes on close what is under way': async ({ port, folder }) => {
     const file = await port.open(`${folder}/a`, 'create');
     const written = write(file, [Buffer.alloc(100_000, 'x')], 0);

@@ -4,7 +4,7 @@
  * The simulated disk carries a plan out by itself, and more truly: after its failed sync the platter holds some of the writes and no later
  * sync brings the rest. The wrapper only refuses; what lies below it is as it was. Nothing here survives its test.
  */
-import { type Disk, DiskError, type DiskFile, type DiskLock } from './disk.js';
+import { type Disk, DiskError, type DiskFile, type DiskLock, type OpenMode } from './disk.js';
 import type { Random } from './random.js';
 
 export type FaultyOperation =
@@ -84,7 +84,7 @@ export class FaultyDisk implements Disk {
     private readonly random: Random,
   ) {}
 
-  async open(path: string, mode: 'read' | 'edit' | 'create'): Promise<DiskFile> {
+  async open(path: string, mode: OpenMode): Promise<DiskFile> {
     this.#strike('open', path);
     return new FaultyFile(await this.inner.open(path, mode), path, this.faults, this.random);
   }

@@ -9,8 +9,7 @@
  * nothing (Linux marks the pages clean): whoever meets that must stop trusting the file.
  */
 export interface Disk {
-  /** `create` makes a new file and fails with EEXIST where there is one; `edit` opens an existing one for reading and writing. */
-  open(path: string, mode: 'read' | 'edit' | 'create'): Promise<DiskFile>;
+  open(path: string, mode: OpenMode): Promise<DiskFile>;
   /** Makes the folder and the ones above it, which survive the loss of power once it returned; content where it exists. */
   makeDirectory(path: string): Promise<void>;
   /** The names in a folder, sorted. */
@@ -34,6 +33,12 @@ export interface Disk {
   /** Bytes that may still be written on the volume of `path`. */
   freeBytes(path: string): Promise<number>;
 }
+
+/**
+ * `create` makes a new file and fails with EEXIST where there is one; `edit` opens an existing one for reading and writing. `create-synced` is `create` for a file that
+ * is synced after each write: where the system can, it syncs as it writes, which saves a trip to it, and `sync` finds nothing left to do. It must be called all the same.
+ */
+export type OpenMode = 'read' | 'edit' | 'create' | 'create-synced';
 
 export interface DiskFile {
   size(): Promise<number>;

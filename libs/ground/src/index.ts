@@ -1,6 +1,6 @@
 export { type Ground, realGround } from './ground.js';
 export type { Clock, Timer } from './clock.js';
-export { DiskError, type Disk, type DiskErrorCode, type DiskFile, type DiskLock } from './disk.js';
+export { DiskError, type Disk, type DiskErrorCode, type DiskFile, type DiskLock, type OpenMode } from './disk.js';
 export {
   NetworkError,
   type ConnectAddress,

@@ -2,7 +2,7 @@ import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals';
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { constants, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { createServer, connect as netConnect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -102,9 +102,32 @@ describe('the lock of a folder', () => {
   });
 });
 
+function linkAt(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined; // the folder that is being read has a descriptor too
+  }
+}
+
 const onLinux = process.platform === 'linux' ? describe : describe.skip;
 
 onLinux('the real disk on Linux', () => {
+  it('syncs a file that is synced after each write as it is written, and no other', async () => {
+    const disk = new RealDisk();
+    const folder = emptyFolder();
+    const syncsAsItWrites = (path: string): boolean => {
+      const descriptor = readdirSync('/proc/self/fd').find((each) => linkAt(`/proc/self/fd/${each}`) === path);
+      const flags = /flags:\s*(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${descriptor}`, 'latin1'))![1]!;
+      return (Number.parseInt(flags, 8) & constants.O_DSYNC) !== 0;
+    };
+    for (const mode of ['create', 'create-synced'] as const) {
+      const file = await disk.open(join(folder, mode), mode);
+      expect(syncsAsItWrites(join(folder, mode))).toBe(mode === 'create-synced');
+      await file.close();
+    }
+  });
+
   it('gives up on a folder that the system lets nobody make', async () => {
     // Node's own recursive mkdir never returns here.
     await expect(new RealDisk().makeDirectory('/proc/nowhere/data')).rejects.toMatchObject({ code: 'not-found' });

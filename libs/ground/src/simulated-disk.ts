@@ -6,7 +6,7 @@
  * or not at all), and the volume lives on. Made by `simulatedGround`; tests call `crash`, `faults` and `pace`.
  */
 import type { Timer } from './clock.js';
-import { type Disk, DiskError, type DiskFile, type DiskLock } from './disk.js';
+import { type Disk, DiskError, type DiskFile, type DiskLock, type OpenMode } from './disk.js';
 import { lockedError } from './disk-error.js';
 import { DiskFaults, fullError } from './disk-faults.js';
 import type { SeededRandom } from './seeded-random.js';
@@ -77,10 +77,10 @@ export class SimulatedDisk implements Disk {
     this.#isDead = true;
   }
 
-  open(path: string, mode: 'read' | 'edit' | 'create'): Promise<DiskFile> {
+  open(path: string, mode: OpenMode): Promise<DiskFile> {
     return this.#ask(`open ${path} to ${mode}`, () => {
       this.#strike('open', path);
-      const node = mode === 'create' ? this.volume.create(path) : this.volume.open(path);
+      const node = mode.startsWith('create') ? this.volume.create(path) : this.volume.open(path);
       return new SimulatedFile(this, node, path, mode !== 'read');
     });
   }

@@ -1,4 +1,4 @@
-import { type Clock, type Disk, DiskError, type DiskFile, type DiskLock } from '@dovecote/ground';
+import { type Clock, type Disk, DiskError, type DiskFile, type DiskLock, type OpenMode } from '@dovecote/ground';
 
 /**
  * A disk in the memory of the process, for a log that keeps nothing (`memory`): the same code runs over it, and everything is gone with the process.
@@ -10,9 +10,9 @@ export class MemoryDisk implements Disk {
 
   constructor(private readonly clock: Clock) {}
 
-  async open(path: string, mode: 'read' | 'edit' | 'create'): Promise<DiskFile> {
+  async open(path: string, mode: OpenMode): Promise<DiskFile> {
     let content = this.files.get(path);
-    if (mode === 'create') {
+    if (mode.startsWith('create')) {
       if (content !== undefined) throw new DiskError('exists', `cannot create ${path}: it is there`);
       this.files.set(path, (content = new MemoryContent()));
     }

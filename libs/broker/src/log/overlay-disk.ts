@@ -1,4 +1,4 @@
-import { type Clock, type Disk, DiskError, type DiskFile, type DiskLock } from '@dovecote/ground';
+import { type Clock, type Disk, DiskError, type DiskFile, type DiskLock, type OpenMode } from '@dovecote/ground';
 
 /**
  * A disk seen through glass: what is written, renamed or removed stays in memory, and the real one below is only read. So the code of an opening can be run over a
@@ -17,8 +17,8 @@ export class OverlayDisk implements Disk {
     private readonly clock: Clock,
   ) {}
 
-  async open(path: string, mode: 'read' | 'edit' | 'create'): Promise<DiskFile> {
-    if (mode === 'create') {
+  async open(path: string, mode: OpenMode): Promise<DiskFile> {
+    if (mode.startsWith('create')) {
       if (await this.exists(path)) throw new DiskError('exists', `cannot create ${path}: it is there`);
       this.nodes.set(path, new OverlayNode(undefined, 0));
     }

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import { crc32, type Disk, type DiskFile } from '@dovecote/ground';
+import { crc32, type Disk, type DiskFile, type OpenMode } from '@dovecote/ground';
 import { DiskFaults, FaultyDisk, SeededRandom, type SimulatedDisk, type SimulatedGround, simulatedGround } from '@dovecote/ground/testing';
 import { Broker } from '../broker.js';
 import { JournaledLog } from '../simulation/journaled-log.js';
@@ -63,7 +63,7 @@ class CountingDisk extends FaultyDisk {
     super(inner, new DiskFaults(), new SeededRandom(1));
   }
 
-  override async open(path: string, mode: 'read' | 'edit' | 'create'): Promise<DiskFile> {
+  override async open(path: string, mode: OpenMode): Promise<DiskFile> {
     const file = await super.open(path, mode);
     const read = file.read.bind(file);
     file.read = async (into, position) => {

@@ -1,4 +1,4 @@
-import { crc32, type Disk, type DiskFile } from '@dovecote/ground';
+import { crc32, type Disk, type DiskFile, type Random } from '@dovecote/ground';
 import type { Chunk, ChunkHome } from './arena.js';
 import { areBatchesWhole } from './batch.js';
 
@@ -117,11 +117,14 @@ export function decodeFileHead(bytes: Buffer, number: number): FileHead | 'newer
   return { number, beginsWithCheckpoint: (bytes.readUInt32BE(16) & checkpointFlag) !== 0, salt: bytes.readUInt32BE(20) };
 }
 
-/** Makes a file with nothing but a head, which survives the loss of power as its name does. Its first batch will be a checkpoint. */
-export async function createJournalFile(disk: Disk, directory: string, number: number, salt: number): Promise<JournalFile> {
+/** Makes a file with nothing but a head, which survives the loss of power as its name does. Its first batch will be a checkpoint. `isSynced`: so will every commit. */
+export async function createJournalFile(
+  { disk, directory, random, isSynced }: { readonly disk: Disk; readonly directory: string; readonly random: Random; readonly isSynced: boolean },
+  number: number,
+): Promise<JournalFile> {
   const path = `${directory}/${journalFileName(number)}`;
-  const head: FileHead = { number, beginsWithCheckpoint: true, salt };
-  const handle = await disk.open(path, 'create');
+  const head: FileHead = { number, beginsWithCheckpoint: true, salt: random.below(2 ** 32) };
+  const handle = await disk.open(path, isSynced ? 'create-synced' : 'create');
   try {
     await write(handle, encodeFileHead(head), 0);
     await Promise.all([sync(handle), disk.syncDirectory(directory)]);

@@ -5,7 +5,7 @@
  */
 import { describe, expect, it } from '@jest/globals';
 import assert from 'node:assert/strict';
-import { crc32, type Disk, type DiskFile, type Ground } from '@dovecote/ground';
+import { crc32, type Disk, type DiskFile, type Ground, type OpenMode } from '@dovecote/ground';
 import {
   DiskFaults,
   FaultyDisk,
@@ -715,7 +715,7 @@ describe('files', () => {
     await world.write(first, whole);
     let openFiles = 0;
     class CountingDisk extends FaultyDisk {
-      override async open(path: string, mode: 'read' | 'edit' | 'create'): Promise<DiskFile> {
+      override async open(path: string, mode: OpenMode): Promise<DiskFile> {
         const file = await super.open(path, mode);
         openFiles++;
         const close = file.close.bind(file);

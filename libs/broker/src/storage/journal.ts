@@ -346,11 +346,11 @@ export class Journal {
   private prepareNextFile(): void {
     if (this.nextFile !== undefined || this.isCreatingFile || this.state !== 'open') return;
     this.isCreatingFile = true;
-    const { disk, random, directory } = this.options;
+    const { disk, random, directory, durability } = this.options;
     const number = this.activeFile.number + 1;
     this.inBackground(`Creating ${directory}/${journalFileName(number)} failed`, async () => {
       try {
-        this.nextFile = await createJournalFile(disk, directory, number, random.below(2 ** 32));
+        this.nextFile = await createJournalFile({ disk, directory, random, isSynced: durability === 'fsync' }, number);
       } catch (error) {
         // A full disk: the old file goes on growing as far as it can, and a later commit tries again.
         if (!(error instanceof DiskError && error.code === 'full')) throw error;

@@ -108,7 +108,7 @@ export class Recovery {
     if (durability === 'fsync' && this.tail.length > 0) kept.push(await this.rewriteTail(files, ++number));
     for (const file of kept) file.isSynced = durability === 'fsync' || !this.tail.some((place) => place.file === file);
     for (const file of kept) if (file.isSynced) await file.close();
-    kept.push(await createJournalFile(disk, directory, number + 1, random.below(2 ** 32)));
+    kept.push(await createJournalFile({ disk, directory, random, isSynced: durability === 'fsync' }, number + 1));
     const lastSequence = this.expected - 1;
     return {
       files: kept,
