@@ -169,6 +169,8 @@ export class PartitionOpening {
       try {
         segment.sizeBytes = await file.handle.size();
         segment.writtenBytes = segment.sizeBytes;
+        // Nothing in it counts as being on the disk, so neither does its name: an earlier life may have ended between making it and syncing the folder.
+        segment.isNameUnsynced = base >= this.hints.recoveryPoint;
       } finally {
         segment.unpin(file);
       }
@@ -311,6 +313,7 @@ export class PartitionOpening {
       } finally {
         segment.unpin(file);
       }
+      if (segment.isNew) segment.isNameUnsynced = true;
       segment.isNew = false;
       segment.isUnsynced = true;
       segment.writtenBytes = segment.sizeBytes;

@@ -411,3 +411,37 @@ describe('memory', () => {
     expect(await drive(machine.disk.list('/'))).toEqual([]);
   });
 });
+
+describe('a file of which the name is not on the disk yet', () => {
+  // What is not synced may be lost or not: by seed.
+  const seeds = Array.from({ length: 100 }, (_, seed) => seed);
+
+  it('gets it there before what is written to it counts, where an earlier life made the file', async () => {
+    for (const seed of seeds) {
+      machine = simulatedGround(seed);
+      await fill(await open(), 0);
+      await drive(machine.disk.open(logFile, 'create'));
+      machine.crash({ power: false });
+      await fill(await open(), 1);
+      machine.crash({ power: true });
+      expect([seed, await readBases((await open()).topic('t')!.partitions[0]!)]).toEqual([seed, [0]]);
+    }
+  });
+
+  it('has it there under os when a checkpoint says that its records are', async () => {
+    for (const seed of seeds) {
+      machine = simulatedGround(seed);
+      const log = await open('fsync');
+      await fill(log, 0);
+      machine.crash({ power: false });
+      const other = await open('os');
+      await fill(other, 1);
+      await drive(other.close());
+      machine.crash({ power: true });
+      const again = await drive(
+        openLog({ ground: machine.startProcess().ground, directory: folder, durability: 'os' }).catch((error: Error) => error.message),
+      );
+      expect([seed, typeof again === 'string' ? again : 'opens']).toEqual([seed, 'opens']);
+    }
+  });
+});

@@ -178,6 +178,7 @@ export class SegmentWriter {
       if (error !== undefined) return end(error);
       if (!isSynced) {
         segment.isUnsynced = true;
+        if (segment.isNew) segment.isNameUnsynced = true;
         segment.isNew = false;
         return end(undefined);
       }

@@ -119,7 +119,12 @@ export function decodeFileHead(bytes: Buffer, number: number): FileHead | 'newer
 
 /** Makes a file with nothing but a head, which survives the loss of power as its name does. Its first batch will be a checkpoint. `isSynced`: so will every commit. */
 export async function createJournalFile(
-  { disk, directory, random, isSynced }: { readonly disk: Disk; readonly directory: string; readonly random: Random; readonly isSynced: boolean },
+  {
+    disk,
+    directory,
+    random,
+    isSynced,
+  }: { readonly disk: Disk; readonly directory: string; readonly random: Random; readonly isSynced: boolean },
   number: number,
 ): Promise<JournalFile> {
   const path = `${directory}/${journalFileName(number)}`;
