@@ -14,7 +14,14 @@ export { RequestError } from './requester.js';
 export { BatchFailure } from './batch-failure.js';
 export { Message } from './message.js';
 export { MessagingError, type MessagingErrorCode } from './errors.js';
-export type { BrokerOptions, GivenBrokerOptions, MessagingOptions, UrlBrokerOptions } from './options.js';
+export type {
+  BrokerOptions,
+  GivenBrokerOptions,
+  MessagingOptions,
+  OneBrokerOptions,
+  TwoBrokersOptions,
+  UrlBrokerOptions,
+} from './options.js';
 export type { KafkaOptions } from './transports/kafka/kafka-options.js';
 export type { BatchOptions, ByError, DeliveryOptions, ErrorClass, RetryOptions } from './delivery-contract.js';
 export { type Deduplication, RecentMessages } from './policies/deduplication.js';
@@ -29,6 +36,7 @@ export type {
   BrokerPlaces,
   Capability,
   Incoming,
+  KindOfBroker,
   Lack,
   Lane,
   OpenBox,

@@ -14,6 +14,7 @@ import type { Settings } from './options.js';
 import type { StandardSchema } from './policies/validation.js';
 import { Payloads } from './payloads.js';
 import { PublishWindow } from './publish-window.js';
+import { PublishWindows } from './publish-windows.js';
 import { Publisher } from './publisher.js';
 import { Requester } from './requester.js';
 import { Settlement } from './settlement.js';
@@ -21,9 +22,18 @@ import type { Subscription } from './subscription.js';
 import { DeadLetters } from './dead-letters.js';
 import { checkNeeds, needsOf } from './delivery-contract.js';
 import { openTelemetry } from './telemetry/open-telemetry.js';
-import type { TelemetrySwitch } from './telemetry/telemetry.js';
+import { telemetryByKind } from './telemetry/telemetry-by-kind.js';
+import type { Telemetry, TelemetrySwitch } from './telemetry/telemetry.js';
 import { isPattern, overlap } from './type-pattern.js';
-import type { Capability, Source, Transport, TransportConsumer, TransportSubscription } from './transport.js';
+import {
+  type BrokerOfKind,
+  type Capability,
+  type Source,
+  type Transport,
+  type TransportConsumer,
+  type TransportSubscription,
+  brokerOf,
+} from './transport.js';
 
 /** How long a delivery is held here that could be published nowhere else. */
 const HOLD_FIRST_MS = 100;
@@ -32,7 +42,7 @@ const HOLD_MAX_MS = 30_000;
 export class Messaging {
   readonly publisher: Publisher;
   readonly deadLetters: DeadLetters;
-  readonly #window: PublishWindow;
+  readonly #window: PublishWindow | PublishWindows;
   readonly #identifiers: Identifiers;
   readonly #requester: Requester;
   readonly #schemas = new Map<string, StandardSchema>();
@@ -51,7 +61,8 @@ export class Messaging {
     private readonly log: Log,
   ) {
     const { clock, random, service, publishTimeoutMs, codec } = settings;
-    this.#window = new PublishWindow(clock, publishTimeoutMs);
+    const window = (): PublishWindow => new PublishWindow(clock, publishTimeoutMs);
+    this.#window = transport.byKind === undefined ? window() : new PublishWindows(window(), window());
     this.#identifiers = new Identifiers(clock, random);
     this.#requester = new Requester((onReply) => transport.openReplies(onReply), this.#window, clock);
     this.#payloads = this.#reading([]);
@@ -80,12 +91,11 @@ export class Messaging {
     this.#payloads = this.#reading(subscriptions);
     this.#keepAlive.hold();
     this.#window.prepare();
-    const { service, clock, isTelling } = this.settings;
     try {
       this.#validation.current = await classValidation();
       const checked = subscriptions.map((subscription) => this.#checked(subscription));
       for (const { pattern, schema } of checked) if (schema !== undefined) this.#schemas.set(pattern, schema);
-      if (isTelling) this.#telemetry.current = await openTelemetry({ service, places: this.transport.places, clock, log: this.log });
+      if (this.settings.isTelling) this.#telemetry.current = await this.#openTelemetry();
       await this.transport.open();
       if (this.#isClosed) return;
       this.#window.open((envelope, deadlineMs, route) => this.transport.publish(envelope, deadlineMs, route));
@@ -114,6 +124,15 @@ export class Messaging {
     } finally {
       this.#keepAlive.release();
     }
+  }
+
+  async #openTelemetry(): Promise<Telemetry | undefined> {
+    const { service, clock } = this.settings;
+    const open = ({ places }: BrokerOfKind): Promise<Telemetry | undefined> => openTelemetry({ service, places, clock, log: this.log });
+    const { byKind } = this.transport;
+    if (byKind === undefined) return open(this.transport);
+    const [events, commands] = [await open(byKind.event), await open(byKind.command)];
+    return events && commands && telemetryByKind(events, commands);
   }
 
   async #drain(): Promise<void> {
@@ -165,7 +184,8 @@ export class Messaging {
 
   #refuseWhatCannotWork(subscriptions: readonly Subscription[]): void {
     const { capabilities } = this.transport;
-    for (const subscription of subscriptions) checkNeeds(subscription.place, needsOfHandler(subscription), capabilities);
+    for (const subscription of subscriptions)
+      checkNeeds(subscription.place, needsOfHandler(subscription), brokerOf(this.transport, subscription.kind).capabilities);
     if (capabilities.can.durable !== true)
       this.log.warn('The broker keeps messages in memory only: they are gone with its process. Use embedded:./data to keep them.');
     if (capabilities.can.delay !== true && subscriptions.length > 0) {
@@ -185,7 +205,7 @@ export class Messaging {
       if (contract.order !== 'none') {
         throw new MessagingError(
           'unsupported',
-          `${place} needs order '${contract.order}', which no handler keeps yet, whatever ${capabilities.broker} can: leave it out, and say concurrency 1 where one instance of the service is enough.`,
+          `${place} needs order '${contract.order}', which no handler keeps yet, whatever ${brokerOf(this.transport, subscription.kind).capabilities.broker} can: leave it out, and say concurrency 1 where one instance of the service is enough.`,
         );
       }
       const first = subscriptions.slice(0, index).find((one) => isRival(one, subscription));

@@ -12,7 +12,8 @@ export interface MessagingOptions {
   readonly service: string;
   /**
    * `embedded:./data` keeps the broker in this process and its messages in a folder, `embedded:` in memory; `amqp://user:password@host:port/vhost`
-   * (or `amqps:`) reaches any AMQP 0-9-1 broker, and `kafka://host:port,host:port` (or `kafkas:`) a Kafka cluster.
+   * (or `amqps:`) reaches any AMQP 0-9-1 broker, and `kafka://host:port,host:port` (or `kafkas:`) a Kafka cluster. `{ events, commands }` has each kind on a
+   * broker of its own.
    */
   readonly broker: string | BrokerOptions;
   /** The most events the service may hold unacknowledged, in work and waiting; 100. */
@@ -52,7 +53,14 @@ export interface MessagingOptions {
   readonly ground?: { readonly clock: Clock; readonly random: Random };
 }
 
-export type BrokerOptions = UrlBrokerOptions | GivenBrokerOptions;
+export type BrokerOptions = OneBrokerOptions | TwoBrokersOptions;
+export type OneBrokerOptions = UrlBrokerOptions | GivenBrokerOptions;
+
+/** Events on one broker; commands, queries and their answers on another, as each is best at. What a kind needs beside (dead letters, delays) is where the kind is. */
+export interface TwoBrokersOptions {
+  readonly events: string | OneBrokerOptions;
+  readonly commands: string | OneBrokerOptions;
+}
 
 export interface UrlBrokerOptions {
   readonly url: string;
@@ -74,7 +82,7 @@ export interface GivenBrokerOptions {
 /** The options, checked and complete. */
 export interface Settings {
   readonly service: string;
-  readonly broker: UrlBrokerOptions | GivenBrokerOptions;
+  readonly broker: OneBrokerOptions | { readonly events: OneBrokerOptions; readonly commands: OneBrokerOptions };
   readonly prefetch: number;
   readonly publishTimeoutMs: number;
   readonly connectTimeoutMs: number | undefined;
@@ -125,14 +133,24 @@ export function checkOptions(options: MessagingOptions): Settings {
   };
 }
 
-function checkBroker(broker: string | BrokerOptions): UrlBrokerOptions | GivenBrokerOptions {
+function checkBroker(broker: string | BrokerOptions): Settings['broker'] {
+  if (typeof broker === 'object' && broker !== null && 'events' in broker) {
+    const [events, commands] = [checkOneBroker(broker.events), checkOneBroker(broker.commands)];
+    if ('url' in events && 'url' in commands && events.url === commands.url)
+      throw refused('broker names the same broker for events and for commands: name it once');
+    return { events, commands };
+  }
+  return checkOneBroker(broker);
+}
+
+function checkOneBroker(broker: string | OneBrokerOptions): OneBrokerOptions {
   if (typeof broker === 'string') return { url: broker };
   if (typeof broker === 'object' && broker !== null) {
     if ('broker' in broker && typeof broker.broker === 'object' && broker.broker !== null) return broker;
     if ('url' in broker && typeof broker.url === 'string') return broker;
   }
   throw refused(
-    "broker must be a URL such as 'embedded:./data', 'amqp://guest:guest@localhost:5672' or 'kafka://localhost:9092', { url, … }, or { broker } with an open Broker",
+    "broker must be a URL such as 'embedded:./data', 'amqp://guest:guest@localhost:5672' or 'kafka://localhost:9092', { url, … }, { broker } with an open Broker, or { events, commands } with one of these for each",
   );
 }
 

@@ -58,7 +58,7 @@ export class Publisher {
 
   constructor(
     private readonly service: string,
-    private readonly window: PublishWindow,
+    private readonly window: Pick<PublishWindow, 'publish'>,
     private readonly requester: Requester,
     private readonly identifiers: Identifiers,
     private readonly clock: Clock,

@@ -22,7 +22,7 @@ export class Requester {
 
   constructor(
     private readonly openReplies: (onReply: (reply: Envelope) => void) => Promise<string>,
-    private readonly window: PublishWindow,
+    private readonly window: Pick<PublishWindow, 'publish'>,
     private readonly clock: Clock,
   ) {}
 

@@ -7,6 +7,7 @@ import { AmqpSubject } from './transports/amqp-subject.js';
 import { EmbeddedSubject } from './transports/embedded-subject.js';
 import { JumpingClock } from './transports/kafka/jumping-clock.js';
 import { KafkaSubject } from './transports/kafka/kafka-subject.js';
+import { TwoBrokersSubject } from './transports/two-brokers-subject.js';
 import { turn } from './turn.js';
 
 const openEmbedded = (): Promise<EmbeddedSubject> => EmbeddedSubject.open();
@@ -41,6 +42,17 @@ describe('the amqp transport, on our broker', () => {
 
 describe('the kafka transport, on our broker', () => {
   keeps(transportContract(openKafka), ['kept', 'not-promised']);
+});
+
+describe('two brokers as one: both embedded', () => {
+  keeps(transportContract(async () => new TwoBrokersSubject(await openEmbedded(), await openEmbedded())));
+});
+
+describe('two brokers as one: events over kafka, commands over amqp, on our broker', () => {
+  keeps(
+    transportContract(async () => new TwoBrokersSubject(await openKafka(), await openAmqp())),
+    ['kept', 'not-promised'],
+  );
 });
 
 const foreignUrl = process.env['DOVECOTE_TEST_AMQP_URL'];

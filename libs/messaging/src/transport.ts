@@ -11,6 +11,9 @@ import type { ParkingStore } from './parking-store.js';
 export interface Transport {
   /** What it can promise; checked against what the handlers need before anything is opened. */
   readonly capabilities: TransportCapabilities;
+  /** Where events are on one broker and commands on another: each by itself. `capabilities` are what both can then. */
+  readonly byKind?: Readonly<Record<KindOfBroker, BrokerOfKind>>;
+
   /** How traces and metrics name where messages go and come from; by their type alone where absent. */
   readonly places?: BrokerPlaces;
 
@@ -48,6 +51,16 @@ export interface Transport {
   /** What was delivered and not acknowledged goes back to where it was kept. After it `publish` rejects with code `closed`. */
   close(): Promise<void>;
 }
+
+/** Which of two brokers has a kind: `command` stands for queries and answers too. */
+export type KindOfBroker = 'event' | 'command';
+
+/** The broker that has messages of a kind: the transport itself, unless kinds are on two brokers. */
+export function brokerOf(transport: Pick<Transport, 'capabilities' | 'places' | 'byKind'>, kind: MessageKind): BrokerOfKind {
+  return transport.byKind?.[kind === 'event' ? 'event' : 'command'] ?? transport;
+}
+
+export type BrokerOfKind = Pick<Transport, 'capabilities' | 'places'>;
 
 export interface TransportCapabilities {
   /** As a sentence calls it: `RabbitMQ over AMQP`, `the embedded broker`. */

@@ -41,7 +41,7 @@ function introduce(settings: Settings, page: Page, stage: Stage, folder: DataFol
   Five services, one notification service, and the broker between them. Each is a process of its own.
 
     page      http://localhost:${page.port}${taken}
-    broker    ${stage.brokerUrl}   (${stage.broker ? 'built in; any AMQP 0-9-1 client may join' : 'not ours: given by --broker-url'})
+    broker    ${stage.brokerUrl}   (${stage.broker ? 'built in; any AMQP 0-9-1 client may join' : 'not ours: given by --broker-url'})${settings.commandsUrl ? `\n    commands  ${settings.commandsUrl}   (not ours: given by --commands-url)` : ''}
     services  ${stage.children.flatMap((child) => (child.state === 'running' && child !== stage.broker ? [child.name] : [])).join(', ')}
     data      ${folder.path}
 

@@ -10,6 +10,7 @@ export const USAGE = `npm start -- [options]
   --keep              go on with what an earlier run left there; without it a run starts empty
   --load N            events per second to begin with, over all five senders (default 5; 0 for silence)
   --broker-url URL    use a broker that runs already, as amqp://user:password@host:5672 or kafka://host:9092, in place of the built-in one
+  --commands-url URL  with it: commands go over this broker, and --broker-url has the events alone
 
   PORT in the environment is the port of the page (default: a free one), HOST the address it listens on (default: 127.0.0.1; in a container 0.0.0.0).
 `;
@@ -24,6 +25,8 @@ export interface Settings {
   readonly isKept: boolean;
   readonly load: number;
   readonly brokerUrl: string | undefined;
+  /** Where commands go, if not where events do. */
+  readonly commandsUrl: string | undefined;
   /** For tests: a program to start in place of the broker daemon. */
   readonly brokerProgram: string | undefined;
 }
@@ -32,9 +35,13 @@ export interface Settings {
 export function readSettings(args: readonly string[], env: NodeJS.ProcessEnv): Settings | undefined {
   const { values } = parse(args);
   if (values.help) return undefined;
-  const url = values['broker-url'];
-  if (url !== undefined && !/^(?:amqps?|kafka):\/\/./.test(url))
-    throw new Refusal(`--broker-url is an address as amqp://user:password@host:5672 or kafka://host:9092; this is ${url}.`);
+  const [url, commandsUrl] = [values['broker-url'], values['commands-url']];
+  for (const [option, given] of Object.entries({ '--broker-url': url, '--commands-url': commandsUrl })) {
+    if (given !== undefined && !/^(?:amqps?|kafka):\/\/./.test(given))
+      throw new Refusal(`${option} is an address as amqp://user:password@host:5672 or kafka://host:9092; this is ${given}.`);
+  }
+  if (commandsUrl !== undefined && url === undefined)
+    throw new Refusal('--commands-url goes with --broker-url, which has the events then.');
   return {
     port: env['PORT'] ? wholeNumber('PORT', env['PORT'], 65_535) : 0,
     host: env['HOST'] || '127.0.0.1',
@@ -43,6 +50,7 @@ export function readSettings(args: readonly string[], env: NodeJS.ProcessEnv): S
     isKept: values.keep ?? false,
     load: values.load === undefined ? 5 : wholeNumber('--load', values.load, LOAD_MAX),
     brokerUrl: url,
+    commandsUrl,
     brokerProgram: values['broker-program'],
   };
 }
@@ -56,6 +64,7 @@ function parse(args: readonly string[]) {
         keep: { type: 'boolean' },
         load: { type: 'string' },
         'broker-url': { type: 'string' },
+        'commands-url': { type: 'string' },
         'broker-program': { type: 'string' },
         help: { type: 'boolean', short: 'h' },
       },

@@ -2,13 +2,14 @@ import { Backoff } from '../backoff.js';
 import { MessagingError } from '../errors.js';
 import type { Log } from '../log.js';
 import { isMissing } from '../missing-package.js';
-import type { Settings, UrlBrokerOptions } from '../options.js';
+import type { OneBrokerOptions, Settings, UrlBrokerOptions } from '../options.js';
 import type { Transport } from '../transport.js';
 import { parseAddress } from './amqp-address.js';
 import type { Connect } from './amqp-link.js';
 import { AmqpTransport } from './amqp-transport.js';
 import { type BrokerSource, type EmbeddedBroker, EmbeddedTransport } from './embedded-transport.js';
 import { kafkaTransport } from './kafka/kafka-options.js';
+import { TwoBrokers } from './two-brokers.js';
 
 /** A broker that restarts is back in seconds, so nobody should wait much longer than that for the next try. */
 const RECONNECT_FIRST_MS = 100;
@@ -18,11 +19,17 @@ const EMBEDDED = 'embedded:';
 
 /** The transport for the broker the settings name; nothing is opened yet. Throws a `MessagingError` whose sentence says what to write instead. */
 export function chooseTransport(settings: Settings, log: Log): Transport {
-  if ('broker' in settings.broker) return new EmbeddedTransport(givenBroker(settings.broker.broker), log);
-  const { url } = settings.broker;
-  if (url.startsWith(EMBEDDED)) return new EmbeddedTransport(ownBroker(settings.broker, log), log);
-  if (/^amqps?:\/\//.test(url)) return amqpTransport(settings, settings.broker, log);
-  if (/^kafkas?:\/\//.test(url)) return kafkaTransport(settings, settings.broker, log, loadKafkaLibrary);
+  const { broker } = settings;
+  if (!('events' in broker)) return transportFor(settings, broker, log);
+  return new TwoBrokers(transportFor(settings, broker.events, log), transportFor(settings, broker.commands, log));
+}
+
+function transportFor(settings: Settings, broker: OneBrokerOptions, log: Log): Transport {
+  if ('broker' in broker) return new EmbeddedTransport(givenBroker(broker.broker), log);
+  const { url } = broker;
+  if (url.startsWith(EMBEDDED)) return new EmbeddedTransport(ownBroker(broker, log), log);
+  if (/^amqps?:\/\//.test(url)) return amqpTransport(settings, broker, log);
+  if (/^kafkas?:\/\//.test(url)) return kafkaTransport(settings, broker, log, loadKafkaLibrary);
   // Only the scheme is repeated: what follows may hold a password.
   const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0];
   throw new MessagingError(

@@ -21,6 +21,8 @@ export interface StageSettings {
   readonly folder: DataFolder;
   /** An AMQP broker that runs already; without it the built-in one is started. */
   readonly brokerUrl: string | undefined;
+  /** Another one, for commands alone. */
+  readonly commandsUrl?: string | undefined;
   /** A program to start in place of the built-in broker. */
   readonly brokerProgram: string | undefined;
   /** Events per second, over all senders, to begin with. */
@@ -147,9 +149,10 @@ export class Stage {
   }
 
   private program(name: string, entry: string) {
+    const { env, folder, commandsUrl } = this.settings;
     return {
       file: fileURLToPath(new URL(`../${entry}/main.js`, import.meta.url)),
-      env: { ...this.settings.env, BROKER_URL: this.brokerUrl, FACT_FILE: this.settings.folder.newFactFile(name) },
+      env: { ...env, BROKER_URL: this.brokerUrl, ...(commandsUrl && { COMMANDS_URL: commandsUrl }), FACT_FILE: folder.newFactFile(name) },
     };
   }
 

@@ -13,6 +13,7 @@ import { AmqpSubject } from '../amqp-subject.js';
 import { EmbeddedSubject } from '../embedded-subject.js';
 import { JumpingClock } from '../kafka/jumping-clock.js';
 import { KafkaSubject } from '../kafka/kafka-subject.js';
+import { TwoBrokersSubject } from '../two-brokers-subject.js';
 
 const CASE_MS_MAX = 60_000;
 const usage = 'usage: npm run contract -- [--amqp amqp://user:password@host:port] [--kafka kafka://host:port] [--only TEXT]';
@@ -32,6 +33,7 @@ async function main(): Promise<number> {
     { name: 'embedded', open: () => EmbeddedSubject.open() },
     { name: 'ours, AMQP', open: openOurAmqp },
     { name: 'ours, Kafka', open: openOurKafka },
+    { name: 'ours, both', open: async () => new TwoBrokersSubject(await openOurKafka(), await openOurAmqp()) },
   ];
   const { amqp, kafka } = values;
   if (amqp !== undefined) {
@@ -41,6 +43,11 @@ async function main(): Promise<number> {
   if (kafka !== undefined) {
     if (!/^kafkas?:/.test(kafka)) throw new Error(usage);
     columns.push({ name: 'Kafka', open: () => Promise.resolve(new KafkaSubject(kafka, new JumpingClock())) });
+  }
+  if (amqp !== undefined && kafka !== undefined) {
+    const both = async (): Promise<TransportSubject> =>
+      new TwoBrokersSubject(new KafkaSubject(kafka, new JumpingClock()), await AmqpSubject.open(amqp));
+    columns.push({ name: 'Kafka, and commands over AMQP', open: both });
   }
   const names = transportContract(() => EmbeddedSubject.open())
     .map(({ name }) => name)
