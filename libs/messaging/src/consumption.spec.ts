@@ -160,7 +160,7 @@ describe('what becomes of a delivery', () => {
     second!.isTakenBack = true;
     bench.finish.get('a')!();
     await bench.turn();
-    expect(bench.facts).toEqual(['a started', 'a acknowledged', 'c started']);
+    expect(bench.facts).toEqual(['a started', 'a acknowledged', 'b released', 'c started']);
   });
 
   it('comes again after growing pauses with its history, acknowledged only when that is published, and is a dead letter in the end', async () => {

@@ -14,6 +14,10 @@ import { HandlerLine } from './handler-line.js';
 import { handling } from './handling.js';
 import { DELIVERIES_UNSUSPECTED_MAX, TYPES_REMEMBERED_MAX } from './limits.js';
 import type { Log } from './log.js';
+import { OrderedSettlement } from './ordering/ordered-settlement.js';
+import type { OrderedIncoming } from './ordering/ordered-message.js';
+import type { OrderingParts } from './ordering/lane-order.js';
+import { Ordering } from './ordering/ordering.js';
 import { type Message, abortMessage } from './message.js';
 import { type Payloads, opening } from './payloads.js';
 import { CircuitBreaker } from './policies/circuit-breaker.js';
@@ -25,15 +29,17 @@ import { Retry } from './policies/retry.js';
 import { type Step, around } from './policies/step.js';
 import { timeout } from './policies/timeout.js';
 import { validate } from './policies/validation.js';
-import type { Settlement } from './settlement.js';
+import type { Outcomes, Settlement } from './settlement.js';
 import type { Subscription } from './subscription.js';
 import { failed } from './trail.js';
 import type { Telemetry } from './telemetry/telemetry.js';
 import { isPattern, typeMatcher } from './type-pattern.js';
-import type { Incoming } from './transport.js';
+import type { Incoming, Lane } from './transport.js';
 
 export interface ConsumptionParts {
   readonly settlement: Settlement;
+  /** Where a handler asks for an order. */
+  readonly ordering?: Pick<OrderingParts, 'store' | 'backoff' | 'patienceMs' | 'graceMs'> | undefined;
   readonly deduplication: Deduplication;
   readonly payloads: Payloads;
   /** Whether the broker counts deliveries exactly; where it does not, all that comes again is suspected. */
@@ -85,6 +91,8 @@ export class Consumption {
   readonly #requests: HandlerDirectory;
   readonly #suspectedAfter: number;
   readonly #strangers: Retry;
+  readonly #settlement: Outcomes;
+  readonly #ordering: Ordering | undefined;
   #isStopping = false;
   #idle: (() => void) | undefined;
 
@@ -94,6 +102,8 @@ export class Consumption {
   ) {
     this.#suspectedAfter = parts.countsDeliveries ? DELIVERIES_UNSUSPECTED_MAX : 1;
     this.#strangers = new Retry(contractOf({}, 'nobody').retry, true, parts.random);
+    this.#ordering = this.#order();
+    this.#settlement = this.#ordering === undefined ? parts.settlement : new OrderedSettlement(parts.settlement, parts.log);
     this.#lines = subscriptions.map((subscription) => this.#line(subscription));
     const isOfEvents = ({ subscription }: HandlerLine): boolean => subscription.kind === 'event';
     this.#events = new HandlerDirectory(this.#lines.filter(isOfEvents));
@@ -111,13 +121,30 @@ export class Consumption {
     const { envelope } = incoming;
     if ('problem' in envelope) {
       const sentence = `A message of type ${envelope.type} (id ${envelope.id ?? 'none'}) cannot be read: ${envelope.problem}`;
-      this.parts.settlement.bury(incoming, envelope, { cause: 'unreadable', reason: envelope.problem, handler: undefined }, sentence);
+      this.#settlement.bury(incoming, envelope, { cause: 'unreadable', reason: envelope.problem, handler: undefined }, sentence);
+      return;
+    }
+    if (incoming.lane !== undefined && envelope.key !== undefined && this.#ordering !== undefined) {
+      this.#ordering.receive(incoming.lane, incoming, envelope, envelope.key);
       return;
     }
     if (incoming.isRedelivered && !incoming.isQuarantined && incoming.deliveries > this.#suspectedAfter) {
-      this.parts.settlement.suspect(incoming, envelope);
+      this.#settlement.suspect(incoming, envelope);
       return;
     }
+    this.#bringInTime(incoming, envelope);
+  }
+
+  /** The lane is this process's: what is parked in it is known when the promise is fulfilled. */
+  async assigned(lane: Lane): Promise<void> {
+    if (!this.#isStopping) await this.#ordering?.assigned(lane);
+  }
+
+  async revoked(lane: Lane, isLost: boolean): Promise<void> {
+    await this.#ordering?.revoked(lane, isLost);
+  }
+
+  #bringInTime(incoming: Incoming, envelope: Envelope): void {
     if (envelope.expiresAtMs !== undefined && envelope.expiresAtMs <= this.parts.clock.now()) {
       this.#expire(incoming, envelope, envelope.expiresAtMs);
       return;
@@ -126,9 +153,13 @@ export class Consumption {
   }
 
   #bring(incoming: Incoming, envelope: Envelope): void {
-    const line = (envelope.kind === 'event' ? this.#events : this.#requests).find(envelope.type);
+    const line = this.#lineOf(envelope);
     if (line === undefined) this.#refuse(incoming, envelope);
     else line.receive(incoming, envelope);
+  }
+
+  #lineOf({ kind, type }: Envelope): HandlerLine | undefined {
+    return (kind === 'event' ? this.#events : this.#requests).find(type);
   }
 
   /**
@@ -140,6 +171,7 @@ export class Consumption {
     this.#isStopping = true;
     for (const line of this.#lines) line.stop();
     settlement.stop();
+    this.#ordering?.stop();
     if (await this.#isIdleWithin(patienceMs)) return;
     log.warn(`${this.#count} handlers are still running after ${patienceMs} ms: their signals are aborted. ${this.#describeRunning()}`);
     for (const line of this.#lines) line.abort();
@@ -149,8 +181,42 @@ export class Consumption {
     );
   }
 
+  #order(): Ordering | undefined {
+    const { ordering, settlement, clock, log } = this.parts;
+    if (ordering === undefined) return undefined;
+    const begun = (incoming: OrderedIncoming, envelope: Envelope): void => {
+      incoming.isStrict = this.#lineOf(envelope)?.subscription.contract.order === 'strict';
+    };
+    return new Ordering({
+      ...ordering,
+      clock,
+      log,
+      suspectedAfter: this.#suspectedAfter,
+      begin: (incoming, envelope) => {
+        begun(incoming, envelope);
+        this.#bringInTime(incoming, envelope);
+      },
+      poisoned: (incoming, envelope, ends) => {
+        begun(incoming, envelope);
+        this.#buryPoison(incoming, envelope, ends);
+      },
+      abort: (lane) => {
+        for (const line of this.#lines) line.abort(lane);
+      },
+      deadLetter: (letter) => settlement.deadLetter(letter),
+      idle: () => this.#noticeIdle(),
+    });
+  }
+
+  #buryPoison(incoming: Incoming, envelope: Envelope, ends: number): void {
+    const handler = this.#lineOf(envelope)?.place;
+    const reason = `its process ended ${ends} times while it was being handled`;
+    const sentence = `${envelope.type} ${envelope.id} is poison for ${handler}: ${reason}`;
+    this.#settlement.bury(incoming, envelope, { cause: 'poisoned', reason, handler }, sentence);
+  }
+
   #line(subscription: Subscription): HandlerLine {
-    const { settlement, payloads, countsDeliveries, clock, random, log } = this.parts;
+    const { payloads, countsDeliveries, clock, random, log } = this.parts;
     const { contract } = subscription;
     const telemetry = this.parts.telemetry?.handler(subscription);
     const steps = telemetry === undefined ? this.#steps(subscription) : [telemetry.step, ...this.#steps(subscription)];
@@ -160,7 +226,7 @@ export class Consumption {
       telemetry,
       gates: this.#gates(subscription.place, contract),
       retry: new Retry(contract.retry, contract.hasDeadLetters, random),
-      settlement,
+      settlement: this.#settlement,
       payloads,
       countsDeliveries,
       clock,
@@ -194,7 +260,7 @@ export class Consumption {
 
   /** Another instance may be newer, and have the handler: so not at once. */
   #refuse(incoming: Incoming, envelope: Envelope): void {
-    const { settlement } = this.parts;
+    const settlement = this.#settlement;
     const reason = `nobody in this service handles ${envelope.type}`;
     const trail = failed(envelope.trail, settlement.nowMs, reason);
     const verdict = this.#strangers.verdict(undefined, trail.failures);
@@ -210,7 +276,7 @@ export class Consumption {
     if (envelope.kind === 'query') {
       this.parts.log.warn(`${sentence}. Nobody waits for the answer any more.`);
       incoming.acknowledge();
-    } else this.parts.settlement.bury(incoming, envelope, { cause: 'expired', reason, handler: undefined }, sentence);
+    } else this.#settlement.bury(incoming, envelope, { cause: 'expired', reason, handler: undefined }, sentence);
   }
 
   get #count(): number {
@@ -220,7 +286,7 @@ export class Consumption {
   }
 
   get #isBusy(): boolean {
-    return this.#count > 0 || this.parts.settlement.underWay > 0;
+    return this.#count > 0 || this.parts.settlement.underWay > 0 || (this.#ordering?.busy ?? 0) > 0;
   }
 
   #noticeIdle(): void {
@@ -241,7 +307,7 @@ export class Consumption {
   }
 
   #describeRunning(): string {
-    const all = this.#lines.flatMap(({ place, running }) => [...running].map(({ id }) => `${place} on ${id}`));
+    const all = this.#lines.flatMap(({ place, running }) => [...running.keys()].map(({ id }) => `${place} on ${id}`));
     const few = all.slice(0, 5);
     return `Running: ${few.join(', ')}${all.length > few.length ? ' and others' : ''}.`;
   }

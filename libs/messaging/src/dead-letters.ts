@@ -4,7 +4,7 @@
  * leaves one in the box that was sent: it is at least once, as everything.
  */
 import type { Clock } from '@dovecote/ground';
-import type { Death, Envelope, Failure, MessageHeaders, MessageKind } from './envelope.js';
+import type { Death, Envelope, Failure, MessageHeaders, MessageKind, ParkedPlace } from './envelope.js';
 import { MessagingError } from './errors.js';
 import { DEAD_LETTERS_LISTED_MAX, MOVE_TIMEOUT_MS } from './limits.js';
 import { Codecs, JSON_CONTENT_TYPE, parseBody } from './message-codec.js';
@@ -64,7 +64,7 @@ const jsonAlone = new Payloads(new Codecs([]));
 export class DeadLetters {
   constructor(
     private readonly service: string,
-    private readonly transport: Pick<Transport, 'openBox' | 'publish'>,
+    private readonly transport: Pick<Transport, 'openBox' | 'publish' | 'parkingStore'>,
     private readonly schemaOf: (type: string) => StandardSchema | undefined,
     private readonly clock: Clock,
     /** What can be read; JSON alone when not given. */
@@ -96,7 +96,7 @@ export class DeadLetters {
   }
 
   /**
-   * Sends them to their service again, as if they had failed never; their history stays. What fails again while this runs is not sent twice. Resolves when
+   * Sends them to their service again, as if they had failed never; their history stays. One for which others of its key wait takes its place before them. What fails again while this runs is not sent twice. Resolves when
    * all that were there have been looked at.
    */
   redrive(options: RedriveOptions = {}, service = this.service): Promise<RedriveProgress> {
@@ -126,11 +126,13 @@ export class DeadLetters {
     if (done === 0) throw new MessagingError('invalid-publish', `There is no dead letter ${id} of '${service}'.`);
   }
 
-  /** Throws them away for good. */
+  /** Throws them away for good. What waited for one of them goes on without it. */
   purge(options: Omit<RedriveOptions, 'perSecond'> = {}, service = this.service): Promise<RedriveProgress> {
-    return this.#each(service, options, (_letter, incoming) => {
-      if (options.isDryRun !== true) incoming.acknowledge();
-      return Promise.resolve(true);
+    return this.#each(service, options, async (letter, incoming) => {
+      if (options.isDryRun === true) return true;
+      if (letter.death?.parked !== undefined) await this.#release(service, letter, letter.death.parked, undefined);
+      incoming.acknowledge();
+      return true;
     });
   }
 
@@ -164,7 +166,16 @@ export class DeadLetters {
   async #send(service: string, envelope: Envelope): Promise<void> {
     const history = envelope.trail?.history ?? [];
     const again: Envelope = { ...envelope, expiresAtMs: undefined, trail: { failures: 0, starts: 0, history, death: undefined } };
+    const parked = envelope.trail?.death?.parked;
+    if (parked !== undefined && (await this.#release(service, envelope, parked, again))) return;
     await this.transport.publish(again, this.clock.monotonicMs() + MOVE_TIMEOUT_MS, { to: { group: service, box: 'inbox' } });
+  }
+
+  /** In its place before what waits for it. False where that place is nowhere: the service has moved to a broker without lanes. */
+  async #release(service: string, { key }: Pick<Envelope, 'key'>, place: ParkedPlace, envelope: Envelope | undefined): Promise<boolean> {
+    const store = this.transport.parkingStore(service);
+    await store?.release(place.lane, { sequence: place.sequence, key: key ?? '', envelope });
+    return store !== undefined;
   }
 
   /** Whether it is time now; not where the signal came first. */

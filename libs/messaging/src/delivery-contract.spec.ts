@@ -60,8 +60,10 @@ describe('the delivery contract', () => {
     expect(refusalOf({ deadLetters: false }, 'dead-letters')).toBe('');
   });
 
-  it('is refused as well where a broker could keep an order, and the handlers cannot yet', async () => {
-    const transport = { capabilities: { broker: 'the pigeon post', can: everything } } as Transport;
+  it('is refused as well where a broker has lanes, and nowhere to keep what waits', async () => {
+    const done = (): Promise<void> => Promise.resolve();
+    const parts = { open: done, close: done, parkingStore: () => undefined, capabilities: { broker: 'the pigeon post', can: everything } };
+    const transport = parts as unknown as Transport;
     const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
     const messaging = new Messaging(checkOptions({ service: 'notifications', broker: 'embedded:' }), transport, silent);
     const place = 'Notifications.notify';
@@ -69,9 +71,8 @@ describe('the delivery contract', () => {
     const subject = { kind: 'event', pattern: 'placed', topic: undefined, messageClass: undefined, schema: undefined } as const;
     await expect(messaging.start([{ ...subject, contract, place, handle: () => Promise.resolve() }])).rejects.toMatchObject({
       code: 'unsupported',
-      message: expect.stringMatching(
-        /^Notifications\.notify needs order 'key', which no handler keeps yet, whatever the pigeon post can: leave it out/,
-      ) as unknown,
+      message:
+        "Notifications.notify needs order 'key', and the pigeon post has nowhere to keep what waits for it: leave the order out, or use another broker.",
     });
   });
 
@@ -86,6 +87,10 @@ describe('the delivery contract', () => {
       [{ batch: { size: 0 } }, 'batch.size must be a whole number from 1 to 10000'],
       [{ rate: { count: 1, perMs: 0 } }, 'rate.perMs must be'],
       [{ circuitBreaker: { failures: 1.5, restMs: 1 } }, 'circuitBreaker.failures must be'],
+      [
+        { delivery: 'at-most-once', order: 'key' },
+        "what is handed out at most once is gone where it fails, so there is no order 'key' to keep",
+      ],
       [{ batch: { size: 2 }, order: 'key' }, "a batch cannot keep the order 'key'"],
     ];
     for (const [options, sentence] of nonsense) expect(refusalOf(options)).toContain(`invalid-options: Notifications.notify: ${sentence}`);

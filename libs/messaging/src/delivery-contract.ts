@@ -141,6 +141,11 @@ export function contractOf(options: DeliveryOptions, place: string): DeliveryCon
   if (contract.batch !== undefined && contract.order !== 'none') {
     check.refuse(`a batch cannot keep the order '${contract.order}': one of its messages that fails would be overtaken by the others`);
   }
+  if (contract.delivery === 'at-most-once' && contract.order !== 'none') {
+    check.refuse(
+      `what is handed out at most once is gone where it fails, so there is no order '${contract.order}' to keep: leave one of them out`,
+    );
+  }
   if (contract.batch !== undefined && contract.isDeduplicated) check.refuse('messages of a batch cannot be passed over one by one');
   return contract;
 }

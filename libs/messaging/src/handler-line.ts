@@ -23,11 +23,11 @@ import type { Retry } from './policies/retry.js';
 import type { Handle } from './policies/step.js';
 import { errorAnswer } from './reply.js';
 import { misfitOf } from './policies/validation.js';
-import type { Settlement } from './settlement.js';
+import type { Outcomes } from './settlement.js';
 import type { Subscription } from './subscription.js';
 import { type Fate, type HandlerTelemetry, acknowledged } from './telemetry/telemetry.js';
 import { failed, started } from './trail.js';
-import type { Incoming } from './transport.js';
+import type { Incoming, Lane } from './transport.js';
 
 /** What a line is built of, once, from the contract of its handler. */
 export interface LineParts {
@@ -37,7 +37,7 @@ export interface LineParts {
   readonly telemetry: HandlerTelemetry | undefined;
   readonly gates: readonly Gate[];
   readonly retry: Retry;
-  readonly settlement: Settlement;
+  readonly settlement: Outcomes;
   readonly payloads: Payloads;
   /** Whether the broker counts deliveries. */
   readonly countsDeliveries: boolean;
@@ -63,7 +63,7 @@ interface BatchPart {
 
 export class HandlerLine {
   readonly #waiting = new Fifo<Waiting>();
-  readonly #running = new Set<Message>();
+  readonly #running = new Map<Message, Incoming>();
   readonly #batch: DeliveryContract['batch'];
   #timer: Timer | undefined;
   #isStopping = false;
@@ -80,7 +80,7 @@ export class HandlerLine {
     return this.parts.subscription.place;
   }
 
-  get running(): ReadonlySet<Message> {
+  get running(): ReadonlyMap<Message, Incoming> {
     return this.#running;
   }
 
@@ -101,8 +101,9 @@ export class HandlerLine {
     for (const { incoming } of this.#waiting.drain()) incoming.release();
   }
 
-  abort(): void {
-    for (const message of this.#running) abortMessage(message);
+  /** Of the messages of one lane alone, where one is given. */
+  abort(lane?: Lane): void {
+    for (const [message, incoming] of this.#running) if (lane === undefined || incoming.lane === lane) abortMessage(message);
   }
 
   #admit(): void {
@@ -116,7 +117,8 @@ export class HandlerLine {
       }
       if (this.#batch === undefined) {
         const { incoming, envelope } = this.#waiting.shift() as Waiting;
-        if (!incoming.isTakenBack) this.#start(incoming, envelope);
+        if (incoming.isTakenBack) incoming.release();
+        else this.#start(incoming, envelope);
       } else void this.#startBatch(this.#takeBatch(this.#batch.size));
     }
   }
@@ -154,7 +156,7 @@ export class HandlerLine {
     if (event === undefined) return;
     const { subscription, settlement, gates } = this.parts;
     const message = new Message(envelope, incoming.isRedelivered);
-    this.#running.add(message);
+    this.#running.set(message, incoming);
     if (gates.length > 0) this.#passGates();
     const isAtMostOnce = subscription.contract.delivery === 'at-most-once';
     if (isAtMostOnce) incoming.acknowledge();
@@ -202,7 +204,7 @@ export class HandlerLine {
       if (part !== undefined) parts.push(part);
     }
     const messages = parts.map(({ message }) => message);
-    for (const message of messages) this.#running.add(message);
+    for (const { message, incoming } of parts) this.#running.set(message, incoming);
     if (subscription.contract.delivery === 'at-most-once') for (const { incoming } of parts) incoming.acknowledge();
     let failure: unknown;
     try {
@@ -269,7 +271,7 @@ export class HandlerLine {
       return { kind: 'failed', error };
     }
     // Told to stop, it did: that is no failure of its own.
-    if (this.#isStopping && message.signal.aborted) {
+    if ((this.#isStopping || incoming.isTakenBack) && message.signal.aborted) {
       settlement.hold(incoming, sentence);
       return { kind: 'given-back', error };
     }

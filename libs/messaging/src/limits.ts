@@ -37,6 +37,8 @@ export const RATE_COUNT_MAX = 100_000;
 export const DELIVERIES_UNSUSPECTED_MAX = 3;
 /** Begun so often in quarantine without an end, it is a dead letter. */
 export const SUSPECTED_STARTS_MAX = 3;
+/** Messages of a lane that wait behind one of their key; beyond it the lane is paused until there are fewer. */
+export const PARKED_MAX = 10_000;
 /** How long the publish of a retry or a dead letter may take before its delivery is given back instead. */
 export const MOVE_TIMEOUT_MS = 30_000;
 /** Requests that wait for their answer. */

@@ -4,7 +4,7 @@
  */
 import { Backoff } from './backoff.js';
 import { type ClassValidation, classValidation } from './class-validation.js';
-import { Consumption } from './consumption.js';
+import { Consumption, type ConsumptionParts } from './consumption.js';
 import { MessagingError } from './errors.js';
 import { Identifiers } from './identifiers.js';
 import { Codecs } from './message-codec.js';
@@ -148,6 +148,7 @@ export class Messaging {
     const countsDeliveries = this.transport.capabilities.can['delivery-counts'] === true;
     const consumption = new Consumption(subscriptions, {
       settlement,
+      ordering: this.#ordering(subscriptions, backoff),
       deduplication,
       payloads: this.#payloads,
       countsDeliveries,
@@ -160,8 +161,8 @@ export class Messaging {
     this.#consumption = consumption;
     const consumer: TransportConsumer = {
       onMessage: (incoming) => consumption.receive(incoming),
-      assigned: nothing,
-      revoked: nothing,
+      assigned: (lane) => consumption.assigned(lane),
+      revoked: (lane, isLost) => consumption.revoked(lane, isLost),
     };
     this.#subscription = await this.transport.subscribe({ group: service, sources: subscriptions.map(sourceOf), prefetch }, consumer);
     // Shut down while it was still starting.
@@ -182,6 +183,19 @@ export class Messaging {
     return own === undefined ? subscription : { ...subscription, schema: own };
   }
 
+  #ordering(subscriptions: readonly Subscription[], backoff: Backoff): ConsumptionParts['ordering'] {
+    const ordered = subscriptions.find(({ contract }) => contract.order !== 'none');
+    if (ordered === undefined) return undefined;
+    const store = this.transport.parkingStore(this.settings.service);
+    if (store === undefined) {
+      throw new MessagingError(
+        'unsupported',
+        `${ordered.place} needs order '${ordered.contract.order}', and ${this.transport.capabilities.broker} has nowhere to keep what waits for it: leave the order out, or use another broker.`,
+      );
+    }
+    return { store, backoff, patienceMs: this.settings.drainTimeoutMs, graceMs: this.settings.abortGraceMs };
+  }
+
   #refuseWhatCannotWork(subscriptions: readonly Subscription[]): void {
     const { capabilities } = this.transport;
     for (const subscription of subscriptions)
@@ -199,13 +213,6 @@ export class Messaging {
         throw new MessagingError(
           'invalid-options',
           `${place} takes batches of ${contract.batch.size}, and the service holds ${this.settings.prefetch} messages at most: raise prefetch, or make the batches smaller.`,
-        );
-      }
-      // The lanes and the parking of a broker wait for a line of handlers that keeps them; until then the promise would be a silent lesser one.
-      if (contract.order !== 'none') {
-        throw new MessagingError(
-          'unsupported',
-          `${place} needs order '${contract.order}', which no handler keeps yet, whatever ${brokerOf(this.transport, subscription.kind).capabilities.broker} can: leave it out, and say concurrency 1 where one instance of the service is enough.`,
         );
       }
       const first = subscriptions.slice(0, index).find((one) => isRival(one, subscription));
@@ -228,10 +235,6 @@ function needsOfHandler({ kind, pattern, contract }: Subscription): ReadonlyMap<
 
 function sourceOf({ kind, pattern, topic, contract }: Subscription): Source {
   return { kind, pattern, topic, order: contract.order === 'none' ? 'none' : 'key' };
-}
-
-function nothing(): Promise<void> {
-  return Promise.resolve();
 }
 
 function subscribedTwice(service: string, type: string, first: Subscription, second: Subscription): MessagingError {

@@ -15,7 +15,10 @@ export interface ParkingStore {
    */
   restore(lane: Lane, onRelease: (released: Released) => void): Promise<readonly Parked[]>;
   park(lane: Lane, parked: Parked): Promise<void>;
-  /** In place of what is parked under this sequence number. After a crash the older one may be there as well: the one with more failures counts. */
+  /**
+   * In place of what is parked under this sequence number, and of what was released there as far as `onRelease` said so: a release that was not heard yet
+   * counts more than whatever is written meanwhile. After a crash the older one may be there as well: the one with more failures counts.
+   */
   update(lane: Lane, parked: Parked): Promise<void>;
   /** Handled, or buried: it is gone. After a crash it may be there once more, and is then handled again. */
   resolve(lane: Lane, sequence: number): Promise<void>;
@@ -47,6 +50,6 @@ export interface Parked {
    * key waits (order `strict`).
    */
   readonly state: 'retry' | 'behind' | 'dead';
-  /** Milliseconds since 1970-01-01 UTC. */
+  /** Milliseconds since 1970-01-01 UTC. On a dead one: it may not be among the dead letters yet, because whoever had the lane ended on the way. */
   readonly dueAtMs: number | undefined;
 }

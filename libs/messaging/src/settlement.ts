@@ -18,7 +18,19 @@ import type { Telemetry } from './telemetry/telemetry.js';
 import { died } from './trail.js';
 import type { Box, Incoming, Route, Transport, UnreadableEnvelope } from './transport.js';
 
-export class Settlement {
+/** What a handler's line knows of it. */
+export interface Outcomes {
+  readonly group: string;
+  readonly nowMs: number;
+  answer(question: Envelope, answer: Answer): void;
+  again(incoming: Incoming, envelope: Envelope, delayMs: number, sentence: string): void;
+  suspect(incoming: Incoming, envelope: Envelope): void;
+  noteEnd(incoming: Incoming, envelope: Envelope): void;
+  bury(incoming: Incoming, envelope: Envelope | UnreadableEnvelope, death: Omit<Death, 'group' | 'atMs'>, sentence: string): void;
+  hold(incoming: Incoming, sentence: string): void;
+}
+
+export class Settlement implements Outcomes {
   readonly #held = new Map<Incoming, Timer>();
   readonly #failures = new FailureCounts();
   #isStopping = false;
@@ -90,6 +102,11 @@ export class Settlement {
     const trail = died(readable.trail, full);
     this.telemetry?.buried(readable, full);
     this.#move(incoming, { ...readable, trail }, { to: this.#box('dead-letters') }, sentence);
+  }
+
+  /** Resolves when it is among the dead letters, with its death in its trail. */
+  deadLetter(letter: Envelope): Promise<void> {
+    return this.transport.publish(letter, this.clock.monotonicMs() + MOVE_TIMEOUT_MS, { to: this.#box('dead-letters') });
   }
 
   /** Keeps the delivery unacknowledged for a while, then gives it back: whoever takes it next may do better. */

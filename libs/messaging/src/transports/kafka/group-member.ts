@@ -208,13 +208,13 @@ export class GroupMember {
     if (gone.length > 0) await this.#whileAlive(this.events.revoked(gone));
     this.#owned = this.#owned.filter((part) => now.has(nameOf(part)));
     if (come.length > 0) {
-      await this.events.assigned(come);
+      await this.#whileAlive(this.events.assigned(come));
       this.#owned = assignment;
     }
     return gone.length === 0;
   }
 
-  /** The group must not take us for dead while handlers come to their end. */
+  /** The group must not take us for dead while handlers come to their end, or while what is parked is read. */
   async #whileAlive(work: Promise<void>): Promise<void> {
     const { clock, heartbeatEveryMs } = this.settings;
     let timer: Timer | undefined;

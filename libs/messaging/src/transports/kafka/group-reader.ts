@@ -142,6 +142,12 @@ export class GroupReader implements GroupEvents {
     this.#handOut();
   }
 
+  /** What was taken from a lane that goes to another member is not done, and that one's to take. */
+  giveBack(lane: PartitionLane): void {
+    lane.giveBack();
+    if (!lane.isGone) this.#outstanding -= 1;
+  }
+
   /** What was taken is taken once more, in a later turn, where its lane is still here. */
   again(lane: PartitionLane, take: () => void): void {
     this.settings.clock.defer(() => {
@@ -170,11 +176,12 @@ export class GroupReader implements GroupEvents {
     }
     // Before anything of it is handed out: a record that ends the process is known by how often reading began with it.
     if (!(await this.#member.commit(lanes.map((lane) => this.#notes.offsetOf(lane))))) throw sharingOut();
-    for (const lane of lanes) {
+    const take = async (lane: PartitionLane): Promise<void> => {
       lane.onResume = () => this.#handOut();
       await this.reading.assigned(lane);
       this.#lanes.set(lane.id, lane);
-    }
+    };
+    await Promise.all(lanes.map(take));
     this.#read();
   }
 

@@ -29,7 +29,7 @@ export async function openDeadLetters(
     },
   );
   await member.join([topic]);
-  const letters = isOurs ? await readWholePartition(client, { topic, partition: 0 }) : [];
+  const letters = isOurs ? (await readWholePartition(client, { topic, partition: 0 })).records : [];
   return new KafkaBox(letters, topic, publishing, () => isOurs, member);
 }
 

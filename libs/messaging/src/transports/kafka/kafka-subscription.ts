@@ -137,10 +137,11 @@ class KafkaIncoming implements Incoming {
     if (this.#settle()) this.reader.settle(this.from, this.place);
   }
 
-  /** A log has nothing to give back: the same record is handed out again here, as long as the partition is here. */
+  /** A log has nothing to give back: the same record is handed out again here, as long as the partition stays here. */
   release(): void {
     if (!this.#settle()) return;
     const { reader, consumer, from, place, record, envelope, isQuarantined, lane } = this;
+    if (from.isClosing) return reader.giveBack(from);
     reader.again(from, () =>
       consumer.onMessage(new KafkaIncoming(reader, consumer, from, place, record, envelope, isQuarantined, lane, true)),
     );

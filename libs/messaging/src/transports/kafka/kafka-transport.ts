@@ -78,6 +78,7 @@ export class KafkaTransport implements Transport {
   #forwarder: DelayForwarder | undefined;
   #forwarding: Promise<void> | undefined;
   #replies: KafkaReplies | undefined;
+  readonly #parkings = new Map<string, KafkaParking>();
   #isClosed = false;
 
   constructor(private readonly settings: KafkaTransportSettings) {}
@@ -131,13 +132,20 @@ export class KafkaTransport implements Transport {
   }
 
   parkingStore(group: string): ParkingStore {
-    return new KafkaParking(this.#opened(this.#client), this.#opened(this.#topicMaker), this.#opened(this.#publishing), parkedTopic(group));
+    const [client, topicMaker, publishing] = [this.#opened(this.#client), this.#opened(this.#topicMaker), this.#opened(this.#publishing)];
+    let parking = this.#parkings.get(group);
+    if (parking === undefined) {
+      parking = new KafkaParking(client, topicMaker, publishing, parkedTopic(group), this.settings);
+      this.#parkings.set(group, parking);
+    }
+    return parking;
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#replies?.close();
+    for (const parking of this.#parkings.values()) parking.close();
     await Promise.all([this.#subscription?.close(), this.#forwarder?.close()]);
     this.#publishing?.close();
     await this.#client?.close();
@@ -147,6 +155,7 @@ export class KafkaTransport implements Transport {
   async abandon(): Promise<void> {
     this.#isClosed = true;
     this.#replies?.close();
+    for (const parking of this.#parkings.values()) parking.close();
     this.#subscription?.abandon();
     this.#forwarder?.abandon();
     this.#publishing?.close();

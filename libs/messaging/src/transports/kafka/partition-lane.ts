@@ -119,6 +119,12 @@ export class PartitionLane implements TopicPartition, Lane {
     if (this.#outstanding === 0) this.#idle?.();
   }
 
+  /** What was out at `place` is not done: whoever reads on begins with it. */
+  giveBack(): void {
+    this.#outstanding -= 1;
+    if (this.#outstanding === 0) this.#idle?.();
+  }
+
   /** Hands out nothing more; resolves when nothing is out. */
   async drain(): Promise<void> {
     this.#forgetFetched();

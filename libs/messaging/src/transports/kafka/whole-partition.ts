@@ -5,8 +5,11 @@ const OLDEST = -2;
 const NEXT = -1;
 const FETCH_WAIT_MS = 100;
 
-/** Records without a value take out what stands under their key. */
-export async function readWholePartition(client: KafkaClient, { topic, partition }: TopicPartition): Promise<readonly IncomingRecord[]> {
+/** Records without a value take out what stands under their key. `nextOffset`: what is written later stands there or behind. */
+export async function readWholePartition(
+  client: KafkaClient,
+  { topic, partition }: TopicPartition,
+): Promise<{ readonly records: readonly IncomingRecord[]; readonly nextOffset: number }> {
   const shape = (await client.topics([topic])).get(topic);
   const leader = shape?.partitions[partition]?.leader;
   if (shape === undefined || leader === undefined || leader < 0)
@@ -31,5 +34,5 @@ export async function readWholePartition(client: KafkaClient, { topic, partition
   } finally {
     await fetcher.close();
   }
-  return [...last.values()];
+  return { records: [...last.values()], nextOffset: offset };
 }
