@@ -1,0 +1,32 @@
+import { describe, expect, it } from '@jest/globals';
+import { Broker } from '@dovecote/broker';
+import { realGround } from '@dovecote/ground';
+import { parkingStoreContract } from './parking-contract.js';
+import type { ContractCase } from './transport-contract.js';
+import { JumpingClock } from './transports/kafka/jumping-clock.js';
+import { KafkaSubject } from './transports/kafka/kafka-subject.js';
+
+/** Our own broker as a Kafka cluster of one node. */
+async function openKafka(): Promise<KafkaSubject> {
+  const clock = new JumpingClock();
+  const kafka = { port: 0, initialRebalanceDelayMs: 0 };
+  const broker = await Broker.open({ durability: 'memory', kafka, ground: { ...realGround(), clock } });
+  return new KafkaSubject(`kafka://127.0.0.1:${broker.kafkaPort}`, clock, () => broker.close());
+}
+
+describe('what waits for its key over kafka, on our broker', () => {
+  keeps(parkingStoreContract(openKafka));
+});
+
+const foreignUrl = process.env['DOVECOTE_TEST_KAFKA_URL'];
+
+describe('what waits for its key over kafka, on the cluster at DOVECOTE_TEST_KAFKA_URL', () => {
+  if (foreignUrl === undefined || foreignUrl === '') it.todo('is not set: skipped');
+  else keeps(parkingStoreContract(() => Promise.resolve(new KafkaSubject(foreignUrl, new JumpingClock()))));
+});
+
+function keeps(cases: readonly ContractCase[]): void {
+  it.each(cases)('$name', async ({ run }) => {
+    expect(await run()).toBe('kept');
+  });
+}
