@@ -48,7 +48,7 @@ const silent: Log = { info: nothing, warn: nothing, error: nothing };
 /** Rejects with a `MessagingError` whose sentence says what to do. */
 export async function openDeadLetters(options: DeadLetterDeskOptions): Promise<DeadLetterDesk> {
   const { service, broker, connectTimeoutMs = CONNECT_TIMEOUT_MS, schemaOf = nothing, log = silent, ground } = options;
-  const settings = checkOptions({ service, broker, connectTimeoutMs, ...(ground && { ground }) });
+  const settings = checkOptions({ service, broker, connectTimeoutMs, topology: 'check', ...(ground && { ground }) });
   const transport = chooseTransport(settings, log);
   try {
     await transport.open();

@@ -14,10 +14,12 @@ import {
 import { DiscoveryModule, DiscoveryService, ExternalContextCreator, MetadataScanner, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { DeadLetters } from './dead-letters.js';
 import { Messaging } from './messaging.js';
+import { MessagingPlan } from './messaging-plan.js';
 import { nestLog } from './nest-log.js';
 import { type MessagingOptions, checkOptions } from './options.js';
 import { Publisher } from './publisher.js';
 import { SubscriptionsExplorer } from './subscriptions.explorer.js';
+import type { Transport } from './transport.js';
 import { chooseTransport } from './transports/choose-transport.js';
 
 const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModuleBuilder<MessagingOptions>({ moduleName: 'Dovecote' })
@@ -32,6 +34,16 @@ const messagingProvider = {
     const settings = checkOptions(options);
     const log = nestLog();
     return new Messaging(settings, chooseTransport(settings, log), log);
+  },
+};
+
+const planProvider = {
+  provide: MessagingPlan,
+  inject: [MODULE_OPTIONS_TOKEN, SubscriptionsExplorer],
+  useFactory: (options: MessagingOptions, explorer: SubscriptionsExplorer): MessagingPlan => {
+    const settings = checkOptions({ ...options, topology: 'check' });
+    const open = (): Transport => chooseTransport(settings, nestLog());
+    return new MessagingPlan(settings.service, settings.prefetch, open, () => explorer.explore());
   },
 };
 
@@ -58,8 +70,8 @@ const explorerProvider = {
 
 @Module({
   imports: [DiscoveryModule],
-  providers: [messagingProvider, publisherProvider, deadLettersProvider, explorerProvider],
-  exports: [Publisher, DeadLetters],
+  providers: [messagingProvider, publisherProvider, deadLettersProvider, explorerProvider, planProvider],
+  exports: [Publisher, DeadLetters, MessagingPlan],
 })
 export class DovecoteModule
   extends ConfigurableModuleClass

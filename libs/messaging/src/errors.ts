@@ -13,6 +13,7 @@ export type MessagingErrorCode =
   | 'broker-unreachable'
   | 'broker-refused'
   | 'broker-unusable'
+  | 'unfit-topology'
   // When an event is published
   | 'not-an-event'
   | 'invalid-publish'

@@ -10,6 +10,7 @@ export {
   type RedriveOptions,
   type RedriveProgress,
 } from './dead-letters.js';
+export { MessagingPlan } from './messaging-plan.js';
 export { RequestError } from './requester.js';
 export { BatchFailure } from './batch-failure.js';
 export { Message } from './message.js';

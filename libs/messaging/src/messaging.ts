@@ -18,7 +18,8 @@ import { PublishWindows } from './publish-windows.js';
 import { Publisher } from './publisher.js';
 import { Requester } from './requester.js';
 import { Settlement } from './settlement.js';
-import type { Subscription } from './subscription.js';
+import { type Subscription, requestOf } from './subscription.js';
+import { reportTopology } from './topology-report.js';
 import { DeadLetters } from './dead-letters.js';
 import { checkNeeds, needsOf } from './delivery-contract.js';
 import { openTelemetry } from './telemetry/open-telemetry.js';
@@ -28,7 +29,6 @@ import { isPattern, overlap } from './type-pattern.js';
 import {
   type BrokerOfKind,
   type Capability,
-  type Source,
   type Transport,
   type TransportConsumer,
   type TransportSubscription,
@@ -98,6 +98,7 @@ export class Messaging {
       if (this.settings.isTelling) this.#telemetry.current = await this.#openTelemetry();
       await this.transport.open();
       if (this.#isClosed) return;
+      if (checked.length > 0) await this.#compare(checked);
       this.#window.open((envelope, deadlineMs, route) => this.transport.publish(envelope, deadlineMs, route));
       if (checked.length > 0) await this.#subscribe(checked, mayPublish);
     } catch (error) {
@@ -140,6 +141,11 @@ export class Messaging {
     await this.#consumption?.drain(this.settings.drainTimeoutMs, this.settings.abortGraceMs);
   }
 
+  async #compare(subscriptions: readonly Subscription[]): Promise<void> {
+    const { service, prefetch, topology } = this.settings;
+    reportTopology(await this.transport.plan(requestOf(service, subscriptions, prefetch)), topology, service, this.log);
+  }
+
   async #subscribe(subscriptions: readonly Subscription[], mayPublish: boolean): Promise<void> {
     const { service, prefetch, clock, random, deduplication, tracksCauses = mayPublish } = this.settings;
     const backoff = new Backoff(random, HOLD_FIRST_MS, HOLD_MAX_MS);
@@ -164,7 +170,7 @@ export class Messaging {
       assigned: (lane) => consumption.assigned(lane),
       revoked: (lane, isLost) => consumption.revoked(lane, isLost),
     };
-    this.#subscription = await this.transport.subscribe({ group: service, sources: subscriptions.map(sourceOf), prefetch }, consumer);
+    this.#subscription = await this.transport.subscribe(requestOf(service, subscriptions, prefetch), consumer);
     // Shut down while it was still starting.
     if (this.#isClosed) await this.#subscription.stop();
   }
@@ -231,10 +237,6 @@ function needsOfHandler({ kind, pattern, contract }: Subscription): ReadonlyMap<
   if (kind !== 'event') needs.set('commands', `to handle the ${kind} ${pattern}`);
   if (isPattern(pattern)) needs.set('wildcards', `the pattern '${pattern}'`);
   return needs;
-}
-
-function sourceOf({ kind, pattern, topic, contract }: Subscription): Source {
-  return { kind, pattern, topic, order: contract.order === 'none' ? 'none' : 'key' };
 }
 
 function subscribedTwice(service: string, type: string, first: Subscription, second: Subscription): MessagingError {

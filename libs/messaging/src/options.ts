@@ -33,6 +33,12 @@ export interface MessagingOptions {
    * before Node 24 it costs about as much as the rest of a message. Without it `publish` takes the message as `because`.
    */
   readonly tracksCauses?: boolean;
+  /**
+   * `create`: exchanges, queues and topics that the service needs are made where they are not there. `check`: nothing is made, and the start ends with a list of
+   * what is missing; for brokers on which somebody else makes them. Either way the start compares, and says in the log what it found. `create` when not
+   * given.
+   */
+  readonly topology?: 'create' | 'check';
   /** What was handled, for handlers with `deduplicate`; in memory when not given, 10,000 messages of each handler. */
   readonly deduplication?: Deduplication;
   /** The format of what is published, where its class does not say; JSON. Answers to commands and queries are JSON always. */
@@ -91,6 +97,7 @@ export interface Settings {
   readonly retry: RetryOptions;
   readonly deduplication: Deduplication;
   readonly tracksCauses: boolean | undefined;
+  readonly topology: 'create' | 'check';
   readonly codec: MessageCodec | undefined;
   readonly codecs: readonly MessageCodec[];
   readonly isTelling: boolean;
@@ -124,6 +131,7 @@ export function checkOptions(options: MessagingOptions): Settings {
     retry: options.retry ?? {},
     deduplication: options.deduplication ?? new RecentMessages(),
     tracksCauses: options.tracksCauses,
+    topology: checkTopology(options.topology),
     codec: options.codec,
     codecs: options.codecs ?? [],
     isTelling: options.telemetry ?? true,
@@ -131,6 +139,11 @@ export function checkOptions(options: MessagingOptions): Settings {
     clock: ground.clock,
     random: ground.random,
   };
+}
+
+function checkTopology(topology: MessagingOptions['topology'] = 'create'): 'create' | 'check' {
+  if (topology === 'create' || topology === 'check') return topology;
+  throw refused(`topology must be 'create' or 'check', not ${JSON.stringify(topology)}`);
 }
 
 function checkBroker(broker: string | BrokerOptions): Settings['broker'] {

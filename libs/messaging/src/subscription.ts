@@ -7,6 +7,7 @@ import type { MessageCodec } from './message-codec.js';
 import type { MessageClass } from './message-definition.js';
 import type { Message } from './message.js';
 import type { StandardSchema } from './policies/validation.js';
+import type { Source, SubscriptionRequest } from './transport.js';
 
 export interface SubscriptionRecord {
   readonly decorator: 'Subscribe' | 'Handle';
@@ -43,4 +44,15 @@ export function recordSubscription(method: object, record: SubscriptionRecord): 
 
 export function subscriptionRecordsOf(method: object): readonly SubscriptionRecord[] {
   return (method as { readonly [RECORDS]?: readonly SubscriptionRecord[] })[RECORDS] ?? [];
+}
+
+/** What the transport is asked for. */
+export function requestOf(service: string, subscriptions: readonly Subscription[], prefetch: number): SubscriptionRequest {
+  const sources = subscriptions.map(({ kind, pattern, topic, contract }): Source => ({
+    kind,
+    pattern,
+    topic,
+    order: contract.order === 'none' ? 'none' : 'key',
+  }));
+  return { group: service, sources, prefetch };
 }

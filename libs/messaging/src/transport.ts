@@ -206,7 +206,12 @@ export interface OpenBox {
 /** One thing on the broker that a subscription needs: a sentence for it, and what was found. */
 export interface PlannedThing {
   readonly thing: string;
-  readonly state: 'present' | 'absent' | 'different';
+  /** `unseen`: the broker cannot be asked whether it is there. */
+  readonly state: 'present' | 'absent' | 'different' | 'unseen';
   /** What differs, in the broker's words, or what would be made. */
   readonly detail: string | undefined;
+  /** What to do about a difference: a clause that ends a sentence. */
+  readonly wayOut?: string;
+  /** It differs, and works all the same. */
+  readonly isUsable?: boolean;
 }

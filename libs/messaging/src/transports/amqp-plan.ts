@@ -1,7 +1,7 @@
 /**
  * What is on an AMQP broker of what a service needs, found out without making anything: each thing is asked for passively, and what is there is declared as it
  * should be, which changes nothing and is refused where it differs. A refusal ends its channel, so each question has one of its own. Bindings cannot be
- * asked for over AMQP; they are left out.
+ * asked for over AMQP.
  */
 import type { Channel, ChannelModel } from 'amqplib';
 import { reasonOf } from '../errors.js';
@@ -9,18 +9,22 @@ import type { PlannedThing } from '../transport.js';
 import { declare } from './amqp-subscription.js';
 import { type Declared, describe } from './topology.js';
 
-export async function planOf(connection: ChannelModel, things: readonly Declared[]): Promise<readonly PlannedThing[]> {
-  const planned: PlannedThing[] = [];
-  for (const declared of things) {
-    if (declared.thing !== 'exchange' && declared.thing !== 'queue') continue;
-    const thing = describe(declared);
-    const isThere = (await refusalOf(connection, (channel) => check(channel, declared))) === undefined;
-    const difference = isThere ? await refusalOf(connection, (channel) => declare(channel, declared)) : undefined;
-    if (!isThere) planned.push({ thing, state: 'absent', detail: 'it would be made' });
-    else if (difference === undefined) planned.push({ thing, state: 'present', detail: undefined });
-    else planned.push({ thing, state: 'different', detail: difference });
-  }
-  return planned;
+export function planOf(connection: ChannelModel, things: readonly Declared[]): Promise<readonly PlannedThing[]> {
+  return Promise.all(things.map((declared) => findOut(connection, declared)));
+}
+
+async function findOut(connection: ChannelModel, declared: Declared): Promise<PlannedThing> {
+  const thing = describe(declared);
+  if (declared.thing !== 'exchange' && declared.thing !== 'queue') return { thing, state: 'unseen', detail: undefined };
+  const refusal = await refusalOf(connection, (channel) => check(channel, declared));
+  if (refusal !== undefined && /NOT[-_]FOUND/.test(refusal)) return { thing, state: 'absent', detail: undefined };
+  const difference = refusal ?? (await refusalOf(connection, (channel) => declare(channel, declared)));
+  if (difference === undefined) return { thing, state: 'present', detail: undefined };
+  // Who may not configure cannot compare either; whether it does is not this one's concern then.
+  if (/ACCESS[-_]REFUSED/.test(difference))
+    return { thing, state: 'present', detail: 'it could not be compared: this user may not configure it' };
+  const wayOut = `delete the ${declared.thing} when it is empty and start again, or give the settings it was made with`;
+  return { thing, state: 'different', detail: / with message "(?:[A-Z_]+ - )?(.*)"$/.exec(difference)?.[1] ?? difference, wayOut };
 }
 
 async function check(channel: Channel, { thing, name }: Declared & { readonly name: string }): Promise<void> {

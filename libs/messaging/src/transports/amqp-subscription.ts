@@ -8,7 +8,7 @@ import type { Envelope } from '../envelope.js';
 import type { Incoming, SubscriptionRequest, TransportConsumer, TransportSubscription, UnreadableEnvelope } from '../transport.js';
 import type { LinkTenant } from './amqp-link.js';
 import { deliveriesOf, fromProperties } from './cloud-events.js';
-import { type Declared, type QueueType, inboxesOf, quarantineOf, topologyOf } from './topology.js';
+import { type Declared, inboxesOf, quarantineOf } from './topology.js';
 
 export class AmqpSubscription implements LinkTenant, TransportSubscription {
   #consumer: AmqpConsumer | undefined;
@@ -16,7 +16,8 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
 
   constructor(
     private readonly request: SubscriptionRequest,
-    private readonly queueType: QueueType,
+    /** Declared on every connection. */
+    private readonly things: readonly Declared[],
     private readonly consumer: TransportConsumer,
     private readonly drop: (connection: ChannelModel, reason: unknown) => void,
   ) {}
@@ -31,7 +32,7 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
       consumer.isTakenBack = true;
       this.drop(connection, refusal ?? new Error('the broker closed the channel'));
     });
-    for (const declared of topologyOf(this.request, this.queueType)) await declare(channel, declared);
+    for (const declared of this.things) await declare(channel, declared);
     // What is asked for holds for the consumers that come after it.
     await channel.prefetch(this.request.prefetch);
     for (const inbox of inboxesOf(this.request)) await this.#consume(connection, consumer, inbox, false);

@@ -46,6 +46,8 @@ export interface AmqpSettings {
   readonly address: BrokerAddress;
   readonly service: string;
   readonly queueType: QueueType;
+  /** What is missing stays missing. */
+  readonly makesNothing?: boolean;
   readonly connectTimeoutMs: number | undefined;
   /** Finds the client library, or says which package to install. */
   loadClient(): Promise<Connect>;
@@ -110,17 +112,23 @@ export class AmqpTransport implements Transport {
     return this.#publishLater({ envelope, address: later, isMandatory: true, route, deadlineMs });
   }
 
-  plan(request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
-    if (this.#isClosed || this.#connection === undefined) return Promise.reject(closedError());
-    return planOf(this.#connection, topologyOf(request, this.settings.queueType));
+  async plan(request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
+    const { queueType, makesNothing } = this.settings;
+    if (this.#isClosed || this.#connection === undefined) throw closedError();
+    const planned = await planOf(this.#connection, topologyOf(request, queueType));
+    // Made with the first message that is delayed. Its first exchange stands for all of it: sixty lines would hide the others.
+    if (makesNothing !== true) return planned;
+    const levels = await planOf(this.#connection, delayLevels.slice(0, 1));
+    const detail = "with all levels of delay; the first message that a service with topology 'create' delays makes them";
+    return [...planned, ...levels.map((one) => (one.state === 'absent' ? { ...one, detail } : one))];
   }
 
   async subscribe(request: SubscriptionRequest, consumer: TransportConsumer): Promise<TransportSubscription> {
     if (this.#isClosed) throw closedError();
     const connect = await this.settings.loadClient();
-    const subscription = new AmqpSubscription(request, this.settings.queueType, consumer, (connection, reason) =>
-      this.#consuming?.drop(connection, reason),
-    );
+    const { queueType, makesNothing } = this.settings;
+    const things = makesNothing === true ? [] : topologyOf(request, queueType);
+    const subscription = new AmqpSubscription(request, things, consumer, (connection, reason) => this.#consuming?.drop(connection, reason));
     this.#subscription = subscription;
     this.#consuming = new AmqpLink(this.#link('consuming', connect), subscription);
     await this.#consuming.open();
@@ -168,9 +176,9 @@ export class AmqpTransport implements Transport {
 
   /** The levels are declared when they are needed first, and again on every new connection: somebody may have deleted them. */
   async #publishLater(message: Omit<Unconfirmed, 'resolve' | 'reject'>): Promise<void> {
-    this.#levels ??= this.#declareLevels();
+    if (this.settings.makesNothing !== true) this.#levels ??= this.#declareLevels();
     // What is wrong with the connection its link mends; without the levels the broker refuses the publish, which says more.
-    await this.#levels.catch(() => (this.#levels = undefined));
+    await this.#levels?.catch(() => (this.#levels = undefined));
     if (this.#isClosed) throw closedError();
     await this.#enqueue(message);
   }
@@ -189,7 +197,7 @@ export class AmqpTransport implements Transport {
     channel.on('error', (error) => this.#refused(channel, error));
     channel.on('close', () => this.#publishing?.drop(connection, new Error('the broker closed the channel')));
     channel.on('return', ({ properties }) => this.#returned.add(String(properties.messageId)));
-    for (const exchange of exchanges) await declare(channel, exchange);
+    if (this.settings.makesNothing !== true) for (const exchange of exchanges) await declare(channel, exchange);
     await this.#replies?.consume(connection);
     this.#channel = channel;
     this.#connection = connection;

@@ -51,6 +51,7 @@ function amqpTransport(settings: Settings, broker: UrlBrokerOptions, log: Log): 
     address: parseAddress(broker.url),
     service,
     queueType: broker.queueType ?? 'quorum',
+    makesNothing: settings.topology === 'check',
     connectTimeoutMs,
     loadClient,
     clock,

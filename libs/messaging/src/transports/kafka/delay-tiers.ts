@@ -18,6 +18,7 @@ import type { TopicMaker } from './topic-maker.js';
 
 /** From a tenth of a second to a day: what is longer goes through the last one again and again. */
 const TIERS_MS = Array.from({ length: 11 }, (_, level) => 100 * 4 ** level);
+export const delayTopics: readonly string[] = TIERS_MS.map(delayTopic);
 /** Three years, as over AMQP. */
 const DELAY_MS_MAX = 100 * (2 ** 30 - 1);
 /** Timers of one topic that run at once. */
@@ -65,7 +66,7 @@ export class DelayForwarder implements GroupReading {
   }
 
   async start(): Promise<void> {
-    await this.topicMaker.ensure(TIERS_MS.map(delayTopic));
+    await this.topicMaker.ensure(delayTopics);
     await this.#reader.start();
   }
 
@@ -80,7 +81,7 @@ export class DelayForwarder implements GroupReading {
   }
 
   topics(): Promise<readonly string[]> {
-    return Promise.resolve(TIERS_MS.map(delayTopic));
+    return Promise.resolve(delayTopics);
   }
 
   beginsAtOldest(): boolean {

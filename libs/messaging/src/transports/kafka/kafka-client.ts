@@ -8,6 +8,8 @@ export interface KafkaClient {
   connect(): Promise<void>;
   /** The topics among `names` that exist, or all of them, as the cluster knows them now. */
   topics(names?: readonly string[]): Promise<ReadonlyMap<string, KafkaTopic>>;
+  /** What holds for each topic under the names of `configs`: its own value, or the cluster's. Those that may not be asked for are left out. */
+  topicConfigs(topics: readonly Pick<NewTopic, 'name' | 'configs'>[]): Promise<ReadonlyMap<string, ReadonlyMap<string, string>>>;
   /** Those that exist already are left as they are. */
   createTopics(
     topics: readonly NewTopic[],
@@ -55,7 +57,7 @@ export interface TopicPartition {
 export interface KafkaTopic {
   readonly id: string;
   /** By partition: its leader's node, -1 where there is none now. */
-  readonly partitions: readonly { readonly leader: number; readonly leaderEpoch: number }[];
+  readonly partitions: readonly { readonly leader: number; readonly leaderEpoch: number; readonly replicas: number }[];
 }
 
 export interface NewTopic {

@@ -63,6 +63,7 @@ export function kafkaTransport(settings: Settings, broker: UrlBrokerOptions, log
     connectTimeoutMs,
     loadClient: async (): Promise<KafkaClient> => new PlatformaticClient((await loadLibrary()) as Library, client),
     topics: topicSettings(options),
+    makesNothing: settings.topology === 'check',
     sessionTimeoutMs,
     rebalanceTimeoutMs: whole(
       'rebalanceTimeoutMs',

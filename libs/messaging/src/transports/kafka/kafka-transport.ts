@@ -21,7 +21,7 @@ import type {
   TransportConsumer,
   TransportSubscription,
 } from '../../transport.js';
-import { DelayForwarder } from './delay-tiers.js';
+import { DelayForwarder, delayTopics } from './delay-tiers.js';
 import { openDeadLetters } from './kafka-box.js';
 import { type KafkaClient, KafkaFailure, kafkaCodes } from './kafka-client.js';
 import { KafkaParking } from './kafka-parking.js';
@@ -39,6 +39,8 @@ export interface KafkaTransportSettings {
   /** Finds the client library, or says which package to install. */
   loadClient(): Promise<KafkaClient>;
   readonly topics: TopicSettings;
+  /** What is missing stays missing. */
+  readonly makesNothing?: boolean;
   readonly sessionTimeoutMs: number;
   readonly rebalanceTimeoutMs: number;
   readonly commitEveryMs: number;
@@ -87,8 +89,8 @@ export class KafkaTransport implements Transport {
     const client = await this.settings.loadClient();
     this.#client = client;
     await this.#reach(client);
-    const { clock, backoff, log, shown, topics } = this.settings;
-    this.#topicMaker = new TopicMaker(client, topics, clock, shown);
+    const { clock, backoff, log, shown, topics, makesNothing } = this.settings;
+    this.#topicMaker = new TopicMaker(client, topics, clock, shown, makesNothing);
     this.#publishing = new KafkaPublishing(client, this.#topicMaker, { clock, backoff, log, shown });
   }
 
@@ -99,7 +101,7 @@ export class KafkaTransport implements Transport {
   }
 
   plan(request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
-    return this.#opened(this.#topicMaker).plan([...literalTopics(request), ...boxTopics(request.group)]);
+    return this.#opened(this.#topicMaker).plan([...literalTopics(request), ...boxTopics(request.group), ...delayTopics]);
   }
 
   async subscribe(request: SubscriptionRequest, consumer: TransportConsumer): Promise<TransportSubscription> {

@@ -50,6 +50,7 @@ const FETCH_BYTES_MAX = 8 * 1024 * 1024;
 const PARTITION_BYTES_MAX = 1024 * 1024;
 const READ_COMMITTED = 1;
 const GROUP_KEY = 0;
+const TOPIC_RESOURCE = 2 as const;
 const PROTOCOL_TYPE = 'consumer';
 
 export class PlatformaticClient implements KafkaClient {
@@ -85,9 +86,29 @@ export class PlatformaticClient implements KafkaClient {
         continue;
       }
       const shape = partitions.toSorted((one, other) => one.partitionIndex - other.partitionIndex);
-      found.set(name, { id: topicId, partitions: shape.map(({ leaderId, leaderEpoch }) => ({ leader: leaderId, leaderEpoch })) });
+      found.set(name, {
+        id: topicId,
+        partitions: shape.map(({ leaderId, leaderEpoch, replicaNodes }) => ({
+          leader: leaderId,
+          leaderEpoch,
+          replicas: replicaNodes.length,
+        })),
+      });
     }
     return found;
+  }
+
+  async topicConfigs(topics: readonly Pick<NewTopic, 'name' | 'configs'>[]): Promise<ReadonlyMap<string, ReadonlyMap<string, string>>> {
+    const asked = topics
+      .map(({ name, configs }) => ({ resourceType: TOPIC_RESOURCE, resourceName: name, configurationKeys: Object.keys(configs) }))
+      .filter(({ configurationKeys }) => configurationKeys.length > 0);
+    if (asked.length === 0) return new Map();
+    const { api } = this.library.describeConfigsV4;
+    const { results } = await answered(api.async(await this.#any(), asked, false, false));
+    const readable = results.filter(({ errorCode }) => errorCode === kafkaCodes.none);
+    return new Map(
+      readable.map(({ resourceName, configs }) => [resourceName, new Map(configs.map(({ name, value }) => [name, value ?? '']))]),
+    );
   }
 
   async createTopics(topics: readonly NewTopic[]): Promise<readonly { name: string; code: number; reason: string | undefined }[]> {

@@ -2,7 +2,7 @@
 import type { Clock } from '@dovecote/ground';
 import { MessagingError } from '../../errors.js';
 import type { PlannedThing } from '../../transport.js';
-import { type KafkaClient, KafkaFailure, type NewTopic, kafkaCodes } from './kafka-client.js';
+import { type KafkaClient, KafkaFailure, type KafkaTopic, type NewTopic, kafkaCodes } from './kafka-client.js';
 import { type TopicSettings, shapeOf } from './topic-shape.js';
 
 /** A topic that was just made may take a moment until every node knows it, and its partitions have leaders. */
@@ -17,6 +17,7 @@ export class TopicMaker {
     readonly settings: TopicSettings,
     private readonly clock: Clock,
     private readonly shown: string,
+    private readonly makesNothing = false,
   ) {}
 
   /** Rejects with a `MessagingError` where the cluster refuses one. */
@@ -49,22 +50,28 @@ export class TopicMaker {
   }
 
   async plan(names: readonly string[]): Promise<readonly PlannedThing[]> {
-    const found = await this.client.topics(names);
-    return names.map((name) => {
-      const { partitions } = shapeOf(name, this.settings);
-      const topic = found.get(name);
-      const thing = `topic ${name}`;
-      if (topic === undefined) return { thing, state: 'absent', detail: `made with ${partitions} partitions` };
-      if (topic.partitions.length === partitions) return { thing, state: 'present', detail: undefined };
-      return {
-        thing,
-        state: 'different',
-        detail: `it has ${topic.partitions.length} partitions, and ${partitions} were asked for; it stays as it is`,
-      };
+    const wanted = [...new Set(names)].map((name) => shapeOf(name, this.settings));
+    const found = await this.client.topics(wanted.map(({ name }) => name));
+    const configs = await this.client.topicConfigs(wanted.filter(({ name }) => found.has(name)));
+    return wanted.map((topic) => {
+      const there = found.get(topic.name);
+      const thing = `topic ${topic.name}`;
+      if (there === undefined) return { thing, state: 'absent', detail: wordsOf(topic) };
+      const differences = differencesOf(topic, there, configs.get(topic.name) ?? new Map());
+      if (differences.length === 0) return { thing, state: 'present', detail: undefined };
+      const wayOut = 'it is used as it is: change it with the tools of Kafka, or ask for what it has';
+      return { thing, state: 'different', detail: differences.join(', '), wayOut, isUsable: true };
     });
   }
 
   async #create(topics: readonly NewTopic[]): Promise<void> {
+    if (this.makesNothing) {
+      const names = topics.map(({ name, partitions }) => `${name} (${partitions} partition${partitions === 1 ? '' : 's'})`).join(', ');
+      throw new MessagingError(
+        'unfit-topology',
+        `There is no topic ${names} on the Kafka cluster at ${this.shown}, and topology 'check' makes nothing. Make what is missing.`,
+      );
+    }
     for (const { name, code, reason } of await this.client.createTopics(topics)) {
       if (code === kafkaCodes.none || code === kafkaCodes.topicExists) continue;
       throw new MessagingError(
@@ -73,4 +80,24 @@ export class TopicMaker {
       );
     }
   }
+}
+
+function wordsOf({ partitions, replicationFactor, configs }: NewTopic): string {
+  const settings = Object.entries(configs).map(([name, value]) => `${name}=${value}`);
+  if (replicationFactor > 0) settings.unshift(`replication factor ${replicationFactor}`);
+  return [`${partitions} partition${partitions === 1 ? '' : 's'}`, ...settings].join(', ');
+}
+
+/** Only what was asked for is compared. */
+function differencesOf(wanted: NewTopic, { partitions }: KafkaTopic, configs: ReadonlyMap<string, string>): readonly string[] {
+  const differences: string[] = [];
+  if (partitions.length !== wanted.partitions) differences.push(`it has ${partitions.length} partitions, not ${wanted.partitions}`);
+  const replicas = partitions[0]?.replicas ?? 0;
+  if (wanted.replicationFactor > 0 && replicas !== wanted.replicationFactor)
+    differences.push(`its replication factor is ${replicas}, not ${wanted.replicationFactor}`);
+  for (const [name, value] of Object.entries(wanted.configs)) {
+    const has = configs.get(name);
+    if (has !== undefined && has !== value) differences.push(`its ${name} is ${has}, not ${value}`);
+  }
+  return differences;
 }
