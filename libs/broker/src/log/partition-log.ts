@@ -88,9 +88,11 @@ interface Sealed {
   readonly from: number;
   readonly offset: number;
   readonly appendedBytes: number;
-  readonly bytes: number;
-  readonly writes: PendingWrite[];
+  bytes: number;
+  writes: readonly PendingWrite[];
 }
+
+const nothing: readonly PendingWrite[] = [];
 
 export class PartitionLog implements Partition, CommitMember, JournaledPartition {
   readonly topic: Topic;
@@ -310,7 +312,8 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
     if (this.isRemoved) return;
     this.highWatermark = sealed.offset;
     this.committedBytes = sealed.appendedBytes;
-    this.sealed = { ...sealed, bytes: 0, writes: [] };
+    sealed.bytes = 0;
+    sealed.writes = nothing;
     if (this.writer.bytesForLater > flushBytes) this.scheduleFlush();
     this.producerStates.becameVisible(this.highWatermark);
     this.lastStableOffset = Math.min(this.highWatermark, this.producerStates.firstUndecided(this.highWatermark));

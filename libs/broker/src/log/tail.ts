@@ -1,3 +1,5 @@
+import { copyBytes, smallCopyBytesMax, viewOf } from '../small-copy.js';
+import { baseOffsetAt, batchBytesAt } from './record-batch.js';
 import type { Segment } from './segment.js';
 
 /**
@@ -11,9 +13,10 @@ import type { Segment } from './segment.js';
 export class TailChunk {
   used = 0;
   nextOffset: number;
-  /** Base offset and place of each batch. */
-  readonly offsets: number[] = [];
-  readonly starts: number[] = [];
+  /** Base offset and place of the first batch, and of one every few KiB: the ones between are found by going from head to head. */
+  private readonly markOffsets: number[] = [];
+  private readonly markStarts: number[] = [];
+  private ownView: DataView | undefined;
 
   constructor(
     readonly tail: Tail,
@@ -24,6 +27,49 @@ export class TailChunk {
     readonly bytes: Buffer,
   ) {
     this.nextOffset = baseOffset;
+  }
+
+  get view(): DataView {
+    return (this.ownView ??= viewOf(this.bytes));
+  }
+
+  /** The batch stands at `used`. */
+  count(baseOffset: number, nextOffset: number, length: number): void {
+    const { used, markStarts } = this;
+    if (used === 0 || used - markStarts[markStarts.length - 1]! >= markEveryBytes) {
+      this.markOffsets.push(baseOffset);
+      markStarts.push(used);
+    }
+    this.used = used + length;
+    this.nextOffset = nextOffset;
+  }
+
+  /** Where the last batch begins whose base offset is `offset` or less. */
+  startAt(offset: number): number {
+    const { bytes, used } = this;
+    let at = this.markStarts[lastAtOrBelow(this.markOffsets, offset)]!;
+    for (let next = at + batchBytesAt(bytes, at); next < used && baseOffsetAt(bytes, next) <= offset;) {
+      at = next;
+      next += batchBytesAt(bytes, next);
+    }
+    return at;
+  }
+
+  /** The end of the last whole batch that ends at `place` or before; `place` lies below `used`. */
+  endBefore(place: number): number {
+    let at = this.markStarts[lastAtOrBelow(this.markStarts, place)]!;
+    for (let next = at; next <= place; next += batchBytesAt(this.bytes, next)) at = next;
+    return at;
+  }
+
+  /** Where the batch that begins at `start` ends. */
+  endAt(start: number): number {
+    return start + batchBytesAt(this.bytes, start);
+  }
+
+  /** Of the batch at `place`, or of the one that comes next. */
+  offsetAt(place: number): number {
+    return place < this.used ? baseOffsetAt(this.bytes, place) : this.nextOffset;
   }
 }
 
@@ -38,6 +84,7 @@ export interface PendingWrite {
 const adoptedBytesMin = 8 * 1024;
 const firstChunkBytes = 4 * 1024;
 const chunkBytesMax = 256 * 1024;
+const markEveryBytes = 2 * 1024;
 
 export class Tail {
   private chunks: TailChunk[] = [];
@@ -64,12 +111,10 @@ export class Tail {
         this.nextChunkBytes = Math.min(chunkBytesMax, this.nextChunkBytes * 4);
         chunk = this.open(segment, position, baseOffset, Buffer.allocUnsafeSlow(size));
       }
-      chunk.bytes.set(batch, chunk.used);
+      if (batch.length <= smallCopyBytesMax) copySmall(batch, chunk);
+      else chunk.bytes.set(batch, chunk.used);
     }
-    chunk.offsets.push(baseOffset);
-    chunk.starts.push(chunk.used);
-    chunk.used += batch.length;
-    chunk.nextOffset = nextOffset;
+    chunk.count(baseOffset, nextOffset, batch.length);
   }
 
   /** What was added since the last call, as writes: one per segment. */
@@ -107,21 +152,19 @@ export class Tail {
     for (; index < this.chunks.length; index++) {
       const chunk = this.chunks[index]!;
       if (chunk.baseOffset >= limit) break;
-      const first = parts.length === 0 ? lastAtOrBelow(chunk.offsets, offset) : 0;
-      const start = chunk.starts[first]!;
+      const start = parts.length === 0 ? chunk.startAt(offset) : 0;
       // Behind the last batch that is visible, and behind the last one that fits.
-      let end = chunk.nextOffset <= limit ? chunk.offsets.length : lastAtOrBelow(chunk.offsets, limit - 1) + 1;
+      let stop = chunk.nextOffset <= limit ? chunk.used : chunk.endAt(chunk.startAt(limit - 1));
       const room = bytesMax - bytes;
-      if (this.startOf(chunk, end) - start > room) {
-        end = lastAtOrBelow(chunk.starts, start + Math.max(room, 0));
-        if (end <= first) end = atLeastOne && parts.length === 0 ? first + 1 : first;
+      if (stop - start > room) {
+        stop = chunk.endBefore(start + Math.max(room, 0));
+        if (stop <= start) stop = atLeastOne && parts.length === 0 ? chunk.endAt(start) : start;
       }
-      const stop = this.startOf(chunk, end);
       if (stop === start) break;
       parts.push(start === 0 && stop === chunk.bytes.length ? chunk.bytes : chunk.bytes.subarray(start, stop));
       bytes += stop - start;
-      nextOffset = end < chunk.offsets.length ? chunk.offsets[end]! : chunk.nextOffset;
-      if (end < chunk.offsets.length) break;
+      nextOffset = chunk.offsetAt(stop);
+      if (stop < chunk.used) break;
     }
     return { parts, bytes, nextOffset };
   }
@@ -156,10 +199,6 @@ export class Tail {
     this.chunks.push(chunk);
     this.budget.opened(chunk);
     return chunk;
-  }
-
-  private startOf(chunk: TailChunk, batch: number): number {
-    return batch < chunk.starts.length ? chunk.starts[batch]! : chunk.used;
   }
 }
 
@@ -211,4 +250,16 @@ function lastAtOrBelow(values: readonly number[], wanted: number): number {
     else high = middle;
   }
   return low - 1;
+}
+
+/** Many batches in a row come in one block: its view is made once. */
+let lastBlock: Buffer = Buffer.alloc(0);
+let lastView = viewOf(lastBlock);
+
+function copySmall(batch: Buffer, { bytes, view, used }: TailChunk): void {
+  if (batch.buffer !== lastBlock.buffer) {
+    lastBlock = Buffer.from(batch.buffer);
+    lastView = viewOf(lastBlock);
+  }
+  copyBytes(bytes, view, used, lastBlock, lastView, batch.byteOffset, batch.length);
 }
