@@ -1,16 +1,22 @@
 import type { Socket, SocketEvents } from '@dovecote/ground';
 import { apiVersionsApiKey as apiVersionsKey, produceApiKey as produceKey } from './api-keys.js';
-import { Cursor, MalformedError } from './cursor.js';
+import { AnswerBlock, answerBlockBytes } from './answer-block.js';
+import { MalformedError } from './cursor.js';
 import { errorCodes } from './error-codes.js';
 import { Exchange } from './exchange.js';
 import type { KafkaNode } from './kafka-node.js';
 import type { ListenerView } from './listener-view.js';
 import { Login } from './login.js';
-import { isLent, RequestFrames } from './request-frames.js';
+import { RecentTexts } from './recent-texts.js';
+import { cursorOver, isLent, RequestFrames } from './request-frames.js';
 import type { Rights } from './rights.js';
+import type { Writer } from './writer.js';
 
 /** Answers below this are joined for the socket: one call for all of a turn. */
 const joinedBytesMax = 65_536;
+/** Requests that are answered are forgotten when they are so many, or all. */
+const forgottenAtOnce = 64;
+const nextMicrotask = Promise.resolve();
 
 /**
  * One client: its socket, its requests in order, its answers in the same order.
@@ -28,10 +34,16 @@ export class Connection implements SocketEvents {
   /** When the request that is coming now began to come. */
   insideSinceMs = Infinity;
   private readonly frames: RequestFrames;
+  /** What topics and clients are called in its requests. */
+  readonly texts = new RecentTexts();
   private readonly inFlight: Exchange[] = [];
+  /** The oldest one of these; those before it are answered. */
+  private oldest = 0;
   private inFlightBytes = 0;
   /** A whole request that may not begin yet. */
   private waiting: Buffer | undefined;
+  /** Small answers of this turn, one behind the other; they leave behind `outgoing`. */
+  private joined: AnswerBlock | undefined;
   private outgoing: Uint8Array[] = [];
   private outgoingBytes = 0;
   private isFlushQueued = false;
@@ -76,7 +88,7 @@ export class Connection implements SocketEvents {
 
   /** Nothing came since then, and nobody waits for an answer. */
   isIdleSince(momentMs: number): boolean {
-    return this.inFlight.length === 0 && this.lastHeardMs < momentMs;
+    return this.inFlight.length === this.oldest && this.lastHeardMs < momentMs;
   }
 
   // What the socket says.
@@ -105,12 +117,14 @@ export class Connection implements SocketEvents {
 
   onClose(): void {
     this.isClosed = true;
-    for (const exchange of this.inFlight) {
+    for (const exchange of this.inFlight.slice(this.oldest)) {
       exchange.isAbandoned = true;
       exchange.abandoned?.();
       exchange.sent?.();
     }
     this.inFlight.length = 0;
+    this.oldest = 0;
+    this.dropJoined();
     this.gone(this);
   }
 
@@ -119,16 +133,45 @@ export class Connection implements SocketEvents {
   /** An exchange has its answer: what is ready at the head of the line goes out, and what waited may begin. */
   answered(): void {
     const { inFlight } = this;
-    let count = 0;
-    while (count < inFlight.length && inFlight[count]!.parts !== undefined) this.send(inFlight[count++]!);
-    if (count === 0) return;
+    let isAnySent = false;
+    while (this.oldest < inFlight.length && inFlight[this.oldest]!.parts !== undefined) {
+      this.send(inFlight[this.oldest++]!);
+      isAnySent = true;
+    }
+    if (isAnySent) this.leave();
+  }
+
+  /** The same for an answer that stands whole in `writer`: where it is next and small it is taken from there, beside the others of this turn. False where it is not. */
+  answeredAtOnce(exchange: Exchange, writer: Writer): boolean {
+    const { inFlight, oldest } = this;
+    if (inFlight[oldest] !== exchange || writer.used > answerBlockBytes || this.isEnding || !writer.finishInPlace()) return false;
+    if (this.joined !== undefined && this.joined.used + writer.used > answerBlockBytes) this.unjoin();
+    this.joined ??= AnswerBlock.take();
+    this.joined.add(writer);
+    this.inFlightBytes -= exchange.bytes;
+    this.oldest = oldest + 1;
+    this.flushSoon();
+    // Others behind it may have been ready before.
+    if (inFlight[this.oldest]?.parts === undefined) this.leave();
+    else this.answered();
+    return true;
+  }
+
+  /** The oldest requests were answered: what waited for that may begin. */
+  private leave(): void {
     if (this.endsWhenAnswered) {
       this.end();
       return;
     }
-    if (count === inFlight.length) inFlight.length = 0;
-    else inFlight.splice(0, count);
-    this.pump();
+    const { inFlight } = this;
+    if (this.oldest === inFlight.length) {
+      inFlight.length = 0;
+      this.oldest = 0;
+    } else if (this.oldest >= forgottenAtOnce) {
+      inFlight.splice(0, this.oldest);
+      this.oldest = 0;
+    }
+    if (this.waiting !== undefined || this.isPaused) this.pump();
   }
 
   /** Ends the connection over what was thrown; unforeseen things go on to whoever runs the process. */
@@ -201,16 +244,16 @@ export class Connection implements SocketEvents {
   }
 
   private get hasTooMuchUnsent(): boolean {
-    return this.socket.unsentBytes + this.outgoingBytes > this.node.limits.unsentBytesMax;
+    return this.socket.unsentBytes + this.outgoingBytes + (this.joined?.used ?? 0) > this.node.limits.unsentBytesMax;
   }
 
   private mayBegin(frame: Buffer): boolean {
     const { limits } = this.node;
     if (this.hasTooMuchUnsent || this.isLoggingIn) return false;
-    const { inFlight } = this;
-    if (inFlight.length === 0) return !this.node.waitForRoom(this);
-    if (keyOf(frame) !== produceKey || inFlight[0]!.key !== produceKey) return false;
-    if (inFlight.length >= limits.pipelinedRequestsMax || this.inFlightBytes > limits.pipelinedBytesMax) return false;
+    const { inFlight, oldest } = this;
+    if (inFlight.length === oldest) return !this.node.waitForRoom(this);
+    if (keyOf(frame) !== produceKey || inFlight[oldest]!.key !== produceKey) return false;
+    if (inFlight.length - oldest >= limits.pipelinedRequestsMax || this.inFlightBytes > limits.pipelinedBytesMax) return false;
     return !this.node.waitForRoom(this);
   }
 
@@ -219,7 +262,7 @@ export class Connection implements SocketEvents {
       void this.loginRaw(Buffer.from(frame));
       return;
     }
-    const cursor = Cursor.over(frame);
+    const cursor = cursorOver(frame);
     const key = cursor.int16();
     const version = cursor.int16();
     const correlationId = cursor.int32();
@@ -242,7 +285,7 @@ export class Connection implements SocketEvents {
       return;
     }
     const idLength = cursor.int16();
-    const clientId = idLength < 0 ? '' : cursor.string(idLength);
+    const clientId = idLength < 0 ? '' : this.texts.read(cursor, idLength);
     const isFlexible = version >= api.flexibleFrom;
     if (isFlexible) cursor.skipTags();
     const hasTags = isFlexible && key !== apiVersionsKey;
@@ -279,6 +322,7 @@ export class Connection implements SocketEvents {
       this.destroy();
       return;
     }
+    this.unjoin();
     this.outgoing.push(Buffer.alloc(4));
     this.outgoingBytes += 4;
     this.flushSoon();
@@ -299,6 +343,7 @@ export class Connection implements SocketEvents {
       this.socket.write(parts[parts.length - 1]!, exchange.sent);
       return;
     }
+    this.unjoin();
     for (const part of parts) {
       this.outgoing.push(part);
       this.outgoingBytes += part.length;
@@ -310,13 +355,36 @@ export class Connection implements SocketEvents {
   private flushSoon(): void {
     if (this.isFlushQueued) return;
     this.isFlushQueued = true;
-    queueMicrotask(() => this.flush());
+    void nextMicrotask.then(() => this.flush());
+  }
+
+  /** The answers that were joined follow those that go out in parts. */
+  private unjoin(): void {
+    const { joined } = this;
+    if (joined === undefined) return;
+    this.joined = undefined;
+    this.outgoing.push(joined.takeAll());
+    this.outgoingBytes += this.outgoing.at(-1)!.length;
+  }
+
+  private dropJoined(): void {
+    this.joined?.give();
+    this.joined = undefined;
   }
 
   private flush(): void {
     this.isFlushQueued = false;
+    if (this.isClosed) return;
+    if (this.joined !== undefined && this.outgoing.length === 0) {
+      const answers = this.joined.takeAll();
+      this.joined = undefined;
+      this.socket.write(answers);
+      if (this.waiting !== undefined) this.pump();
+      return;
+    }
+    this.unjoin();
     const { outgoing, outgoingBytes } = this;
-    if (outgoing.length === 0 || this.isClosed) return;
+    if (outgoing.length === 0) return;
     this.outgoing = [];
     this.outgoingBytes = 0;
     if (outgoing.length === 1) this.socket.write(outgoing[0]!);

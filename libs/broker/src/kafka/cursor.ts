@@ -16,14 +16,20 @@ export class Cursor {
   constructor(
     readonly bytes: Buffer,
     readonly view: DataView,
-    at: number,
+    /** Where the request begins. */
+    private readonly start: number,
     readonly end: number,
   ) {
-    this.at = at;
+    this.at = start;
   }
 
   static over(bytes: Buffer): Cursor {
     return new Cursor(bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0, bytes.length);
+  }
+
+  /** How far it has come, from the beginning of the request. */
+  get place(): number {
+    return this.at - this.start;
   }
 
   get left(): number {
@@ -35,7 +41,7 @@ export class Cursor {
     const { at } = this;
     if (length < 0 || length > this.end - at) {
       throw new MalformedError(
-        `the request ends ${length - (this.end - at)} bytes too early: ${length} bytes were announced at byte ${at}`,
+        `the request ends ${length - (this.end - at)} bytes too early: ${length} bytes were announced at byte ${at - this.start}`,
       );
     }
     this.at = at + length;
@@ -79,7 +85,7 @@ export class Cursor {
       value += (byte & 0x7f) * 2 ** shift;
       if (byte < 0x80) return value;
     }
-    throw new MalformedError(`a variable-length number at byte ${this.at - 5} is longer than 5 bytes`);
+    throw new MalformedError(`a variable-length number at byte ${this.at - this.start - 5} is longer than 5 bytes`);
   }
 
   /** As Kafka prints it: 22 characters of base64url. */

@@ -58,6 +58,7 @@ export class Exchange {
   }
 
   endAnswer(): void {
+    if (this.sent === undefined && this.connection.answeredAtOnce(this, this.node.writer)) return;
     this.parts = this.node.writer.finish();
     this.connection.answered();
   }

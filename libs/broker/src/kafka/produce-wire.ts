@@ -1,4 +1,5 @@
 import { type Cursor, MalformedError } from './cursor.js';
+import { RecentTexts } from './recent-texts.js';
 import { zeroId } from './schema.js';
 import type { Writer } from './writer.js';
 
@@ -29,31 +30,41 @@ export interface ProducedPartition {
 }
 
 /** Versions 3 to 13, behind the head of the request. Throws MalformedError. */
-export function readProduceRequest(cursor: Cursor, version: number): ProduceRequest {
+export function readProduceRequest(cursor: Cursor, version: number, texts = new RecentTexts()): ProduceRequest {
   const isFlexible = version >= 9;
   const transactionalId = readText(cursor, isFlexible, true);
   const acks = cursor.int16();
   const timeoutMs = cursor.int32();
-  const topicCount = readCount(cursor, isFlexible);
-  const topicData: ProducedTopic[] = [];
-  for (let n = 0; n < topicCount; n++) {
-    const name = version <= 12 ? readText(cursor, isFlexible, false)! : '';
-    const topicId = version >= 13 ? cursor.uuid() : zeroId;
-    const partitionCount = readCount(cursor, isFlexible);
-    const partitionData: ProducedPartition[] = [];
-    for (let m = 0; m < partitionCount; m++) {
-      const index = cursor.int32();
-      const length = isFlexible ? cursor.uvarint() - 1 : cursor.int32();
-      if (length < -1) throw new MalformedError(`a run of bytes at byte ${cursor.at} has length ${length}`);
-      const records = length < 0 ? null : cursor.slice(length);
-      if (isFlexible) cursor.skipTags();
-      partitionData.push({ index, records });
-    }
-    if (isFlexible) cursor.skipTags();
-    topicData.push({ name, topicId, partitionData });
-  }
+  const topicData = readEach(cursor, isFlexible, () => readTopic(cursor, version, texts));
   if (isFlexible) cursor.skipTags();
   return { transactionalId, acks, timeoutMs, topicData };
+}
+
+function readTopic(cursor: Cursor, version: number, texts: RecentTexts): ProducedTopic {
+  const isFlexible = version >= 9;
+  const name = version <= 12 ? readText(cursor, isFlexible, false, texts)! : '';
+  const topicId = version >= 13 ? cursor.uuid() : zeroId;
+  const partitionData = readEach(cursor, isFlexible, () => readPartition(cursor, isFlexible));
+  if (isFlexible) cursor.skipTags();
+  return { name, topicId, partitionData };
+}
+
+function readPartition(cursor: Cursor, isFlexible: boolean): ProducedPartition {
+  const index = cursor.int32();
+  const length = isFlexible ? cursor.uvarint() - 1 : cursor.int32();
+  if (length < -1) throw new MalformedError(`a run of bytes at byte ${cursor.place} has length ${length}`);
+  const records = length < 0 ? null : cursor.slice(length);
+  if (isFlexible) cursor.skipTags();
+  return { index, records };
+}
+
+/** An array; of one element in most requests, and then without the room that a list that grows takes beforehand. */
+function readEach<Element>(cursor: Cursor, isFlexible: boolean, read: () => Element): Element[] {
+  const count = readCount(cursor, isFlexible);
+  if (count === 0) return [];
+  const elements = [read()];
+  while (elements.length < count) elements.push(read());
+  return elements;
 }
 
 export interface ProduceTopicResponse {
@@ -109,15 +120,17 @@ function writePartition(writer: Writer, partition: ProducePartitionResponse, ver
 /** Elements of an array; believed only as far as the bytes that are left could hold them. */
 export function readCount(cursor: Cursor, isFlexible: boolean): number {
   const count = isFlexible ? cursor.uvarint() - 1 : cursor.int32();
-  if (count < 0) throw new MalformedError(`an array at byte ${cursor.at} has length ${count}`);
-  if (count > cursor.left) throw new MalformedError(`an array of ${count} elements at byte ${cursor.at} cannot be in ${cursor.left} bytes`);
+  if (count < 0) throw new MalformedError(`an array at byte ${cursor.place} has length ${count}`);
+  if (count > cursor.left)
+    throw new MalformedError(`an array of ${count} elements at byte ${cursor.place} cannot be in ${cursor.left} bytes`);
   return count;
 }
 
-export function readText(cursor: Cursor, isFlexible: boolean, isNullable: boolean): string | null {
+export function readText(cursor: Cursor, isFlexible: boolean, isNullable: boolean, texts?: RecentTexts): string | null {
   const length = isFlexible ? cursor.uvarint() - 1 : cursor.int16();
-  if (length < 0 && (!isNullable || length !== -1)) throw new MalformedError(`a string at byte ${cursor.at} has length ${length}`);
-  return length < 0 ? null : cursor.string(length);
+  if (length < 0 && (!isNullable || length !== -1)) throw new MalformedError(`a string at byte ${cursor.place} has length ${length}`);
+  if (length < 0) return null;
+  return texts === undefined ? cursor.string(length) : texts.read(cursor, length);
 }
 
 export function writeCount(writer: Writer, count: number, isFlexible: boolean): void {

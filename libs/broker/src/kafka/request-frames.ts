@@ -1,4 +1,4 @@
-import { MalformedError } from './cursor.js';
+import { Cursor, MalformedError } from './cursor.js';
 
 /**
  * Cuts what a socket delivers into requests: `size i32 | request`.
@@ -16,6 +16,7 @@ const largeBytesMin = 32 * 1024;
 
 /** What it holds is over when the next socket is read: everything that outlives the turn is copied out of it. */
 const commonBlock = Buffer.allocUnsafeSlow(64 * 1024);
+const commonView = new DataView(commonBlock.buffer, commonBlock.byteOffset, commonBlock.length);
 const commonHeadBlock = commonBlock.subarray(0, headBlockBytes);
 
 export class RequestFrames {
@@ -127,6 +128,13 @@ export class RequestFrames {
     this.chunks.shift();
     this.at = 0;
   }
+}
+
+/** Over a request. Of one that is lent it goes over the block in which it lies, of which there is one view for all. */
+export function cursorOver(frame: Buffer): Cursor {
+  if (!isLent(frame)) return Cursor.over(frame);
+  const start = frame.byteOffset - commonBlock.byteOffset;
+  return new Cursor(commonBlock, commonView, start, start + frame.length);
 }
 
 /** Whether these bytes are over in the next turn. */

@@ -33,8 +33,15 @@ export class Writer {
   begin(): void {
     if (this.bytes.length > keptBlockBytesMax) this.replaceBlock(65_536);
     this.used = 4;
-    this.attachments = [];
+    if (this.attachments.length > 0) this.attachments = [];
     this.attachedBytes = 0;
+  }
+
+  /** The message is one piece, and stands with its size in the first `used` bytes until the next one begins; false where it has parts. */
+  finishInPlace(): boolean {
+    if (this.attachments.length > 0) return false;
+    this.view.setInt32(0, this.used - 4);
+    return true;
   }
 
   /** The message with its size, in parts of its own. */

@@ -4,7 +4,13 @@ import { api, type Api, type ApiCodec } from '../api.js';
 import { MalformedError } from '../cursor.js';
 import { errorCodes, type ErrorName } from '../error-codes.js';
 import type { Exchange } from '../exchange.js';
-import { type ProducePartitionResponse, type ProduceTopicResponse, readProduceRequest, writeProduceResponse } from '../produce-wire.js';
+import {
+  type ProducedTopic,
+  type ProducePartitionResponse,
+  type ProduceTopicResponse,
+  readProduceRequest,
+  writeProduceResponse,
+} from '../produce-wire.js';
 import { int16, int32, int64, list, one, records, string, uuid } from '../schema.js';
 
 const table = {
@@ -74,19 +80,19 @@ export const produce: Api & { readonly codec: ApiCodec<typeof table.request, typ
   ...api(table, () => undefined, { listedMinVersion: 0 }),
   begin(exchange, cursor) {
     const { node, version } = exchange;
-    const { acks, transactionalId, topicData } = readProduceRequest(cursor, version);
+    const { acks, transactionalId, topicData } = readProduceRequest(cursor, version, exchange.connection.texts);
     const waiting = new WaitingProduce(exchange);
-    for (const { name, topicId, partitionData } of topicData) {
+    const appendAll = ({ name, topicId, partitionData }: ProducedTopic): ProduceTopicResponse => {
       const topic = version >= 13 ? node.log.topicById(topicId) : node.log.topic(name);
-      const partitionResponses: ProducePartitionResponse[] = [];
-      for (const { index, records } of partitionData) {
+      const partitionResponses = partitionData.map(({ index, records }) => {
         const response = append(topic, index, records, acks, transactionalId, exchange, name);
         if (response.errorCode === 0) waiting.isAnyAppended = true;
         else waiting.isAnyRefused = true;
-        partitionResponses.push(response);
-      }
-      waiting.responses.push({ name, topicId, partitionResponses });
-    }
+        return response;
+      });
+      return { name, topicId, partitionResponses };
+    };
+    waiting.responses = topicData.map(appendAll);
     if (acks === 0) waiting.pass();
     else if (!waiting.isAnyAppended) waiting.committed(undefined);
     else node.log.afterCommit(waiting);
@@ -95,7 +101,7 @@ export const produce: Api & { readonly codec: ApiCodec<typeof table.request, typ
 
 /** A request whose records are in the log and may not be durable yet: an object and neither promise nor closure, because every batch has one. */
 class WaitingProduce implements CommitWaiter {
-  readonly responses: ProduceTopicResponse[] = [];
+  responses: readonly ProduceTopicResponse[] = [];
   isAnyAppended = false;
   isAnyRefused = false;
 
