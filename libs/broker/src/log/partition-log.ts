@@ -28,6 +28,7 @@ import { encodeSnapshot, encodeWindow } from './producer-snapshot.js';
 import { readBlocks } from './read-blocks.js';
 import { BatchHead, writeInt64 } from './record-batch.js';
 import { encodeBatch, encodeMarker } from './records.js';
+import { Rolling } from './rolling.js';
 import { Segment, segmentStem, type SegmentWorld } from './segment.js';
 import { findTimestamp, isGone, readSegments } from './segment-reader.js';
 import { SegmentWriter } from './segment-writer.js';
@@ -81,7 +82,6 @@ const checkpointBytes = 256 * 1024 * 1024;
 const flushBytes = 64 * 1024;
 /** A partition of so many bytes, or of a small part of a segment, is read faster than its snapshot is written. */
 const shortBytes = 64 * 1024;
-const relativeOffsetMax = 0x7fffffff;
 
 /** What the commit under way takes of a partition: from one offset to another. */
 interface Sealed {
@@ -131,7 +131,7 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
   private unsaved: Segment[] = [];
   private bytesSinceCheckpoint = 0;
   private isCheckpointDue = false;
-  private rollAfterMs: number;
+  private readonly rolling: Rolling;
 
   constructor(
     parts: PartitionParts,
@@ -156,7 +156,7 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
     this.lastStableOffset = Math.min(this.highWatermark, this.producerStates.firstUndecided(this.highWatermark));
     this.tail = new Tail(world.budget);
     this.writer = new SegmentWriter(this, world, parts.prove);
-    this.rollAfterMs = this.drawRollTime();
+    this.rolling = new Rolling(parts.topic, world.random);
   }
 
   get active(): Segment {
@@ -406,7 +406,7 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
     active.sealTimes();
     this.unsaved.push(active);
     this.segments = [...this.segments, Segment.fresh(this.folder, this.logEndOffset, this.world)];
-    this.rollAfterMs = this.drawRollTime();
+    this.rolling.begun();
   }
 
   /** The planned start is written down: nothing below it is read any more, and the segments below it go, in the background. */
@@ -493,7 +493,7 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
               logAppendTimeMs: known.timestamp,
             };
     }
-    if (this.mustRoll(batch.length)) this.roll();
+    if (this.rolling.isDue(this.active, head, this.logEndOffset)) this.roll();
     const baseOffset = this.logEndOffset;
     writeInt64(batch, baseOffset, 0);
     batch.writeInt32BE(this.leaderEpoch, 12);
@@ -521,24 +521,6 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
       lastOffset: head.lastOffset,
       logAppendTimeMs: head.hasLogAppendTime ? head.maxTimestamp : -1,
     };
-  }
-
-  private mustRoll(bytes: number): boolean {
-    const { active, head } = this;
-    const { config } = this.topic;
-    if (active.sizeBytes === 0) return false;
-    if (active.sizeBytes + bytes > config.segmentBytes) return true;
-    if (this.logEndOffset + head.lastOffsetDelta - active.baseOffset > relativeOffsetMax) return true;
-    if (active.indexes!.offsets.byteLength + 8 > config.segmentIndexBytes) return true;
-    return active.firstTimestamp !== undefined && head.maxTimestamp - active.firstTimestamp > this.rollAfterMs;
-  }
-
-  /** When the next roll by time is due, counted from the first record of a segment. */
-  private drawRollTime(): number {
-    const { segmentJitterMs, isCompacted, maxCompactionLagMs } = this.topic.config;
-    // What stands in the active segment is never compacted.
-    const segmentMs = Math.min(this.topic.config.segmentMs, isCompacted ? maxCompactionLagMs : Infinity);
-    return segmentJitterMs === 0 ? segmentMs : segmentMs - this.world.random.below(Math.min(segmentJitterMs, segmentMs, 2 ** 32 - 1));
   }
 
   private scheduleFlush(): void {
