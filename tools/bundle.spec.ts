@@ -18,8 +18,9 @@ describe('the bundled daemon', () => {
 
   it.each(['kafka-opening', 'api', 'real-tls'])('leaves %s to those who ask for it', (name) => {
     const file = readdirSync(bundle).find((entry) => entry.startsWith(`${name}-`) && entry.endsWith('.js'))!;
-    expect(readFileSync(join(bundle, 'main.js'), 'utf8')).toContain(`import("./${file}")`);
-    expect(loadedBy('main.js').files).not.toContain(file);
+    const { files } = loadedBy('main.js');
+    expect(files.some((loaded) => readFileSync(join(bundle, loaded), 'utf8').includes(`import("./${file}")`))).toBe(true);
+    expect(files).not.toContain(file);
   });
 
   it('names the TypeScript that each line came from', () => {

@@ -64,6 +64,7 @@ async function open(settings: Settings, warn: (line: string) => void): Promise<B
   const broker = await Broker.open({
     ...(durability === 'memory' ? {} : { data }),
     durability,
+    door: true,
     amqp: amqp.map(({ host, port, isTls }) => ({ host, port, ...(isTls && tls !== undefined ? { tls } : {}) })),
     ...(kafka === undefined ? {} : { kafka: kafkaOptions(kafka, tls) }),
     ...(management === undefined ? {} : { management: { ...management, mayBeTaken: management.isDefault } }),

@@ -9,7 +9,7 @@ import {
   type TlsIdentity,
 } from '@dovecote/ground';
 
-import { type AmqpAddress, AmqpServer } from './amqp/server.js';
+import { type AmqpAddress, AmqpServer, type AmqpServerOptions } from './amqp/server.js';
 import type { BrokerLog } from './embedded/broker-log.js';
 import { CodedError } from './errors.js';
 import { defaultLimits, type Limits } from './limits.js';
@@ -86,7 +86,7 @@ export class Broker {
     const limits: Limits = { ...defaultLimits, ...options.limits };
     const broker = new Broker(ground, await openStorage(options, ground, limits), options, limits, options.log ?? warn);
     try {
-      if (options.amqp !== undefined) await broker.listen(options.amqp);
+      if (options.amqp !== undefined || broker.door !== undefined) await broker.listen(options.amqp ?? []);
       if (options.kafka !== undefined) await broker.listenForKafka(options.kafka);
       else if (broker.storage.found?.isEmpty === false) await (await import('./kafka-opening.js')).settleLog(broker.logParts);
       if (options.management !== undefined) await broker.listenForManagement(options.management);
@@ -194,6 +194,13 @@ export class Broker {
     this.closing = this.abandon(error);
   }
 
+  private get door(): AmqpServerOptions['door'] {
+    const { data, door = false } = this.options;
+    const { doors } = this.ground;
+    if (!door || doors === undefined || data === undefined || this.durability === 'memory') return undefined;
+    return { doors, folder: data, about: { durability: this.durability } };
+  }
+
   private async listen(amqp: NonNullable<BrokerOptions['amqp']>): Promise<void> {
     const listeners = 'port' in amqp ? [amqp] : amqp;
     this.amqp = await AmqpServer.listen({
@@ -202,6 +209,7 @@ export class Broker {
       random: this.ground.random,
       hosts: this.storage.hosts,
       at: listeners.map(({ host = '127.0.0.1', ...listener }) => ({ host, ...listener })),
+      door: this.door,
       limits: this.limits,
       log: (line) => this.say(line),
     });

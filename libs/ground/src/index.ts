@@ -1,6 +1,7 @@
 export { type Ground, realGround } from './ground.js';
 export type { Clock, Timer } from './clock.js';
 export { DiskError, type Disk, type DiskErrorCode, type DiskFile, type DiskLock, type OpenMode } from './disk.js';
+export type { Door, Doors, FoundDoor } from './doors.js';
 export {
   NetworkError,
   type ConnectAddress,

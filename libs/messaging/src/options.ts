@@ -11,7 +11,7 @@ export interface MessagingOptions {
   /** The name of the service: the `source` of what it publishes, and the group its subscriptions belong to. Services of one name share the work. */
   readonly service: string;
   /**
-   * `embedded:./data` keeps the broker in this process and its messages in a folder, `embedded:` in memory; `amqp://user:password@host:port/vhost`
+   * `embedded:./data` keeps the broker in this process and its messages in a folder, where another process joins it; `embedded:` in memory; `amqp://user:password@host:port/vhost`
    * (or `amqps:`) reaches any AMQP 0-9-1 broker, and `kafka://host:port,host:port` (or `kafkas:`) a Kafka cluster. `{ events, commands }` has each kind on a
    * broker of its own.
    */

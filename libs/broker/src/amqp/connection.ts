@@ -97,7 +97,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
     this.handshake = new Handshake({
       limits,
       login: (user, password, address) =>
-        password === undefined ? hosts.access.knows(user, address) : hosts.access.login(user, password, address),
+        parts.isLocal || (password === undefined ? hosts.access.knows(user, address) : hosts.access.login(user, password, address)),
       // Some clients with a certificate take EXTERNAL wherever it is offered, also where they mean to come with a password.
       peerName: hosts.access.knows(socket.peerName ?? '', socket.remoteAddress) ? socket.peerName : undefined,
       enter: (virtualHost) => this.enter(virtualHost),
@@ -398,7 +398,7 @@ export class Connection implements SocketEvents, FrameReceiver, ChannelLine {
   }
 
   private enter(virtualHost: string): void {
-    const { host, access, routes } = this.parts.enter(this.user, virtualHost);
+    const { host, access, routes } = this.parts.enter(this.user, virtualHost, this.parts.isLocal);
     this.host = host;
     this.access = access;
     this.routes = routes;

@@ -1,5 +1,7 @@
 import {
   type Clock,
+  type Door,
+  type Doors,
   type ListenAddress,
   type Listener,
   type Network,
@@ -17,6 +19,7 @@ import type { VirtualHosts } from '../engine/virtual-hosts.js';
 import type { VirtualHost } from '../queues/virtual-host.js';
 import { Connection } from './connection.js';
 import { describeConnection } from './connection-description.js';
+import type { ConnectionParts } from './connection-parts.js';
 import { type AmqpLimits, amqpLimitsWith } from './limits.js';
 import { BlockPool } from './output.js';
 import { RouteCache } from './route-cache.js';
@@ -28,6 +31,8 @@ export interface AmqpServerOptions {
   readonly hosts: VirtualHosts;
   /** One or several; whoever comes over TLS may log in with a certificate. */
   readonly at: readonly ListenAddress[];
+  /** One more way in, through a folder whose lock the caller has. */
+  readonly door?: { readonly doors: Doors; readonly folder: string; readonly about: Readonly<Record<string, string>> } | undefined;
   readonly limits: Limits | AmqpLimits;
   /** Takes a line for the operator: refused logins, broken clients. */
   readonly log: (line: string) => void;
@@ -65,6 +70,7 @@ export class AmqpServer {
   private readonly stopWatchingGate: () => void;
   private readonly stopWatchingAccess: () => void;
   private readonly listeners: Listener[] = [];
+  private door: Door | undefined;
   private allGone: (() => void) | undefined;
 
   private constructor(private readonly options: AmqpServerOptions) {
@@ -80,7 +86,8 @@ export class AmqpServer {
     const server = new AmqpServer(options);
     try {
       for (const at of options.at)
-        server.listeners.push(await options.network.listen(at, (socket) => server.accept(socket, at.tls !== undefined)));
+        server.listeners.push(await options.network.listen(at, (socket) => server.accept(socket, at.tls !== undefined, false)));
+      if (options.door !== undefined) await server.openDoor(options.door);
     } catch (error) {
       server.stopWatching();
       for (const listener of server.listeners) await listener.close();
@@ -90,9 +97,9 @@ export class AmqpServer {
     return server;
   }
 
-  /** Of the first listener. */
-  get port(): number {
-    return this.listeners[0]?.port ?? 0;
+  /** Of the first listener; undefined where only the door is open. */
+  get port(): number | undefined {
+    return this.listeners[0]?.port;
   }
 
   get addresses(): readonly AmqpAddress[] {
@@ -126,6 +133,7 @@ export class AmqpServer {
   private async end(reply: 'connection-forced' | 'internal-error', explanation: string, drainMs: number): Promise<void> {
     this.stopWatching();
     for (const listener of this.listeners) await listener.close();
+    await this.door?.close();
     if (this.open.size === 0) return;
     const gone = new Promise<void>((resolve) => (this.allGone = resolve));
     for (const connection of this.open) connection.close(reply, explanation);
@@ -136,7 +144,17 @@ export class AmqpServer {
     cut.cancel();
   }
 
-  private accept(socket: Socket, isTls: boolean): void {
+  /** Whoever owns the folder serves it, also where nobody can be let in. */
+  private async openDoor({ doors, folder, about }: NonNullable<AmqpServerOptions['door']>): Promise<void> {
+    try {
+      this.door = await doors.open(folder, about, (socket) => this.accept(socket, false, true));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.options.log(`No other process can join this one on ${folder}: ${reason}`);
+    }
+  }
+
+  private accept(socket: Socket, isTls: boolean, isLocal: boolean): void {
     if (this.open.size >= this.limits.connectionsMax) {
       this.options.log(
         `a connection from ${socket.remoteAddress} was closed: the limit of ${this.limits.connectionsMax} connections is reached`,
@@ -146,12 +164,12 @@ export class AmqpServer {
     }
     const { clock, random, hosts, log } = this.options;
     const { limits, pool, readBlock } = this;
-    const enter = (user: string, virtualHost: string): Entrance => this.enter(user, virtualHost);
+    const enter: ConnectionParts['enter'] = (user, virtualHost, mayDoAll) => this.enter(user, virtualHost, mayDoAll);
     const gone = (connection: Connection): void => {
       this.open.delete(connection);
       if (this.open.size === 0) this.allGone?.();
     };
-    this.open.add(new Connection(socket, { clock, random, hosts, enter, limits, pool, readBlock, isTls, log, gone }));
+    this.open.add(new Connection(socket, { clock, random, hosts, enter, limits, pool, readBlock, isTls, isLocal, log, gone }));
   }
 
   private stopWatching(): void {
@@ -160,7 +178,7 @@ export class AmqpServer {
   }
 
   /** Opens a virtual host for a user, in the order in which RabbitMQ refuses. */
-  private enter(user: string, name: string): Entrance {
+  private enter(user: string, name: string, mayDoAll: boolean): Entrance {
     const { hosts } = this.options;
     const host = hosts.find(name);
     const max = hosts.settingsOf(name)?.limits?.maxConnections ?? -1;
@@ -168,7 +186,7 @@ export class AmqpServer {
     if (max >= 0 && count >= max) {
       throw new CodedError('host-refused', `access to vhost '${name}' refused for user '${user}': connection limit (${max}) is reached`);
     }
-    const access = hosts.access.enter(user, name);
+    const access = mayDoAll ? hosts.access.enterFreely(user, name) : hosts.access.enter(user, name);
     return { host, access, routes: this.routesOf(host, access) };
   }
 
@@ -184,6 +202,7 @@ export class AmqpServer {
 
   private accessChanged(change: AccessChange): void {
     for (const connection of [...this.open]) {
+      if (connection.parts.isLocal && change.what !== 'virtual-host-deleted') continue;
       if (change.what === 'user-deleted' && connection.user === change.user) {
         connection.close('connection-forced', `user '${change.user}' is deleted`);
       } else if (change.what === 'virtual-host-deleted' && connection.virtualHost === change.virtualHost) {

@@ -21,6 +21,11 @@ export interface BrokerOptions {
   /** Listens for AMQP 0-9-1 clients, at one address or several. Default: no socket. */
   readonly amqp?: AmqpListener | readonly AmqpListener[];
   /**
+   * Lets other processes of this account on this machine in, through a socket that they find by the data folder: they speak AMQP there and may do
+   * everything, without a user. Not where it keeps nothing. Default: false.
+   */
+  readonly door?: boolean;
+  /**
    * Listens for Kafka clients, and says how they are met; see kafka/SUPPORT.md. The partitioned log behind it is in the folder `log` of the data
    * folder; where there is none yet it is opened for the first client, or for `Broker.log`. Default: no socket.
    */

@@ -17,7 +17,13 @@ import type { BrokerAddress } from './amqp-address.js';
 /** The library that speaks AMQP, as far as it is used. */
 export type Connect = (
   url: string,
-  options: { noDelay: boolean; timeout: number; clientProperties: Record<string, string> },
+  options: {
+    noDelay: boolean;
+    timeout: number;
+    clientProperties: Record<string, string>;
+    /** A local socket instead of host and port. */
+    path?: string;
+  },
 ) => Promise<ChannelModel>;
 
 export interface LinkSettings {

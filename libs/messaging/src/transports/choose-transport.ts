@@ -1,3 +1,4 @@
+import { realGround } from '@dovecote/ground';
 import { Backoff } from '../backoff.js';
 import { MessagingError } from '../errors.js';
 import type { Log } from '../log.js';
@@ -8,12 +9,17 @@ import { parseAddress } from './amqp-address.js';
 import type { Connect } from './amqp-link.js';
 import { AmqpTransport } from './amqp-transport.js';
 import { type BrokerSource, type EmbeddedBroker, EmbeddedTransport } from './embedded-transport.js';
+import { FolderTransport } from './folder-transport.js';
 import { kafkaTransport } from './kafka/kafka-options.js';
 import { TwoBrokers } from './two-brokers.js';
 
 /** A broker that restarts is back in seconds, so nobody should wait much longer than that for the next try. */
 const RECONNECT_FIRST_MS = 100;
 const RECONNECT_MAX_MS = 5_000;
+
+/** Whoever takes the place of a process that is gone does so on the same machine. */
+const REJOIN_FIRST_MS = 20;
+const REJOIN_MAX_MS = 1_000;
 
 const EMBEDDED = 'embedded:';
 
@@ -27,7 +33,7 @@ export function chooseTransport(settings: Settings, log: Log): Transport {
 function transportFor(settings: Settings, broker: OneBrokerOptions, log: Log): Transport {
   if ('broker' in broker) return new EmbeddedTransport(givenBroker(broker.broker), log);
   const { url } = broker;
-  if (url.startsWith(EMBEDDED)) return new EmbeddedTransport(ownBroker(broker, log), log);
+  if (url.startsWith(EMBEDDED)) return embeddedTransport(settings, broker, log);
   if (/^amqps?:\/\//.test(url)) return amqpTransport(settings, broker, log);
   if (/^kafkas?:\/\//.test(url)) return kafkaTransport(settings, broker, log, loadKafkaLibrary);
   // Only the scheme is repeated: what follows may hold a password.
@@ -92,7 +98,8 @@ function givenBroker(broker: object): BrokerSource {
   return { open: () => Promise.resolve(given), isOurs: false, isDurable: given.durability !== 'memory' };
 }
 
-function ownBroker({ url, durability, queueType }: UrlBrokerOptions, log: Log): BrokerSource {
+function embeddedTransport(settings: Settings, broker: UrlBrokerOptions, log: Log): Transport {
+  const { url, durability, queueType } = broker;
   if (queueType !== undefined) {
     throw new MessagingError('invalid-options', 'queueType is for AMQP brokers: the embedded broker has one kind of queue. Remove it.');
   }
@@ -109,11 +116,31 @@ function ownBroker({ url, durability, queueType }: UrlBrokerOptions, log: Log): 
       `An embedded broker without a folder cannot be durable ('${durability}'): write 'embedded:./data'.`,
     );
   }
-  const isDurable = folder !== '' && durability !== 'memory';
-  const options = folder === '' ? { durability: 'memory' as const } : { data: folder, durability: durability ?? ('fsync' as const) };
+  if (folder !== '' && durability !== 'memory') return folderTransport(settings, folder, durability ?? 'fsync', log);
   const open = async (): Promise<EmbeddedBroker> => {
     const { Broker } = await import('@dovecote/broker');
-    return Broker.open({ ...options, log: (line) => log.info(line) });
+    return Broker.open({ durability: 'memory', log: (line) => log.info(line) });
   };
-  return { open, isOurs: true, isDurable };
+  return new EmbeddedTransport({ open, isOurs: true, isDurable: false }, log);
+}
+
+function folderTransport(settings: Settings, folder: string, durability: 'os' | 'fsync', log: Log): Transport {
+  const { service, connectTimeoutMs, clock, random } = settings;
+  const { doors } = realGround();
+  return new FolderTransport({
+    folder,
+    durability,
+    openBroker: async () => {
+      const { Broker } = await import('@dovecote/broker');
+      return Broker.open({ data: folder, durability, door: true, log: (line) => log.info(line) });
+    },
+    findDoor: async () => doors?.find(folder),
+    loadClient,
+    amqpTransport: (address, load) => {
+      const backoff = new Backoff(random, REJOIN_FIRST_MS, REJOIN_MAX_MS);
+      const parts = { address, service, queueType: 'quorum', makesNothing: false, connectTimeoutMs, loadClient: load } as const;
+      return new AmqpTransport({ ...parts, clock, random, backoff, log });
+    },
+    log,
+  });
 }

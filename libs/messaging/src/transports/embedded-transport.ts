@@ -183,7 +183,7 @@ class EmbeddedBox implements OpenBox {
   }
 }
 
-function capabilitiesOf(isDurable: boolean): TransportCapabilities {
+export function capabilitiesOf(isDurable: boolean): TransportCapabilities {
   return {
     broker: 'the embedded broker',
     can: {
