@@ -233,7 +233,7 @@ export class GroupCoordinator implements GroupWorld {
       const record = key === null ? undefined : decodeOffsetsRecord(key, value);
       if (record?.kind === 'offset') setOffset(this.groupLoaded(record.group), record.topic, record.partition, record.value);
       else if (record?.kind === 'group' && record.value === undefined) stored.delete(record.group);
-      else if (record?.kind === 'group') stored.set(record.group, record.value!);
+      else if (record?.kind === 'group') stored.set(record.group, keep(record.value!));
     }
     return endOf(bytes);
   }
@@ -251,12 +251,12 @@ export class GroupCoordinator implements GroupWorld {
     group.protocolName = value.protocol;
     group.leaderId = value.leader;
     const members = value.members.map((stored) => ({
-      assignment: Buffer.from(stored.assignment),
+      assignment: stored.assignment,
       member: group.newMember(stored.memberId, {
         ...stored,
         rebalanceTimeoutMs: stored.rebalanceTimeoutMs < 0 ? stored.sessionTimeoutMs : stored.rebalanceTimeoutMs,
         protocolType: value.protocolType,
-        protocols: [{ name: value.protocol ?? '', metadata: Buffer.from(stored.subscription) }],
+        protocols: [{ name: value.protocol ?? '', metadata: stored.subscription }],
         mustComeBack: false,
         canSkipAssignment: false,
       }),
@@ -301,6 +301,16 @@ function setOffset(group: Group, topic: string, partition: number, value: Commit
     partitions.delete(partition);
     if (partitions.size === 0) group.offsets.delete(topic);
   }
+}
+
+/** With bytes of its own: those it was read from are lent, and are others when the next part of the log is read. */
+function keep(value: StoredGroup): StoredGroup {
+  const members = value.members.map((member) => ({
+    ...member,
+    subscription: Buffer.from(member.subscription),
+    assignment: Buffer.from(member.assignment),
+  }));
+  return { ...value, members };
 }
 
 /** The offset behind the last of these batches. */
