@@ -33,6 +33,7 @@ export class AmqpBox implements OpenBox {
   }
 
   async close(): Promise<void> {
+    this.consumer.acknowledgements.flush();
     // Closed already where the broker refused something.
     await this.consumer.channel.close().catch(nothing);
   }

@@ -6,6 +6,7 @@
 import type { Channel, ChannelModel, ConsumeMessage, GetMessage } from 'amqplib';
 import type { Envelope } from '../envelope.js';
 import type { Incoming, SubscriptionRequest, TransportConsumer, TransportSubscription, UnreadableEnvelope } from '../transport.js';
+import { Acknowledgements } from './amqp-acknowledgements.js';
 import type { LinkTenant } from './amqp-link.js';
 import { deliveriesOf, fromProperties } from './cloud-events.js';
 import { type Declared, inboxesOf, quarantineOf } from './topology.js';
@@ -72,9 +73,12 @@ export async function declare(channel: Channel, declared: Declared): Promise<voi
 
 export class AmqpConsumer {
   readonly tags: string[] = [];
+  readonly acknowledgements: Acknowledgements;
   isTakenBack = false;
 
-  constructor(readonly channel: Channel) {}
+  constructor(readonly channel: Channel) {
+    this.acknowledgements = new Acknowledgements(channel);
+  }
 
   async cancel(): Promise<void> {
     try {
@@ -96,6 +100,7 @@ export class AmqpIncoming implements Incoming {
     private readonly message: ConsumeMessage | GetMessage,
     readonly isQuarantined: boolean,
   ) {
+    consumer.acknowledgements.delivered(message);
     this.isRedelivered = message.fields.redelivered;
     this.envelope = fromProperties(message.properties, message.fields.routingKey, message.content);
   }
@@ -109,20 +114,14 @@ export class AmqpIncoming implements Incoming {
   }
 
   acknowledge(): void {
-    this.#settle(() => this.consumer.channel.ack(this.message));
+    if (this.#isSettled || this.isTakenBack) return;
+    this.#isSettled = true;
+    this.consumer.acknowledgements.acknowledge(this.message);
   }
 
   release(): void {
-    this.#settle(() => this.consumer.channel.nack(this.message, false, true));
-  }
-
-  #settle(tell: () => void): void {
     if (this.#isSettled || this.isTakenBack) return;
     this.#isSettled = true;
-    try {
-      tell();
-    } catch {
-      // The channel is ending; the broker hands the message out again.
-    }
+    this.consumer.acknowledgements.release(this.message);
   }
 }
