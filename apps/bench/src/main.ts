@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- amqp`, `npm run bench -- kafka`, `npm run bench -- in-process`: the benchmarks, ours side by side with the peers. See the README beside this folder.
+ * `npm run bench -- amqp`, `npm run bench -- kafka`, `… in-process`, `… transports`: the benchmarks, ours side by side with the peers. See the README beside this folder.
  *
  * A program: it exits with 1 when a case went wrong, because then its figures are void.
  */
@@ -15,6 +15,8 @@ import { IN_PROCESS_CASES, type InProcessCase, runInProcessBenchmark } from './i
 import { KAFKA_CASES, type KafkaCase, runKafkaBenchmark } from './kafka/benchmark.js';
 import type { LogDurability } from './kafka/server.js';
 import { formatReport, type Report, reportAsJson } from './report.js';
+import { TRANSPORT_CASES, type TransportCase, runTransportsBenchmark } from './transports/benchmark.js';
+import { CONTENDER_NAMES, type ContenderName, type Protocol } from './transports/contenders.js';
 
 interface AmqpArguments {
   readonly rounds: number;
@@ -113,6 +115,37 @@ async function runInProcess(given: InProcessArguments): Promise<void> {
   tell(report, given.json);
 }
 
+interface TransportsArguments extends Pick<AmqpArguments, 'rounds' | 'seconds' | 'warmup' | 'daemon' | 'dataRoot' | 'json'> {
+  readonly cases: readonly TransportCase[];
+  readonly contenders: readonly ContenderName[];
+  readonly durability: LogDurability;
+  readonly poisonSeconds: number;
+  readonly broker: Readonly<Partial<Record<Protocol, string>>>;
+}
+
+async function runTransports(given: TransportsArguments): Promise<void> {
+  const report = await runTransportsBenchmark({
+    cases: given.cases,
+    contenders: given.contenders,
+    rounds: given.rounds,
+    stretch: { warmupMs: given.warmup * 1000, measureMs: given.seconds * 1000 },
+    poisonMs: given.poisonSeconds * 1000,
+    durability: given.durability,
+    daemon: { file: resolve(given.daemon), dataRoot: resolve(given.dataRoot) },
+    brokers: given.broker,
+    progress: (line) => console.error(`> ${line}`),
+  });
+  console.log(`\n${report.text}`);
+  if (given.json !== undefined) writeFileSync(given.json, `${JSON.stringify(report.results, null, 2)}\n`);
+  if (report.failures.length > 0) process.exitCode = 1;
+}
+
+function brokerAt(url: string, before: Readonly<Partial<Record<Protocol, string>>>): Readonly<Partial<Record<Protocol, string>>> {
+  const [, protocol, host] = /^(amqp|kafka):\/\/([^/]+)\/?$/.exec(url) ?? [];
+  if (host === undefined) throw new InvalidArgumentError('amqp://user:password@host:port or kafka://host:port is needed');
+  return { ...before, [protocol as Protocol]: host };
+}
+
 function tell(report: Report, json: string | undefined): void {
   console.log(`\n${formatReport(report)}`);
   if (json !== undefined) writeFileSync(json, `${reportAsJson(report)}\n`);
@@ -172,6 +205,22 @@ program
   .option('--data-root <folder>', 'where the broker keeps its data meanwhile', tmpdir())
   .option('--json <file>', 'writes every figure of every round there')
   .action(runInProcess);
+
+program
+  .command('transports')
+  .description("our messaging beside Nest's own transports and @golevelup/nestjs-rabbitmq, on the same broker")
+  .option('--rounds <n>', 'rounds; the report tells medians', number(1), 3)
+  .option('--seconds <s>', 'measured time per contender and round', number(0.1), 5)
+  .option('--warmup <s>', 'time before it that is not counted', number(0), 3)
+  .option('--poison-seconds <s>', 'how long a poisoned message is watched', number(1), 20)
+  .option('--cases <names>', `of ${TRANSPORT_CASES.join(',')}`, listOf(TRANSPORT_CASES), [...TRANSPORT_CASES])
+  .option('--contenders <names>', `of ${CONTENDER_NAMES.join(',')}`, listOf(CONTENDER_NAMES), CONTENDER_NAMES)
+  .option('--durability <name>', `of our daemon: ${LOG_DURABILITIES.join(' or ')}`, (text) => listOf(LOG_DURABILITIES)(text)[0], 'os')
+  .option('--daemon <file>', "the daemon's main file", daemonFile)
+  .option('--data-root <folder>', 'where the daemon keeps its data meanwhile', tmpdir())
+  .option('--broker <url>', 'a broker that is running, instead of ours: amqp://… or kafka://…, each once', brokerAt, {})
+  .option('--json <file>', 'writes what was found there')
+  .action(runTransports);
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 try {

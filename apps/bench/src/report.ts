@@ -71,7 +71,7 @@ function formatSummary(summary: Summary | undefined): string {
   return summary.rounds === 1 ? middle : `${middle} (${formatValue(summary.least)} to ${formatValue(summary.most)})`;
 }
 
-function formatTable(rows: readonly (readonly string[])[]): string {
+export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   return rows
     .map((row) =>
