@@ -7,7 +7,7 @@ import type { TransportSubject } from './transport-contract.js';
 import { turn } from './turn.js';
 
 /** What is wrong with a transport: replaces some of its verbs. */
-type Defect = (sound: Transport) => Partial<Transport>;
+export type Defect = (sound: Transport) => Partial<Transport>;
 
 /** The same broker through transports with this defect. */
 export function broken(subject: TransportSubject, defect: Defect): TransportSubject {

@@ -36,8 +36,7 @@ export interface TransportsReport {
 }
 
 type Result = { readonly contender: string; readonly caseName: TransportCase } & (
-  | { readonly rounds: readonly Throughput[] }
-  | { readonly poisoned: Poisoned }
+  { readonly rounds: readonly Throughput[] } | { readonly poisoned: Poisoned }
 );
 
 interface Found {

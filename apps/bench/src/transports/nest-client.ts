@@ -40,12 +40,7 @@ async function open(settings: ClientSettings, take: Take): Promise<Client> {
   return serve(settings, options, take, !isKafka);
 }
 
-async function serve(
-  { name, poison }: ClientSettings,
-  options: MicroserviceOptions,
-  take: Take,
-  acknowledges: boolean,
-): Promise<Client> {
+async function serve({ name, poison }: ClientSettings, options: MicroserviceOptions, take: Take, acknowledges: boolean): Promise<Client> {
   @Controller()
   class Orders {
     @EventPattern(name)

@@ -5,14 +5,15 @@
  * broken. What a broker does not promise is a dash: its transport says so, and a handler that needs it stops the start.
  */
 import { parseArgs } from 'node:util';
-import { Broker } from '@dovecote/broker';
 import { realGround } from '@dovecote/ground';
 import { reasonOf } from '../../errors.js';
 import { type ContractCase, type TransportSubject, transportContract } from '../../transport-contract.js';
+import { transportCrashes } from '../../transport-crashes.js';
 import { AmqpSubject } from '../amqp-subject.js';
 import { EmbeddedSubject } from '../embedded-subject.js';
 import { JumpingClock } from '../kafka/jumping-clock.js';
 import { KafkaSubject } from '../kafka/kafka-subject.js';
+import { openOurAmqp, openOurKafka } from '../our-subjects.js';
 import { TwoBrokersSubject } from '../two-brokers-subject.js';
 
 const CASE_MS_MAX = 60_000;
@@ -49,12 +50,12 @@ async function main(): Promise<number> {
       new TwoBrokersSubject(new KafkaSubject(kafka, new JumpingClock()), await AmqpSubject.open(amqp));
     columns.push({ name: 'Kafka, and commands over AMQP', open: both });
   }
-  const names = transportContract(() => EmbeddedSubject.open())
+  const names = casesOn(() => EmbeddedSubject.open())
     .map(({ name }) => name)
     .filter((name) => name.includes(values.only));
   const outcomes = new Map<string, Outcome[]>(names.map((name) => [name, []]));
   for (const { name: column, open } of columns) {
-    for (const contractCase of transportContract(open)) {
+    for (const contractCase of casesOn(open)) {
       if (outcomes.has(contractCase.name)) outcomes.get(contractCase.name)?.push(await judge(column, contractCase));
     }
   }
@@ -62,6 +63,10 @@ async function main(): Promise<number> {
   if (amqp === undefined) console.log('Not run: a RabbitMQ (--amqp URL).');
   if (kafka === undefined) console.log('Not run: a Kafka (--kafka URL).');
   return [...outcomes.values()].flat().includes('broken') ? 1 : 0;
+}
+
+function casesOn(open: Column['open']): readonly ContractCase[] {
+  return [...transportContract(open), ...transportCrashes(open)];
 }
 
 async function judge(column: string, { name, run }: ContractCase): Promise<Outcome> {
@@ -92,21 +97,6 @@ async function productAt(url: string): Promise<string> {
   const { product, version } = connection.connection.serverProperties as { product?: string; version?: string };
   await connection.close();
   return `${product ?? 'AMQP'} ${version ?? ''}`.trim();
-}
-
-async function openOurAmqp(): Promise<TransportSubject> {
-  const clock = new JumpingClock();
-  const broker = await Broker.open({ durability: 'memory', amqp: { port: 0 }, ground: { ...realGround(), clock } });
-  const subject = await AmqpSubject.open(`amqp://guest:guest@127.0.0.1:${broker.amqpPort}`, () => broker.close());
-  subject.pass = (ms) => clock.pass(ms);
-  return subject;
-}
-
-async function openOurKafka(): Promise<TransportSubject> {
-  const clock = new JumpingClock();
-  const kafka = { port: 0, initialRebalanceDelayMs: 0 };
-  const broker = await Broker.open({ durability: 'memory', kafka, ground: { ...realGround(), clock } });
-  return new KafkaSubject(`kafka://127.0.0.1:${broker.kafkaPort}`, clock, () => broker.close());
 }
 
 main().then(
