@@ -77,6 +77,12 @@ export interface UrlBrokerOptions {
    * after a crash is handled one at a time.
    */
   readonly queueType?: 'classic' | 'quorum';
+  /**
+   * On how many nodes of an AMQP cluster the service's quorum queues are kept, when they are made (`x-quorum-initial-group-size`): a majority of them must have a
+   * message before it is confirmed. The broker's own number (3 in RabbitMQ) when not given. What is delayed is kept in queues that all services share, in
+   * the broker's own number.
+   */
+  readonly quorumSize?: number;
   readonly kafka?: KafkaOptions;
 }
 

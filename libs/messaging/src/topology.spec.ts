@@ -1,4 +1,5 @@
 /** What a service says of its broker when it starts, as an application meets it: over AMQP and over Kafka, where nothing is there, all is, or not as it should be. */
+import * as zlib from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Broker } from '@dovecote/broker';
 import { Injectable, type LoggerService } from '@nestjs/common';
@@ -129,6 +130,27 @@ describe('a service that starts where something is another than it would make', 
     await expect(start({ broker: urls.amqp() })).rejects.toThrow(
       /quorum queue dovecote\.shop is not as it would be made here: .*x-queue-type.*; delete the queue when it is empty .*; quorum queue dovecote\.shop\.dead is not/,
     );
+  });
+
+  it('is told where queues are kept on another number of nodes than was asked for', async () => {
+    await start({ broker: { url: urls.amqp(), quorumSize: 3 } });
+    await stopAll();
+    await start({ broker: { url: urls.amqp(), quorumSize: 3 } });
+    await stopAll();
+    await expect(start({ broker: urls.amqp() })).rejects.toThrow(/dovecote\.shop is not as .*x-quorum-initial-group-size/);
+    for (const broker of [
+      { url: urls.amqp(), quorumSize: 0 },
+      { url: urls.amqp(), quorumSize: 3, queueType: 'classic' as const },
+      { url: urls.kafka(), quorumSize: 3 },
+      { url: 'embedded:', quorumSize: 3 },
+    ])
+      await expect(start({ broker })).rejects.toMatchObject({ code: 'invalid-options' });
+  });
+
+  it('is told at once where this Node cannot compress as was asked', async () => {
+    const starting = start({ broker: { url: urls.kafka(), kafka: { compression: 'zstd' } } });
+    if ('zstdCompress' in zlib) await starting;
+    else await expect(starting).rejects.toThrow(/kafka\.compression 'zstd' needs Node 22\.15/);
   });
 
   it('uses a topic as it is, and says what differs', async () => {

@@ -36,6 +36,14 @@ class OrderPlaced {
   constructor(readonly orderId: string) {}
 }
 
+@EventMessage('parcels.moved', { key: (event: Moved) => event.parcelId })
+class Moved {
+  constructor(
+    readonly parcelId: string,
+    readonly step: string,
+  ) {}
+}
+
 class Refused extends Error {
   readonly retryable = false;
 }
@@ -70,6 +78,22 @@ class Orders {
   hear({ orderId }: OrderPlaced): void {
     if (this.isBroken) throw new Refused('deaf');
     this.heard.push(orderId);
+  }
+}
+
+@Injectable()
+class Strict {
+  readonly moved: string[] = [];
+  readonly failed: string[] = [];
+  isBroken = true;
+
+  @Subscribe(Moved, { order: 'strict' })
+  move({ step }: Moved): void {
+    if (this.isBroken) {
+      this.failed.push(step);
+      throw new Refused('lost');
+    }
+    this.moved.push(step);
   }
 }
 
@@ -114,7 +138,7 @@ async function opened(opening: Promise<Broker>): Promise<Broker> {
 
 async function start(broker: BrokerOptions, more: Partial<MessagingOptions> = {}): Promise<TestingModule> {
   const imports = [DovecoteModule.forRoot({ service: 'shop', broker, ...more })];
-  const app = await Test.createTestingModule({ imports, providers: [Orders] }).compile();
+  const app = await Test.createTestingModule({ imports, providers: [Orders, Strict] }).compile();
   app.useLogger(false);
   apps.push(app);
   await app.init();
@@ -159,6 +183,20 @@ describe('events on one broker and commands on another', () => {
     await until(() => orders.heard.length === 2);
     expect([orders.placed, orders.heard.toSorted((one, other) => (one < other ? -1 : 1))]).toEqual([['o-2'], ['o-1', 'o-2']]);
     expect(await letters.list()).toEqual([]);
+  });
+
+  it('hold back the later ones of a key until its dead letter is sent again', async () => {
+    const { app, publisher } = await Town.open();
+    const strict = app.get(Strict);
+    for (const step of ['1', '2', '3']) await publisher.publish(new Moved('o-1', step));
+    await until(() => strict.failed.length === 1);
+    const letters = app.get(DeadLetters);
+    while ((await letters.list()).length === 0) await turn();
+    expect(strict.moved).toEqual([]);
+    strict.isBroken = false;
+    expect(await letters.redrive()).toMatchObject({ done: 1 });
+    await until(() => strict.moved.length === 3);
+    expect(strict.moved).toEqual(['1', '2', '3']);
   });
 
   it('go on on the one while the other is away, however much waits for that, and both when it is back', async () => {

@@ -30,6 +30,7 @@ import { toProperties } from './cloud-events.js';
 import { delayLevels, delayed } from './delay-levels.js';
 import { planOf } from './amqp-plan.js';
 import { AmqpReplies } from './amqp-replies.js';
+import { sized } from './quorum-size.js';
 import {
   type Address,
   type QueueType,
@@ -46,6 +47,8 @@ export interface AmqpSettings {
   readonly address: BrokerAddress;
   readonly service: string;
   readonly queueType: QueueType;
+  /** On how many nodes; the broker's own number when not given. */
+  readonly quorumSize?: number | undefined;
   /** What is missing stays missing. */
   readonly makesNothing?: boolean;
   readonly connectTimeoutMs: number | undefined;
@@ -113,9 +116,9 @@ export class AmqpTransport implements Transport {
   }
 
   async plan(request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
-    const { queueType, makesNothing } = this.settings;
+    const { queueType, quorumSize, makesNothing } = this.settings;
     if (this.#isClosed || this.#connection === undefined) throw closedError();
-    const planned = await planOf(this.#connection, topologyOf(request, queueType));
+    const planned = await planOf(this.#connection, sized(topologyOf(request, queueType), quorumSize));
     // Made with the first message that is delayed. Its first exchange stands for all of it: sixty lines would hide the others.
     if (makesNothing !== true) return planned;
     const levels = await planOf(this.#connection, delayLevels.slice(0, 1));
@@ -126,8 +129,8 @@ export class AmqpTransport implements Transport {
   async subscribe(request: SubscriptionRequest, consumer: TransportConsumer): Promise<TransportSubscription> {
     if (this.#isClosed) throw closedError();
     const connect = await this.settings.loadClient();
-    const { queueType, makesNothing } = this.settings;
-    const things = makesNothing === true ? [] : topologyOf(request, queueType);
+    const { queueType, quorumSize, makesNothing } = this.settings;
+    const things = makesNothing === true ? [] : sized(topologyOf(request, queueType), quorumSize);
     const subscription = new AmqpSubscription(request, things, consumer, (connection, reason) => this.#consuming?.drop(connection, reason));
     this.#subscription = subscription;
     this.#consuming = new AmqpLink(this.#link('consuming', connect), subscription);

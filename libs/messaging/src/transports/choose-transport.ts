@@ -11,6 +11,7 @@ import { AmqpTransport } from './amqp-transport.js';
 import { type BrokerSource, type EmbeddedBroker, EmbeddedTransport } from './embedded-transport.js';
 import { FolderTransport } from './folder-transport.js';
 import { kafkaTransport } from './kafka/kafka-options.js';
+import { checkQuorumSize } from './quorum-size.js';
 import { TwoBrokers } from './two-brokers.js';
 
 /** A broker that restarts is back in seconds, so nobody should wait much longer than that for the next try. */
@@ -53,10 +54,12 @@ function amqpTransport(settings: Settings, broker: UrlBrokerOptions, log: Log): 
   }
   if (broker.kafka !== undefined) throw new MessagingError('invalid-options', 'The settings in kafka are for kafka:// URLs. Remove them.');
   const { service, connectTimeoutMs, clock, random } = settings;
+  const queueType = broker.queueType ?? 'quorum';
   return new AmqpTransport({
     address: parseAddress(broker.url),
     service,
-    queueType: broker.queueType ?? 'quorum',
+    queueType,
+    quorumSize: checkQuorumSize(broker.quorumSize, queueType),
     makesNothing: settings.topology === 'check',
     connectTimeoutMs,
     loadClient,
@@ -99,7 +102,9 @@ function givenBroker(broker: object): BrokerSource {
 }
 
 function embeddedTransport(settings: Settings, broker: UrlBrokerOptions, log: Log): Transport {
-  const { url, durability, queueType } = broker;
+  const { url, durability, queueType, quorumSize } = broker;
+  if (quorumSize !== undefined)
+    throw new MessagingError('invalid-options', 'quorumSize is for AMQP clusters: the embedded broker is one node. Remove it.');
   if (queueType !== undefined) {
     throw new MessagingError('invalid-options', 'queueType is for AMQP brokers: the embedded broker has one kind of queue. Remove it.');
   }

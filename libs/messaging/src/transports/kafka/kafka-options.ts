@@ -1,10 +1,12 @@
 /** What may be said about a Kafka cluster beside its URL: checked once, its defaults here. */
+import * as zlib from 'node:zlib';
 import { Backoff } from '../../backoff.js';
 import { MessagingError } from '../../errors.js';
 import type { Log } from '../../log.js';
 import type { Settings, UrlBrokerOptions } from '../../options.js';
 import { parseKafkaAddress } from './kafka-address.js';
 import type { KafkaClient } from './kafka-client.js';
+import { BATCH_BYTES_MAX } from './kafka-publishing.js';
 import { KafkaTransport } from './kafka-transport.js';
 import { PlatformaticClient, type PlatformaticSettings } from './platformatic-client.js';
 import type { TopicSettings } from './topic-shape.js';
@@ -16,6 +18,13 @@ export interface KafkaOptions {
    */
   readonly acks?: 'all' | 'leader';
   readonly compression?: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
+  /**
+   * How long a publish waits for others to go with it in one batch, in milliseconds; 0: what is published while a batch is on its way goes together with the
+   * next. One batch is on its way at a time, so that none overtakes another.
+   */
+  readonly lingerMs?: number;
+  /** A batch ends at so many bytes, and does not linger then; 786,432, below what a broker takes unless told otherwise (`message.max.bytes`). */
+  readonly batchBytes?: number;
   /** Of topics that are made here: 8. As many members of a service can share the work, and keys stay in order. More later move keys to other partitions. */
   readonly partitions?: number;
   /** Of topics that are made here; the cluster's `default.replication.factor` when not given. */
@@ -46,6 +55,8 @@ const DISCOVER_EVERY_MS = 5_000;
 export function kafkaTransport(settings: Settings, broker: UrlBrokerOptions, log: Log, loadLibrary: LoadLibrary): KafkaTransport {
   if (broker.durability !== undefined)
     throw refused("durability is for embedded brokers: with Kafka say { kafka: { acks: 'all' } }. Remove it");
+  if (broker.quorumSize !== undefined)
+    throw refused('quorumSize is for AMQP brokers: with Kafka say { kafka: { replicationFactor: 3 } }. Remove it');
   if (broker.queueType !== undefined) throw refused('queueType is for AMQP brokers: Kafka has topics. Remove it');
   const { service, connectTimeoutMs, clock, random } = settings;
   const address = parseKafkaAddress(broker.url);
@@ -54,7 +65,7 @@ export function kafkaTransport(settings: Settings, broker: UrlBrokerOptions, log
     address,
     clientId: service,
     acks: oneOf('acks', options.acks, ['all', 'leader']),
-    compression: oneOf('compression', options.compression, ['none', 'gzip', 'snappy', 'lz4', 'zstd']),
+    compression: compressionOf(options.compression),
   };
   const sessionTimeoutMs = whole('sessionTimeoutMs', options.sessionTimeoutMs, 30_000, 6_000, 1_800_000);
   return new KafkaTransport({
@@ -63,6 +74,8 @@ export function kafkaTransport(settings: Settings, broker: UrlBrokerOptions, log
     connectTimeoutMs,
     loadClient: async (): Promise<KafkaClient> => new PlatformaticClient((await loadLibrary()) as Library, client),
     topics: topicSettings(options),
+    lingerMs: whole('lingerMs', options.lingerMs, 0, 0, 60_000),
+    batchBytesMax: whole('batchBytes', options.batchBytes, BATCH_BYTES_MAX, 1, 1_000_000_000),
     makesNothing: settings.topology === 'check',
     sessionTimeoutMs,
     rebalanceTimeoutMs: whole(
@@ -90,6 +103,16 @@ function topicSettings({ partitions, replicationFactor, minInsyncReplicas, topic
     replicationFactor: replicationFactor === undefined ? -1 : whole('replicationFactor', replicationFactor, 1, 1, 1_000),
     configs,
   };
+}
+
+/** Found out now: a producer would find it out with each batch, and send it again. */
+function compressionOf(wanted: KafkaOptions['compression']): NonNullable<KafkaOptions['compression']> {
+  const compression = oneOf('compression', wanted, ['none', 'gzip', 'snappy', 'lz4', 'zstd']);
+  if (compression === 'zstd' && !('zstdCompress' in zlib))
+    throw refused(
+      `kafka.compression 'zstd' needs Node 22.15 or later, and this is ${process.version}: use gzip, snappy or lz4, or a newer Node`,
+    );
+  return compression;
 }
 
 function oneOf<const Name extends string>(option: string, value: Name | undefined, names: readonly [Name, ...Name[]]): Name {

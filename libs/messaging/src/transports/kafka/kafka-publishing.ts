@@ -4,7 +4,7 @@
  *
  * One batch at a time: two on their way could change places when the first has to be sent again.
  */
-import type { Clock } from '@dovecote/ground';
+import type { Clock, Timer } from '@dovecote/ground';
 import type { Backoff } from '../../backoff.js';
 import type { Envelope } from '../../envelope.js';
 import { MessagingError, reasonOf } from '../../errors.js';
@@ -23,6 +23,9 @@ export interface KafkaPublishingSettings {
   readonly log: Log;
   /** For sentences. */
   readonly shown: string;
+  /** How long a batch waits for more; not at all when not given. */
+  readonly lingerMs?: number | undefined;
+  readonly batchBytesMax?: number | undefined;
 }
 
 interface Unconfirmed {
@@ -35,7 +38,7 @@ interface Unconfirmed {
 }
 
 /** Below what brokers take in one batch (`message.max.bytes`, 1 MiB), with room for headers. */
-const BATCH_BYTES_MAX = 768 * 1024;
+export const BATCH_BYTES_MAX = 768 * 1024;
 const BATCH_RECORDS_MAX = 10_000;
 
 export class KafkaPublishing {
@@ -45,12 +48,18 @@ export class KafkaPublishing {
   #failures = 0;
   /** So many of those that wait are sent by themselves: one of them was refused, and nobody said which. */
   #alone = 0;
+  /** Ends the wait for more of a batch, which has so many bytes by now. */
+  #lingering: Timer | undefined;
+  #lingeringBytes = 0;
+  readonly #bytesMax: number;
 
   constructor(
     private readonly client: KafkaClient,
     private readonly topicMaker: TopicMaker,
     private readonly settings: KafkaPublishingSettings,
-  ) {}
+  ) {
+    this.#bytesMax = settings.batchBytesMax ?? BATCH_BYTES_MAX;
+  }
 
   publish(envelope: Envelope, deadlineMs: number, route: Route | undefined): Promise<void> {
     try {
@@ -65,11 +74,13 @@ export class KafkaPublishing {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ record, what, deadlineMs, resolve, reject });
       if (!this.#isSending) this.#sendSoon();
+      if (this.#lingering !== undefined) this.#fill(record);
     });
   }
 
   close(): void {
     this.#isClosed = true;
+    this.#lingering?.cancel();
     for (const { reject } of this.#waiting.drain()) reject(closedError());
   }
 
@@ -85,10 +96,28 @@ export class KafkaPublishing {
     return route?.delayMs === undefined ? record : delayed(record, route.delayMs, this.settings.clock.now());
   }
 
-  /** What is published in this turn goes together. */
+  /** What is published in this turn goes together, or while it lingers. */
   #sendSoon(): void {
     this.#isSending = true;
-    queueMicrotask(() => void this.#sendAll());
+    const { lingerMs = 0, clock } = this.settings;
+    if (lingerMs === 0) {
+      queueMicrotask(() => void this.#sendAll());
+      return;
+    }
+    this.#lingeringBytes = 0;
+    this.#lingering = clock.after(lingerMs, () => this.#endLingering());
+  }
+
+  #fill(record: OutgoingRecord): void {
+    this.#lingeringBytes += sizeOf(record);
+    if (this.#lingeringBytes >= this.#bytesMax) this.#endLingering();
+  }
+
+  #endLingering(): void {
+    if (this.#lingering === undefined) return;
+    this.#lingering.cancel();
+    this.#lingering = undefined;
+    void this.#sendAll();
   }
 
   async #sendAll(): Promise<void> {
@@ -145,8 +174,8 @@ export class KafkaPublishing {
     const most = this.#alone > 0 ? 1 : BATCH_RECORDS_MAX;
     if (this.#alone > 0) this.#alone -= 1;
     for (let next = this.#waiting.peek(); next !== undefined && batch.length < most; next = this.#waiting.peek()) {
-      const size = (next.record.value?.length ?? 0) + 512;
-      if (batch.length > 0 && bytes + size > BATCH_BYTES_MAX) break;
+      const size = sizeOf(next.record);
+      if (batch.length > 0 && bytes + size > this.#bytesMax) break;
       bytes += size;
       batch.push(next);
       this.#waiting.shift();
@@ -171,6 +200,11 @@ const refusals: ReadonlySet<number | undefined> = new Set<number>([
   kafkaCodes.clusterAuthorizationFailed,
   kafkaCodes.invalidRecord,
 ]);
+
+/** With room for its headers. */
+function sizeOf({ value }: OutgoingRecord): number {
+  return (value?.length ?? 0) + 512;
+}
 
 function isRefusal(error: unknown): boolean {
   return error instanceof MessagingError || (error instanceof KafkaFailure && refusals.has(error.code));

@@ -39,6 +39,8 @@ export interface KafkaTransportSettings {
   /** Finds the client library, or says which package to install. */
   loadClient(): Promise<KafkaClient>;
   readonly topics: TopicSettings;
+  readonly lingerMs?: number;
+  readonly batchBytesMax?: number;
   /** What is missing stays missing. */
   readonly makesNothing?: boolean;
   readonly sessionTimeoutMs: number;
@@ -89,9 +91,9 @@ export class KafkaTransport implements Transport {
     const client = await this.settings.loadClient();
     this.#client = client;
     await this.#reach(client);
-    const { clock, backoff, log, shown, topics, makesNothing } = this.settings;
+    const { clock, backoff, log, shown, topics, makesNothing, lingerMs, batchBytesMax } = this.settings;
     this.#topicMaker = new TopicMaker(client, topics, clock, shown, makesNothing);
-    this.#publishing = new KafkaPublishing(client, this.#topicMaker, { clock, backoff, log, shown });
+    this.#publishing = new KafkaPublishing(client, this.#topicMaker, { clock, backoff, log, shown, lingerMs, batchBytesMax });
   }
 
   publish(envelope: Envelope, deadlineMs: number, route?: Route): Promise<void> {

@@ -234,7 +234,11 @@ describe('publishing', () => {
     answer: (records: readonly OutgoingRecord[]) => Error | undefined;
   }
 
-  function publishing(): { readonly publishing: KafkaPublishing; readonly wire: Wire; readonly clock: SimulatedClock } {
+  function publishing(more: { readonly lingerMs?: number; readonly batchBytesMax?: number } = {}): {
+    readonly publishing: KafkaPublishing;
+    readonly wire: Wire;
+    readonly clock: SimulatedClock;
+  } {
     const clock = new SimulatedClock();
     const wire: Wire = { sent: [], answer: () => undefined };
     const client = {
@@ -248,7 +252,7 @@ describe('publishing', () => {
     const log = { info: ignore, warn: ignore, error: ignore };
     const topicMaker = new TopicMaker(client, { partitions: 1, replicationFactor: 1, configs: {} }, clock, 'kafka://here');
     const backoff = new Backoff(new SeededRandom(1), 100, 100);
-    return { publishing: new KafkaPublishing(client, topicMaker, { clock, backoff, log, shown: 'kafka://here' }), wire, clock };
+    return { publishing: new KafkaPublishing(client, topicMaker, { clock, backoff, log, shown: 'kafka://here', ...more }), wire, clock };
   }
 
   const textsOf = (sent: readonly OutgoingRecord[][]): string[][] => sent.map((records) => records.map(({ value }) => value!.toString()));
@@ -265,6 +269,19 @@ describe('publishing', () => {
     outcomes.push(publish(to, 'c'));
     expect(await Promise.all(outcomes)).toEqual(['confirmed', 'confirmed', 'confirmed']);
     expect(textsOf(wire.sent)).toEqual([['a', 'b'], ['c']]);
+  });
+
+  it('waits for others as long as it was told to, and no longer than until the batch is full', async () => {
+    const { publishing: to, wire, clock } = publishing({ lingerMs: 20, batchBytesMax: 2_000 });
+    const outcomes = [publish(to, 'a')];
+    await clock.advance(15);
+    outcomes.push(publish(to, 'b'));
+    expect(wire.sent).toEqual([]);
+    await clock.advance(5);
+    expect(await Promise.all(outcomes)).toEqual(['confirmed', 'confirmed']);
+    const [full, rest] = ['c'.repeat(500), 'd'.repeat(500)];
+    expect(await Promise.all([publish(to, full), publish(to, rest)])).toEqual(['confirmed', 'confirmed']);
+    expect(textsOf(wire.sent)).toEqual([['a', 'b'], [full], [rest]]);
   });
 
   it('sends again, in the same order, what was not confirmed, and gives up on what is too old', async () => {
