@@ -4,7 +4,9 @@
  */
 import 'reflect-metadata';
 import golevelup from '@golevelup/nestjs-rabbitmq';
+// oxlint-disable-next-line import/default -- the Nest 11 of this folder is CommonJS; where it is not installed, the root's is found, which is not
 import nestCommon from '@nestjs/common';
+// oxlint-disable-next-line import/default -- the Nest 11 of this folder is CommonJS; where it is not installed, the root's is found, which is not
 import nestCore from '@nestjs/core';
 import { fail, runClient } from '../../dist/transports/client-program.js';
 
