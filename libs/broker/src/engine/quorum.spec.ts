@@ -2,7 +2,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { SeededRandom } from '@dovecote/ground/testing';
 import type { FieldTable } from '../queues/field-table.js';
-import { type Given, inMemory, Machine, type ScriptedSession } from './scripted-session.js';
+import { type Given, inMemory, Machine, ScriptedSession } from './scripted-session.js';
 
 const persistent = { deliveryMode: 2 } as const;
 const quorum = (more: FieldTable = {}): FieldTable => ({ 'x-queue-type': 'quorum', ...more });
@@ -145,6 +145,65 @@ describe('a quorum queue', () => {
     await machine.crash();
     expect(machine.client.get('dead')).toMatchObject({ body: 'one', properties: { headers: { 'x-last-death-reason': 'delivery_limit' } } });
     expect(takeAll(machine.client, 'q').map(({ body }) => body)).toEqual(['two']);
+  });
+});
+
+describe('what may have ended the broker', () => {
+  const received = ({ client }: Machine): unknown[] => client.delivered.map((given) => [given.body, countOf(given), given.isRedelivered]);
+
+  /** Not a moment longer than until then. */
+  async function untilDelivered(machine: Machine, count: number): Promise<void> {
+    while (machine.client.delivered.length < count) await machine.ground.clock.advance(0.01);
+  }
+
+  it('is counted before it is given to a consumer again, and only that', async () => {
+    const machine = new Machine(3);
+    await machine.open();
+    machine.client.declare('q', quorum({ 'x-delivery-limit': -1 }), true);
+    for (const body of ['one', 'two', 'three']) machine.client.publish('q', body, persistent);
+    machine.client.consume('q', 'c', { prefetch: 1 });
+    await machine.settle();
+    expect(received(machine)).toEqual([['one', 0, false]]);
+    // Nobody knows of the first time whether it was out. From then on each time counts, however soon after it the broker ends.
+    for (const count of [0, 1, 2]) {
+      await machine.crash();
+      machine.client.consume('q', 'c', { prefetch: 1 });
+      await untilDelivered(machine, 1);
+      expect(received(machine)).toEqual([['one', count, true]]);
+    }
+    // It is done with, and the next one ends the broker at once: that one is counted, and the first is not there again.
+    machine.client.session.acknowledge(machine.client.delivered[0]!.tag, false);
+    await untilDelivered(machine, 2);
+    await machine.crash();
+    machine.client.consume('q', 'c', { prefetch: 2 });
+    await machine.settle();
+    expect(received(machine)).toEqual([
+      ['two', 1, true],
+      ['three', 0, true],
+    ]);
+  });
+
+  it('counts once where it comes back after all, and is done with where it does not', async () => {
+    const machine = new Machine(4);
+    await machine.open();
+    machine.client.declare('q', quorum(), true);
+    for (const body of ['one', 'two']) machine.client.publish('q', body, persistent);
+    await machine.settle();
+    await machine.crash();
+    machine.client.consume('q', 'c', { prefetch: 2 });
+    await machine.settle();
+    machine.client.session.close();
+    await machine.settle();
+    machine.client = new ScriptedSession(machine.storage);
+    expect(takeAll(machine.client, 'q').map((given) => [given.body, countOf(given)])).toEqual([
+      ['one', 1],
+      ['two', 1],
+    ]);
+    for (const tag of [1, 2]) machine.client.session.acknowledge(tag, false);
+    machine.client.publish('q', 'three', persistent);
+    await machine.settle();
+    await machine.crash();
+    expect(takeAll(machine.client, 'q').map((given) => [given.body, countOf(given)])).toEqual([['three', 0]]);
   });
 });
 

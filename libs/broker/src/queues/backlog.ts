@@ -108,6 +108,14 @@ export class Backlog implements Packable {
     return this.front.sequences[slot]!;
   }
 
+  /** Of up to `max` visible entries at the head, as far as they are at hand. There must be an entry. */
+  firstSequences(max: number): readonly number[] {
+    this.firstSlot();
+    const { front } = this;
+    const end = Math.min(front.head + max, front.tail, this.packedFrom, this.owner.visible);
+    return Array.from({ length: end - front.head }, (_, index) => front.sequences[front.slotAt(front.head + index)]!);
+  }
+
   get packableCount(): number {
     const kept = this.packedFrom === Infinity ? this.frontEntries : 0;
     return Math.max(Math.min(this.owner.visible, this.back.tail) - this.back.head - kept, 0);

@@ -20,6 +20,7 @@ import { Quorum } from './quorum.js';
 import { isHigh, QuorumLanes, turnBefore } from './quorum-lanes.js';
 import { Returned, type ReturnedMessage } from './returned.js';
 import { SettlementRun } from './settlement-run.js';
+import { Suspects } from './suspects.js';
 import type { VisitHolding } from './trimmer.js';
 import type { Turn } from './turn.js';
 
@@ -92,6 +93,8 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   /** Below this sequence a message may have been delivered before the broker was opened. */
   private redeliveredBelow = 0;
   private deliveredBelow = 0;
+  /** In a quorum queue whose broker was killed, while there are any. */
+  private suspects: Suspects | undefined;
   private readonly settlements: SettlementRun;
   /** The bytes of the first message are not in memory, and it waits for them. */
   private isWaitingForBytes = false;
@@ -251,7 +254,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
 
   private deliverReady(): boolean {
     for (let left = quantum; left > 0; left--) {
-      if (this.messageCount === 0 || !this.isFirstHere()) return false;
+      if (this.messageCount === 0 || !this.isFirstHere() || (this.suspects !== undefined && !this.mayBeGiven(this.suspects))) return false;
       const consumer = this.turns.next();
       if (consumer === undefined) return false;
       this.take();
@@ -280,7 +283,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
   private takeFirst(): void {
     this.takeNext();
     if (this.quorum === undefined) return;
-    this.takenCount = this.quorum.countOf(this.takenSequence);
+    this.takenCount = this.quorum.returnsOf(this.takenSequence);
     if (this.takenCount > 0) this.takenWasDelivered = true;
   }
 
@@ -304,6 +307,14 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     this.takenLength = front.lengths[slot]!;
     this.takenWasDelivered = sequence < this.redeliveredBelow;
     this.deliveredBelow = sequence + 1;
+  }
+
+  /** What came back since the broker was opened was counted when it did, and where there are lanes nobody knows which message is next. */
+  private mayBeGiven(suspects: Suspects): boolean {
+    if (this.lanes === undefined && this.returned.length > 0) return true;
+    if (this.lanes === undefined && !suspects.isOver) return suspects.mayBeGiven();
+    this.suspects = undefined;
+    return true;
   }
 
   /** A message that was taken is out with a consumer. */
@@ -452,6 +463,8 @@ export class Queue implements BacklogOwner, ChunkWaiter {
     if (!wasClosed) this.deliveredBelow = this.nextSequence;
     // Transient messages had sequences too, which are given again.
     this.redeliveredBelow = this.deliveredBelow = Math.min(this.deliveredBelow, this.nextSequence);
+    if (!wasClosed && this.quorum !== undefined && this.log !== undefined)
+      this.suspects = new Suspects(this, ready, this.quorum, this.log, this.turn, this.redeliveredBelow);
     this.visible = this.sealed = this.journaledEnd = ready.tail;
     if (bounds !== undefined) bounds.bytes = ready.countBodies();
     if (this.quorum?.hasHigh === true) this.useQuorumLanes();
@@ -504,6 +517,7 @@ export class Queue implements BacklogOwner, ChunkWaiter {
         this.bury('expired', this.takenSequence, this.takenChunk, this.takenOffset, this.takenLength);
         continue;
       }
+      if (this.suspects !== undefined && !this.mayBeGiven(this.suspects)) return false;
       const consumer = this.turns.next();
       if (consumer !== undefined) {
         this.take();

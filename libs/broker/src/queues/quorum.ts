@@ -5,11 +5,16 @@ import type { MessageLog } from './message-log.js';
  * What a quorum queue knows beside a classic one: how often each of its messages came back, and how often that may be.
  *
  * Counted are the messages that came back at least once; for all others nothing is kept. Each count goes to the journal with the next
- * group of settlements, so after a crash it may lack the last few milliseconds, and a delivery that was out then is not counted.
+ * group of settlements, so after a crash it may lack the last few milliseconds, and a first delivery that was out then is not counted.
+ *
+ * What was in the queue when the broker was killed may be what killed it. Each of these is counted in advance, in the journal, before it is given to anybody again: should
+ * that kill the broker too, it is known.
  */
 export class Quorum {
   private readonly counts = new Map<number, number>();
   private unrecorded = new Set<number>();
+  /** Their return is counted already, and has not happened. */
+  private readonly ahead = new Set<number>();
   /** One of the messages that were recovered has a high priority. */
   hasHigh = false;
   /** What the journal says to be dead, while it is recovered. */
@@ -25,8 +30,22 @@ export class Quorum {
     return this.counts.size === 0 ? 0 : (this.counts.get(sequence) ?? 0);
   }
 
+  /** How often it came back, without what was counted in advance. */
+  returnsOf(sequence: number): number {
+    return this.countOf(sequence) - (this.ahead.has(sequence) ? 1 : 0);
+  }
+
+  /** It is given to somebody soon; what the journal must say before that. */
+  countAhead(sequence: number): number {
+    const count = this.countOf(sequence) + 1;
+    this.counts.set(sequence, count);
+    this.ahead.add(sequence);
+    return count;
+  }
+
   /** It came back once more; how often now. */
   countReturn(sequence: number): number {
+    if (this.ahead.delete(sequence)) return this.countOf(sequence);
     const count = this.countOf(sequence) + 1;
     this.counts.set(sequence, count);
     this.unrecorded.add(sequence);
@@ -45,6 +64,7 @@ export class Quorum {
     if (this.counts.size === 0) return;
     this.counts.delete(sequence);
     this.unrecorded.delete(sequence);
+    this.ahead.delete(sequence);
   }
 
   record(log: MessageLog, queueId: number): void {

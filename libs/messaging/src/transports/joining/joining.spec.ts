@@ -99,6 +99,29 @@ describe('a folder that several processes use', () => {
     await again.ended;
   }, 60_000);
 
+  it('finds the message that ends the process of the broker, and handles all others', async () => {
+    const [reader, writer] = [start('r', 'bills'), start('w', 'mails', { publishes: 30 })];
+    await Promise.all([reader.ready, writer.ready]);
+    reader.kill();
+    await reader.ended;
+    writer.go();
+    await chronicle.until(() => chronicle.lines.includes('published w'));
+    writer.end();
+    await writer.ended;
+    let kills = 0;
+    for (let isBuried = false; !isBuried && kills < 20;) {
+      const victim = start(`r${kills}`, 'bills', { publishes: 0, deadly: 'w-7' });
+      const buried = chronicle.until(() => chronicle.count('is poison for') > 0).then(() => true);
+      isBuried = await Promise.race([buried, victim.ended.then(() => false)]);
+      if (!isBuried) kills += 1;
+    }
+    await chronicle.until(() => chronicle.missing('bills').length === 1);
+    expect(chronicle.missing('bills')).toEqual(['w-7']);
+    expect(chronicle.count('among the dead letters')).toBe(1);
+    // Four times in the midst of others, and four times alone.
+    expect(kills).toBe(8);
+  }, 120_000);
+
   it('refuses who asks for more than its owner promises, with a sentence', async () => {
     await start('a', 'bills', { publishes: 0 }).ready;
     const second = start('b', 'mails', { publishes: 0, durability: 'fsync' });
