@@ -167,6 +167,11 @@ export class Consumption {
    * `graceMs` more it resolves although some still run: what they hold goes back with the connection.
    */
   async drain(patienceMs: number, graceMs: number): Promise<void> {
+    await this.#drain(patienceMs, graceMs);
+    this.#ordering?.close();
+  }
+
+  async #drain(patienceMs: number, graceMs: number): Promise<void> {
     const { log, settlement } = this.parts;
     this.#isStopping = true;
     for (const line of this.#lines) line.stop();

@@ -154,6 +154,11 @@ export interface TransportConsumer {
 /** Messages that one member of a group has in order: a partition of a log, or one of several queues. */
 export interface Lane {
   readonly id: string;
+  /**
+   * This process stood still for so long that another member may have the lane by now: nothing of it is to begin, or to be written down, until it is known.
+   * Absent where the broker does not take lanes away by the time.
+   */
+  readonly isDoubtful?: boolean;
   /** No more of its messages come until `resume`. */
   pause(): void;
   resume(): void;

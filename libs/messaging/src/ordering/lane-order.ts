@@ -45,13 +45,15 @@ export interface OrderingParts {
 const ROOM_AGAIN = PARKED_MAX * 0.75;
 /** Places come from the time, so that no place is given twice, whoever had the lane: so many in a millisecond. */
 const PLACES_PER_MS = 1_000;
+/** How often it is asked whether a lane is still here of which that is not known. */
+const DOUBT_MS = 50;
 
 export class LaneOrder implements KeyLane {
   readonly #keys = new Map<string, KeyOrder>();
   readonly #parked = new Map<number, OrderedMessage>();
   /** Of everything that was parked: where a crash came between the parking and the acknowledgement, the message comes again. */
   readonly #ids = new Set<string>();
-  readonly #timers = new Set<Timer>();
+  readonly #timers = new Map<Timer, () => void>();
   #early: Released[] | undefined = [];
   #lastSequence = 0;
   #isPaused = false;
@@ -119,7 +121,13 @@ export class LaneOrder implements KeyLane {
 
   close(): void {
     this.#phase = 'closed';
-    for (const timer of this.#timers) timer.cancel();
+    // Whoever waits finds that it is over, and lets go of what it has.
+    for (const [timer, run] of this.#timers) {
+      timer.cancel();
+      run();
+    }
+    this.#timers.clear();
+    for (const message of this.#parked.values()) message.wake?.();
     for (const key of this.#keys.values()) key.giveBack();
     this.#keys.clear();
     this.#parked.clear();
@@ -173,6 +181,7 @@ export class LaneOrder implements KeyLane {
     const { source } = message;
     const isSuspected =
       source !== undefined && source.isRedelivered && source.deliveries > this.parts.suspectedAfter && message.sequence === undefined;
+    if (this.lane.isDoubtful === true) return this.#undoubted().then(() => this.handle(message, key));
     return isSuspected || message.mayHaveBegun ? this.#handleNoted(message, key, isSuspected) : this.#begin(message);
   }
 
@@ -296,7 +305,7 @@ export class LaneOrder implements KeyLane {
   async #written<T>(failure: string, write: () => Promise<T>): Promise<T> {
     const { backoff, log } = this.parts;
     for (let failures = 1; ; failures += 1) {
-      if (this.#phase === 'closed') throw new LaneGone();
+      await this.#undoubted();
       try {
         const value = await write();
         if (this.#isOver()) throw new LaneGone();
@@ -310,12 +319,17 @@ export class LaneOrder implements KeyLane {
     }
   }
 
+  async #undoubted(): Promise<void> {
+    while (this.lane.isDoubtful === true && !this.#isOver()) await new Promise<void>((resolve) => this.#after(DOUBT_MS, resolve));
+    if (this.#isOver()) throw new LaneGone();
+  }
+
   #after(delayMs: number, run: () => void): () => void {
     const timer = this.parts.clock.after(delayMs, () => {
       this.#timers.delete(timer);
       run();
     });
-    this.#timers.add(timer);
+    this.#timers.set(timer, run);
     return () => {
       timer.cancel();
       this.#timers.delete(timer);

@@ -175,6 +175,24 @@ describe('a lane', () => {
     expect([begun, lane.parked.size, lane.entries.map(({ isDone }) => isDone)]).toEqual([['a-0'], 0, [false, false]]);
   });
 
+  it('of a service that stops has its handlers done and what failed written down, and the rest goes back', async () => {
+    const { world, lane, begun } = scene({ failing: { 'b-0': 1 }, handle: () => world.clock.pause(50) });
+    const first = world.member();
+    await world.clock.drive(world.give(lane, first));
+    for (const id of ['a-0', 'a-1', 'b-0', 'b-1']) world.publish(id, id.slice(0, 1));
+    await world.clock.drive(first.consumption.drain(200, 20));
+    expect([begun, world.ends.get('a'), lane.entries.map(({ isDone }) => isDone)]).toEqual([
+      ['a-0', 'b-0'],
+      ['a-0'],
+      [true, false, true, false],
+    ]);
+    expect([...lane.parked.values()].map(({ envelope, state }) => [envelope.id, state, envelope.trail?.failures])).toEqual([
+      ['b-0', 'retry', 1],
+    ]);
+    await world.clock.runUntilIdle();
+    expect(begun).toHaveLength(2);
+  });
+
   it('is paused when as much waits as may, and goes on when there is room', async () => {
     const failing: Record<string, number> = { 'a-0': 3 };
     const { world, lane } = scene({ order: 'strict', failing, isInstant: true });

@@ -55,6 +55,12 @@ export class Ordering {
     for (const order of this.#lanes.values()) void order.stop(0);
   }
 
+  /** What is not done by now is somebody else's, with whatever it was about to write. */
+  close(): void {
+    for (const order of this.#lanes.values()) order.close();
+    this.#lanes.clear();
+  }
+
   async #end(lane: Lane, order: LaneOrder): Promise<void> {
     const { patienceMs, graceMs, log } = this.parts;
     if (await order.finish(patienceMs)) return;

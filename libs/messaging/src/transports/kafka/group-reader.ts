@@ -178,6 +178,7 @@ export class GroupReader implements GroupEvents {
     if (!(await this.#member.commit(lanes.map((lane) => this.#notes.offsetOf(lane))))) throw sharingOut();
     const take = async (lane: PartitionLane): Promise<void> => {
       lane.onResume = () => this.#handOut();
+      lane.isReaderAlive = () => this.#member.isAlive;
       await this.reading.assigned(lane);
       this.#lanes.set(lane.id, lane);
     };

@@ -1,4 +1,7 @@
-/** The order of keys over Kafka, from publishing to handlers: failing heads, a member that ends without a word, and lanes that go to another. On our own broker. */
+/**
+ * The order of keys over Kafka, from publishing to handlers: failing heads, a member that ends without a word, and lanes that go to another. On our own broker,
+ * or on the cluster at DOVECOTE_TEST_KAFKA_URL where that is set.
+ */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Broker } from '@dovecote/broker';
 import { RealRandom, realGround } from '@dovecote/ground';
@@ -25,17 +28,26 @@ let ends: Map<string, string[]>;
 let attempts: string[];
 const members: Service[] = [];
 
+const foreignUrl = process.env['DOVECOTE_TEST_KAFKA_URL'] ?? '';
+
 beforeEach(async () => {
   clock = new JumpingClock();
   [lines, ends, attempts] = [[], new Map(), []];
-  const kafka = { port: 0, initialRebalanceDelayMs: 0, offsetsPartitionCount: 1 };
-  const broker = await Broker.open({ durability: 'memory', kafka, ground: { ...realGround(), clock } });
-  subject = new KafkaSubject(`kafka://127.0.0.1:${broker.kafkaPort}`, clock, () => broker.close());
+  subject = foreignUrl === '' ? await ours() : new KafkaSubject(foreignUrl, clock);
   service = subject.unique('readers');
 });
 
+async function ours(): Promise<KafkaSubject> {
+  const kafka = { port: 0, initialRebalanceDelayMs: 0, offsetsPartitionCount: 1 };
+  const broker = await Broker.open({ durability: 'memory', kafka, ground: { ...realGround(), clock } });
+  return new KafkaSubject(`kafka://127.0.0.1:${broker.kafkaPort}`, clock, () => broker.close());
+}
+
 afterEach(async () => {
-  for (const member of members.splice(0)) await member.messaging.close();
+  const closed = members.splice(0).map(({ messaging }) => messaging.close());
+  // Those that crashed wait for handlers that never end.
+  await clock.pass(12_000, 1_000);
+  await Promise.all(closed);
   await subject.close();
 });
 
@@ -73,7 +85,6 @@ class Service {
 
   async crash(): Promise<void> {
     this.isDead = true;
-    members.splice(members.indexOf(this), 1);
     await subject.crash(this.transport);
   }
 

@@ -37,6 +37,8 @@ export class PartitionLane implements TopicPartition, Lane {
   isGone = false;
   isPaused = false;
   onResume: (() => void) | undefined;
+  /** Whether the group still counts on who reads it. */
+  isReaderAlive: () => boolean = () => true;
   readonly #start: LaneStart;
   readonly #fetched = new Fifo<IncomingRecord>();
   readonly #open = new Fifo<LanePlace>();
@@ -61,6 +63,10 @@ export class PartitionLane implements TopicPartition, Lane {
   resume(): void {
     this.isPaused = false;
     this.onResume?.();
+  }
+
+  get isDoubtful(): boolean {
+    return !this.isGone && !this.isReaderAlive();
   }
 
   get canHandOut(): boolean {
