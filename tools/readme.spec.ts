@@ -50,6 +50,7 @@ describe('an example', () => {
       'log',
       'messaging',
       'microservices',
+      'plan',
       'shop',
       'telemetry',
     ]);
