@@ -10,7 +10,7 @@
 import type { Envelope } from '../../envelope.js';
 import type { Parked, ParkingStore, Released } from '../../parking-store.js';
 import type { Lane } from '../../transport.js';
-import type { IncomingRecord, KafkaClient, OutgoingRecord } from './kafka-client.js';
+import { type IncomingRecord, type KafkaClient, KafkaFailure, type OutgoingRecord, kafkaCodes } from './kafka-client.js';
 import { fromRecord, toRecord } from './kafka-events.js';
 import type { KafkaPublishing } from './kafka-publishing.js';
 import { ReleaseWatch, type ReleaseWatchSettings } from './release-watch.js';
@@ -31,6 +31,7 @@ export class KafkaParking implements ParkingStore {
   readonly #onRelease = new Map<string, (released: Released) => void>();
   /** Releases that are written down still, and out of date with what is written next. */
   readonly #heard = new Set<string>();
+  #partitions = 0;
 
   constructor(
     private readonly client: KafkaClient,
@@ -43,7 +44,7 @@ export class KafkaParking implements ParkingStore {
   }
 
   async restore(lane: Lane, onRelease: (released: Released) => void): Promise<readonly Parked[]> {
-    await this.topicMaker.ensure([this.topic]);
+    await this.#find();
     const { records, nextOffset } = await readWholePartition(this.client, { topic: this.topic, partition: this.#partitionOf(lane.id) });
     this.#onRelease.set(lane.id, onRelease);
     const releases = new Map(records.map((record) => [record.key?.toString() ?? '', record]));
@@ -90,7 +91,7 @@ export class KafkaParking implements ParkingStore {
   }
 
   async release(laneId: string, { sequence, key, envelope }: Released): Promise<void> {
-    await this.topicMaker.ensure([this.topic]);
+    await this.#find();
     const recordKey = releaseKey(laneId, sequence);
     const headers = { [PARKED]: JSON.stringify({ state: GONE, dueAtMs: undefined, key } satisfies Note) };
     const gone = { topic: this.topic, key: Buffer.from(recordKey), value: noBytes, headers, partition: this.#partitionOf(laneId) };
@@ -148,10 +149,17 @@ export class KafkaParking implements ParkingStore {
     return this.publishing.send(record, `what is parked in ${laneId}`, Number.POSITIVE_INFINITY);
   }
 
-  /** The same for a partition of any topic, so that it can be found by the lane alone. */
+  /** The same for a partition of any topic, so that it can be found by the lane alone, whatever topics made now would have. */
   #partitionOf(laneId: string): number {
     const number = Number(/\/(\d+)$/.exec(laneId)?.[1] ?? 0);
-    return number % this.topicMaker.settings.partitions;
+    return number % this.#partitions;
+  }
+
+  async #find(): Promise<void> {
+    if (this.#partitions > 0) return;
+    await this.topicMaker.ensure([this.topic]);
+    this.#partitions = (await this.client.topics([this.topic])).get(this.topic)?.partitions.length ?? 0;
+    if (this.#partitions === 0) throw new KafkaFailure(`the topic ${this.topic} is not there`, kafkaCodes.unknownTopicOrPartition);
   }
 }
 

@@ -138,6 +138,16 @@ describe('answers', () => {
 });
 
 describe('what is parked', () => {
+  it('has a topic where a handler asks for an order, which a plan tells', async () => {
+    const transport = await opened();
+    const things = async (order: Source['order']): Promise<readonly string[]> => {
+      const sources = [{ kind: 'event', pattern: 'orders.placed', topic: undefined, order }] as const;
+      return (await transport.plan({ group: 'readers', sources, prefetch: 1 })).map(({ thing }) => thing);
+    };
+    expect(await things('none')).not.toContain('topic dovecote.readers.parked');
+    expect(await things('key')).toContain('topic dovecote.readers.parked');
+  });
+
   it('is there again for whoever has its lane next, with what became of it, and not for another lane', async () => {
     const first = await opened();
     const { lanes } = await subscribed(first, 'key');

@@ -103,7 +103,8 @@ export class KafkaTransport implements Transport {
   }
 
   plan(request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
-    return this.#opened(this.#topicMaker).plan([...literalTopics(request), ...boxTopics(request.group), ...delayTopics]);
+    const parked = request.sources.some(({ order }) => order === 'key') ? [parkedTopic(request.group)] : [];
+    return this.#opened(this.#topicMaker).plan([...literalTopics(request), ...boxTopics(request.group), ...delayTopics, ...parked]);
   }
 
   async subscribe(request: SubscriptionRequest, consumer: TransportConsumer): Promise<TransportSubscription> {
