@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { Broker } from '@dovecote/broker';
 import { realGround } from '@dovecote/ground';
+import { brokenParking, parkingDefects } from './broken-parking.js';
 import { parkingStoreContract } from './parking-contract.js';
 import type { ContractCase } from './transport-contract.js';
 import { JumpingClock } from './transports/kafka/jumping-clock.js';
@@ -23,6 +24,19 @@ const foreignUrl = process.env['DOVECOTE_TEST_KAFKA_URL'];
 describe('what waits for its key over kafka, on the cluster at DOVECOTE_TEST_KAFKA_URL', () => {
   if (foreignUrl === undefined || foreignUrl === '') it.todo('is not set: skipped');
   else keeps(parkingStoreContract(() => Promise.resolve(new KafkaSubject(foreignUrl, new JumpingClock()))));
+});
+
+describe('the contract of what waits passes a wrapped store without a defect', () => {
+  keeps(parkingStoreContract(async () => brokenParking(await openKafka(), () => ({}))));
+});
+
+describe('the contract of what waits notices a store that', () => {
+  it.each(Object.entries(parkingDefects))('%s', async (_name, { defect, failing }) => {
+    const cases = parkingStoreContract(async () => brokenParking(await openKafka(), defect));
+    const guilty = cases.filter(({ name }) => name === failing);
+    expect(guilty).toHaveLength(1);
+    await expect(guilty[0]!.run()).rejects.toMatchObject({ code: 'ERR_ASSERTION' });
+  });
 });
 
 function keeps(cases: readonly ContractCase[]): void {
