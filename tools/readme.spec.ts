@@ -43,6 +43,7 @@ describe('an example', () => {
   it('is there at all', () => {
     expect([...examples.keys()].sort()).toEqual([
       'broker',
+      'claim-check',
       'class-validator',
       'codec',
       'exchange-type',

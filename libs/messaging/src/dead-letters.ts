@@ -22,6 +22,8 @@ export interface DeadLetter {
   readonly version: number | undefined;
   /** Where the schema of its payload stands, a URI. */
   readonly dataSchema: string | undefined;
+  /** Where its payload is kept, where that was too large to travel: then there is no body. */
+  readonly dataRef: string | undefined;
   readonly correlationId: string | undefined;
   readonly causationId: string | undefined;
   readonly headers: MessageHeaders;
@@ -90,7 +92,7 @@ export class DeadLetters {
     return letter;
   }
 
-  /** What stands in it, in any format that this service reads. Rejects with a `MessagingError` of code `unreadable`. */
+  /** What stands in it, in any format that this service reads, from the claim store where it is there. Rejects with a `MessagingError` of code `unreadable` or `payload-missing`. */
   async payload(letter: DeadLetter): Promise<unknown> {
     return this.payloads().read(letter);
   }
@@ -119,7 +121,13 @@ export class DeadLetters {
       const problem = schema && (await misfitOf(schema, payload));
       if (problem !== undefined) throw new MessagingError('invalid-publish', `${type} ${id} was not sent: ${problem.message}.`);
       const body = Buffer.from(JSON.stringify(payload));
-      await this.#send(service, { ...(incoming.envelope as Envelope), contentType: JSON_CONTENT_TYPE, dataSchema: undefined, body });
+      await this.#send(service, {
+        ...(incoming.envelope as Envelope),
+        contentType: JSON_CONTENT_TYPE,
+        dataSchema: undefined,
+        dataRef: undefined,
+        body,
+      });
       incoming.acknowledge();
       return true;
     });

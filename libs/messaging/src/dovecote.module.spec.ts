@@ -696,7 +696,7 @@ describe('publish', () => {
     expect(await outcome(new OrderPlaced('x'), { headers: { note: 'n'.repeat(20_000) } })).toMatch(/^too-large: .* headers/);
     expect(await outcome(new OrderPlaced('x'.repeat(1_000)), { key: 'k' })).toBe('published');
     expect(await outcome(Object.assign(new OrderPaid('x'), { text: 'x'.repeat(16 * 1024 * 1024) }))).toMatch(
-      /^too-large: .* Store the payload elsewhere/,
+      /^too-large: .* Give the module a claimCheck/,
     );
   });
 

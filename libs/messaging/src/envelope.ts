@@ -16,6 +16,8 @@ export interface Envelope {
   readonly version: number | undefined;
   /** Where the payload's schema stands, a URI. */
   readonly dataSchema: string | undefined;
+  /** Where the payload is kept, a URI, where that is too large to travel: then there is no body. */
+  readonly dataRef: string | undefined;
   /** What all messages have in common that came of one first message: its id. Absent on the first one itself. */
   readonly correlationId: string | undefined;
   /** The id of the message whose handler published this one. */
@@ -43,6 +45,7 @@ export const noHeaders: MessageHeaders = Object.freeze({});
 export const plainEvent = Object.freeze({
   kind: 'event',
   dataSchema: undefined,
+  dataRef: undefined,
   correlationId: undefined,
   causationId: undefined,
   replyTo: undefined,

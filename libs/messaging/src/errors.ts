@@ -28,6 +28,7 @@ export type MessagingErrorCode =
   | 'request-timeout'
   // When a message comes in
   | 'unreadable'
+  | 'payload-missing'
   | 'handler-timeout';
 
 const retryableCodes: ReadonlySet<MessagingErrorCode> = new Set([
@@ -37,6 +38,7 @@ const retryableCodes: ReadonlySet<MessagingErrorCode> = new Set([
   'publish-timeout',
   'nobody-there',
   'request-timeout',
+  'payload-missing',
   'handler-timeout',
 ]);
 

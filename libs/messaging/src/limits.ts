@@ -8,8 +8,12 @@ export const KEY_BYTES_MAX = 1024;
 export const HEADERS_MAX = 64;
 export const HEADER_NAME_BYTES_MAX = 128;
 export const HEADERS_BYTES_MAX = 16 * 1024;
-/** What RabbitMQ takes unless told otherwise; for more, publish a reference to the payload. */
+/** What RabbitMQ takes unless told otherwise; more stays in a claim store (`claimCheck`). */
 export const PAYLOAD_BYTES_MAX = 16 * 1024 * 1024;
+
+/** A payload in a claim store, and all that are on their way there. */
+export const CLAIM_BYTES_MAX = 256 * 1024 * 1024;
+export const CLAIM_BYTES_UNDER_WAY_MAX = 512 * 1024 * 1024;
 
 /** Publishes handed to the transport and not confirmed yet; beyond either, `publish` waits for its turn. */
 export const PUBLISHES_IN_FLIGHT_MAX = 10_000;

@@ -4,6 +4,7 @@
  */
 import { Backoff } from './backoff.js';
 import { type ClassValidation, classValidation } from './class-validation.js';
+import { ClaimCheck } from './claims/claim-check.js';
 import { Consumption, type ConsumptionParts } from './consumption.js';
 import { MessagingError } from './errors.js';
 import { Identifiers } from './identifiers.js';
@@ -49,6 +50,7 @@ export class Messaging {
   readonly #keepAlive = new KeepAlive();
   readonly #validation: { current: ClassValidation | undefined } = { current: undefined };
   readonly #telemetry: TelemetrySwitch = { current: undefined };
+  readonly #claims: ClaimCheck | undefined;
   #payloads: Payloads;
   #consumption: Consumption | undefined;
   #subscription: TransportSubscription | undefined;
@@ -60,7 +62,8 @@ export class Messaging {
     private readonly transport: Transport,
     private readonly log: Log,
   ) {
-    const { clock, random, service, publishTimeoutMs, codec } = settings;
+    const { clock, random, service, publishTimeoutMs, codec, claimCheck } = settings;
+    this.#claims = claimCheck && new ClaimCheck(claimCheck);
     const window = (): PublishWindow => new PublishWindow(clock, publishTimeoutMs);
     this.#window = transport.byKind === undefined ? window() : new PublishWindows(window(), window());
     this.#identifiers = new Identifiers(clock, random);
@@ -79,7 +82,7 @@ export class Messaging {
       this.#requester,
       this.#identifiers,
       clock,
-      codec,
+      { codec, claims: this.#claims },
       this.#validation,
       this.#telemetry,
     );
@@ -178,7 +181,7 @@ export class Messaging {
   #reading(subscriptions: readonly Subscription[]): Payloads {
     const { codec, codecs } = this.settings;
     const all = [codec, ...codecs, ...subscriptions.map((subscription) => subscription.codec)];
-    return new Payloads(new Codecs(all.filter((one) => one !== undefined)));
+    return new Payloads(new Codecs(all.filter((one) => one !== undefined)), this.#claims);
   }
 
   /** With the decorators of its class, where that has no schema. */

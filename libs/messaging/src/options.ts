@@ -1,7 +1,8 @@
 import { type Clock, type Random, realGround } from '@dovecote/ground';
+import type { ClaimCheckOptions, ClaimCheckSettings } from './claims/claim-check.js';
 import type { RetryOptions } from './delivery-contract.js';
 import { MessagingError } from './errors.js';
-import { PREFETCH_MAX } from './limits.js';
+import { CLAIM_BYTES_MAX, PREFETCH_MAX } from './limits.js';
 import type { MessageCodec } from './message-codec.js';
 import type { KafkaOptions } from './transports/kafka/kafka-options.js';
 import { type Deduplication, RecentMessages } from './policies/deduplication.js';
@@ -45,6 +46,8 @@ export interface MessagingOptions {
   readonly codec?: MessageCodec;
   /** Other formats that handlers here read, beside JSON and those of their classes: each by its content type. */
   readonly codecs?: readonly MessageCodec[];
+  /** Keeps large payloads in a store, which publishers and handlers share; without it a payload travels, up to 16 MiB. */
+  readonly claimCheck?: ClaimCheckOptions;
   /**
    * Whether spans and metrics of messages go to OpenTelemetry, where the application has registered it before it starts; true. False where another
    * instrumentation tells of them already.
@@ -105,6 +108,7 @@ export interface Settings {
   readonly tracksCauses: boolean | undefined;
   readonly topology: 'create' | 'check';
   readonly codec: MessageCodec | undefined;
+  readonly claimCheck: ClaimCheckSettings | undefined;
   readonly codecs: readonly MessageCodec[];
   readonly isTelling: boolean;
   readonly inheritAppConfig: boolean;
@@ -139,6 +143,7 @@ export function checkOptions(options: MessagingOptions): Settings {
     tracksCauses: options.tracksCauses,
     topology: checkTopology(options.topology),
     codec: options.codec,
+    claimCheck: options.claimCheck && checkClaimCheck(options.claimCheck),
     codecs: options.codecs ?? [],
     isTelling: options.telemetry ?? true,
     inheritAppConfig: options.inheritAppConfig ?? false,
@@ -150,6 +155,18 @@ export function checkOptions(options: MessagingOptions): Settings {
 function checkTopology(topology: MessagingOptions['topology'] = 'create'): 'create' | 'check' {
   if (topology === 'create' || topology === 'check') return topology;
   throw refused(`topology must be 'create' or 'check', not ${JSON.stringify(topology)}`);
+}
+
+/** A payload may be as large as the store takes; what is not kept apart still has to travel. */
+function checkClaimCheck({ store, overBytes, retentionMs }: ClaimCheckOptions): ClaimCheckSettings {
+  if (typeof store !== 'object' || store === null || typeof store.put !== 'function' || typeof store.get !== 'function') {
+    throw refused("claimCheck.store must be a ClaimStore, such as new FolderClaimStore('./claims')");
+  }
+  return {
+    store,
+    overBytes: wholeNumber('claimCheck.overBytes', overBytes, 256 * 1024, 1, CLAIM_BYTES_MAX),
+    retentionMs: wholeNumber('claimCheck.retentionMs', retentionMs, 7 * 86_400_000, 1),
+  };
 }
 
 function checkBroker(broker: string | BrokerOptions): Settings['broker'] {

@@ -1,4 +1,5 @@
 import type { Clock } from '@dovecote/ground';
+import { type ClaimCheck, wentNowhere } from './claims/claim-check.js';
 import { type Envelope, type MessageHeaders, noHeaders } from './envelope.js';
 import { MessagingError } from './errors.js';
 import { messageInHand } from './handling.js';
@@ -6,6 +7,7 @@ import { type EncodedPayload, type MessageCodec, encodePayload } from './message
 import { type MessageClass, type MessageDefinition, messageDefinitionOf } from './message-definition.js';
 import type { Identifiers } from './identifiers.js';
 import {
+  CLAIM_BYTES_MAX,
   HEADERS_BYTES_MAX,
   HEADERS_MAX,
   HEADER_NAME_BYTES_MAX,
@@ -37,6 +39,12 @@ export interface PublishOptions {
   readonly at?: Date;
 }
 
+/** How the payloads of a service are written. */
+export interface PayloadWriting {
+  readonly codec: MessageCodec | undefined;
+  readonly claims: ClaimCheck | undefined;
+}
+
 export interface RequestOptions extends Pick<PublishOptions, 'id' | 'key' | 'headers' | 'because'> {
   /** How long the answer may take, in milliseconds; 10,000. After it nobody handles the question any more. */
   readonly timeoutMs?: number;
@@ -62,7 +70,7 @@ export class Publisher {
     private readonly requester: Requester,
     private readonly identifiers: Identifiers,
     private readonly clock: Clock,
-    private readonly codec: MessageCodec | undefined,
+    private readonly writing: PayloadWriting,
     private readonly validation: { readonly current: ClassSchemas | undefined },
     private readonly telemetry: TelemetrySwitch,
   ) {}
@@ -98,21 +106,23 @@ export class Publisher {
     if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > LONGEST_WAIT_MS) {
       throw new MessagingError('invalid-publish', `timeoutMs must be a whole number from 1 to ${LONGEST_WAIT_MS}, not ${timeoutMs}.`);
     }
-    const encoded = encodePayload(message, definition, definition.codec ?? this.codec);
+    const encoded = encodePayload(message, definition, definition.codec ?? this.writing.codec);
     const envelope = this.#wrap(message, definition, options, encoded instanceof Promise ? await encoded : encoded);
     const schema = this.#schemaOf(message, definition);
     if (schema !== undefined) await this.#check(schema, envelope, definition);
     const expiresAtMs = this.clock.now() + timeoutMs;
     const route = routeOf(definition, noOptions, this.clock);
-    return this.#told('request', envelope, route, options, (told) =>
-      this.requester.ask((replyTo) => ({ ...told, replyTo, expiresAtMs }), route, timeoutMs),
+    return this.#keepingApart(envelope, route, (light) =>
+      this.#told('request', light, route, options, (told) =>
+        this.requester.ask((replyTo) => ({ ...told, replyTo, expiresAtMs }), route, timeoutMs),
+      ),
     );
   }
 
   /** As `publish` or `send`, of a payload that has no class to say what it is. */
   give(message: unknown, definition: MessageDefinition, options: PublishOptions): Promise<void> {
     try {
-      const encoded = encodePayload(message, definition, definition.codec ?? this.codec);
+      const encoded = encodePayload(message, definition, definition.codec ?? this.writing.codec);
       if (encoded instanceof Promise) return encoded.then((late) => this.#giveEncoded(message, definition, options, late));
       return this.#giveEncoded(message, definition, options, encoded);
     } catch (error) {
@@ -129,7 +139,7 @@ export class Publisher {
   }
 
   /** What is checked is what travels: the payload as whoever handles it will read it. */
-  async #check(schema: StandardSchema, envelope: Envelope, { codec = this.codec, type }: MessageDefinition): Promise<void> {
+  async #check(schema: StandardSchema, envelope: Envelope, { codec = this.writing.codec, type }: MessageDefinition): Promise<void> {
     const { body } = envelope;
     const payload: unknown = codec === undefined ? JSON.parse(Buffer.from(body).toString()) : await codec.decode(body, envelope);
     const result = await schema['~standard'].validate(payload);
@@ -147,7 +157,27 @@ export class Publisher {
     return this.validation.current.schemaOf(messageClass);
   }
 
+  /** Where the payload is too large to travel, it is in the store before its message goes. */
+  async #keepingApart<T>(envelope: Envelope, route: Route | undefined, send: (light: Envelope) => Promise<T>): Promise<T> {
+    const { claims } = this.writing;
+    if (claims?.wants(envelope.body.byteLength) !== true) return send(envelope);
+    const light = await claims.checkIn(envelope, this.clock.now() + (route?.delayMs ?? 0));
+    try {
+      return await send(light);
+    } catch (error) {
+      if (wentNowhere(error)) await claims.discard(light);
+      throw error;
+    }
+  }
+
   #send(envelope: Envelope, route: Route | undefined, options: PublishOptions): Promise<void> {
+    const { claims } = this.writing;
+    if (claims?.wants(envelope.body.byteLength) === true)
+      return this.#keepingApart(envelope, route, (light) => this.#sendLight(light, route, options));
+    return this.#sendLight(envelope, route, options);
+  }
+
+  #sendLight(envelope: Envelope, route: Route | undefined, options: PublishOptions): Promise<void> {
     if (this.telemetry.current === undefined) return this.window.publish(envelope, route);
     const verb = envelope.kind === 'event' ? 'publish' : 'send';
     return this.#told(verb, envelope, route, options, (told) => this.window.publish(told, route));
@@ -175,10 +205,12 @@ export class Publisher {
 
   #wrap(message: unknown, definition: MessageDefinition, options: PublishOptions, encoded: EncodedPayload): Envelope {
     const { body, contentType, dataSchema } = encoded;
-    if (body.byteLength > PAYLOAD_BYTES_MAX) {
+    const isClaimed = this.writing.claims?.wants(body.byteLength) === true;
+    const bytesMax = isClaimed ? CLAIM_BYTES_MAX : PAYLOAD_BYTES_MAX;
+    if (body.byteLength > bytesMax) {
       throw new MessagingError(
         'too-large',
-        `${definition.type} is ${body.byteLength} bytes long; at most ${PAYLOAD_BYTES_MAX} travel. Store the payload elsewhere and publish a reference to it.`,
+        `${definition.type} is ${body.byteLength} bytes long; at most ${bytesMax} ${isClaimed ? 'are kept apart' : 'travel'}. ${isClaimed ? 'Store the payload elsewhere and publish a reference to it' : 'Give the module a claimCheck, which keeps large payloads in a store'}.`,
       );
     }
     const cause = options.because ?? messageInHand();
@@ -191,6 +223,7 @@ export class Publisher {
       key: keyOf(message, options, definition),
       version: definition.version,
       dataSchema,
+      dataRef: undefined,
       correlationId: cause?.correlationId,
       causationId: cause?.id,
       replyTo: undefined,

@@ -25,6 +25,7 @@ export function replyTo(question: Envelope, answer: Answer, id: string, source: 
     key: undefined,
     version: undefined,
     dataSchema: undefined,
+    dataRef: undefined,
     correlationId: question.correlationId ?? question.id,
     causationId: question.id,
     replyTo: question.replyTo,

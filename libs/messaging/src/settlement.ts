@@ -172,6 +172,7 @@ export class Settlement implements Outcomes {
       key: undefined,
       version: undefined,
       dataSchema: undefined,
+      dataRef: undefined,
       correlationId: undefined,
       causationId: undefined,
       replyTo: undefined,

@@ -67,8 +67,9 @@ const publishing: Readonly<Record<string, Body>> = {
   'carries what a message came of, when it expires, and what became of it so far': async (bench) => {
     const inbox = await bench.member('readers', ['placed']);
     const sent: Envelope = {
-      ...bench.envelope('placed', '{}'),
+      ...bench.envelope('placed', ''),
       dataSchema: 'https://example.com/schemas/placed/1',
+      dataRef: 'https://example.com/claims/1',
       correlationId: 'first-1',
       causationId: 'cause-1',
       replyTo: 'somewhere',

@@ -48,13 +48,15 @@ export function toProperties(envelope: Envelope): MessageProperties {
 }
 
 /** Most events are not. */
-function isExtended({ kind, dataSchema, correlationId, expiresAtMs }: Envelope): boolean {
-  return kind !== 'event' || dataSchema !== undefined || correlationId !== undefined || expiresAtMs !== undefined;
+function isExtended({ kind, dataSchema, dataRef, correlationId, expiresAtMs }: Envelope): boolean {
+  return kind !== 'event' || dataSchema !== undefined || dataRef !== undefined || correlationId !== undefined || expiresAtMs !== undefined;
 }
 
-function addExtensions(headers: Record<string, string>, { kind, dataSchema, correlationId, causationId, expiresAtMs }: Envelope): void {
+function addExtensions(headers: Record<string, string>, envelope: Envelope): void {
+  const { kind, dataSchema, dataRef, correlationId, causationId, expiresAtMs } = envelope;
   if (kind !== 'event') headers['cloudEvents_kind'] = kind;
   if (dataSchema !== undefined) headers['cloudEvents_dataschema'] = dataSchema;
+  if (dataRef !== undefined) headers['cloudEvents_dataref'] = dataRef;
   if (correlationId !== undefined) headers['cloudEvents_correlationid'] = correlationId;
   if (causationId !== undefined) headers['cloudEvents_causationid'] = causationId;
   if (expiresAtMs !== undefined) headers['cloudEvents_expirytime'] = new Date(expiresAtMs).toISOString();
@@ -95,6 +97,7 @@ export function fromProperties(properties: ForeignProperties, routingKey: string
     key: said.partitionKey ?? said.subject,
     version: versionOf(said.dataVersion),
     dataSchema: said.dataSchema,
+    dataRef: said.dataRef,
     correlationId: said.correlationId ?? text(properties.correlationId),
     causationId: said.causationId,
     replyTo: text(properties.replyTo),
@@ -125,6 +128,7 @@ class Headers {
   dataVersion: string | undefined;
   kind: string | undefined;
   dataSchema: string | undefined;
+  dataRef: string | undefined;
   correlationId: string | undefined;
   causationId: string | undefined;
   expiryTime: string | undefined;
@@ -172,6 +176,7 @@ class Headers {
   #extension(name: string, value: string): void {
     if (name === 'kind') this.kind = value;
     else if (name === 'dataschema') this.dataSchema = value;
+    else if (name === 'dataref') this.dataRef = value;
     else if (name === 'correlationid') this.correlationId = value;
     else if (name === 'causationid') this.causationId = value;
     else if (name === 'expirytime') this.expiryTime = value;

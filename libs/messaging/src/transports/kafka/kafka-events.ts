@@ -29,7 +29,7 @@ export function toRecord(envelope: Envelope, topic: string, recordKey = envelope
 }
 
 function attributesOf({ kind, id, type, source, time, key, version, contentType, ...rest }: Envelope): Record<string, string> {
-  const { dataSchema, correlationId, causationId, expiresAtMs } = rest;
+  const { dataSchema, dataRef, correlationId, causationId, expiresAtMs } = rest;
   const headers: Record<string, string> = {
     ce_specversion: SPEC_VERSION,
     ce_id: id,
@@ -45,6 +45,7 @@ function attributesOf({ kind, id, type, source, time, key, version, contentType,
   if (version !== undefined) headers['ce_dataversion'] = String(version);
   if (kind !== 'event') headers['ce_kind'] = kind;
   if (dataSchema !== undefined) headers['ce_dataschema'] = dataSchema;
+  if (dataRef !== undefined) headers['ce_dataref'] = dataRef;
   if (correlationId !== undefined) headers['ce_correlationid'] = correlationId;
   if (causationId !== undefined) headers['ce_causationid'] = causationId;
   if (expiresAtMs !== undefined) headers['ce_expirytime'] = new Date(expiresAtMs).toISOString();
@@ -73,6 +74,7 @@ export function fromRecord(topic: string, partition: number, record: IncomingRec
     key: given.get('ce_partitionkey') ?? (trail?.death === undefined ? key?.toString() : undefined),
     version: versionOf(given.get('ce_dataversion')),
     dataSchema: given.get('ce_dataschema'),
+    dataRef: given.get('ce_dataref'),
     correlationId: given.get('ce_correlationid'),
     causationId: given.get('ce_causationid'),
     replyTo: given.get(REPLY_TO),
