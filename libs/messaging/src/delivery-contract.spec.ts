@@ -3,7 +3,7 @@ import { type DeliveryOptions, checkNeeds, contractOf, needsOf } from './deliver
 import { MessagingError } from './errors.js';
 import { Messaging } from './messaging.js';
 import { checkOptions } from './options.js';
-import type { Capability, Transport, TransportCapabilities } from './transport.js';
+import type { Capability, PlannedThing, Transport, TransportCapabilities } from './transport.js';
 
 const everything: TransportCapabilities['can'] = {
   'at-least-once': true,
@@ -62,7 +62,9 @@ describe('the delivery contract', () => {
 
   it('is refused as well where a broker has lanes, and nowhere to keep what waits', async () => {
     const done = (): Promise<void> => Promise.resolve();
-    const parts = { open: done, close: done, parkingStore: () => undefined, capabilities: { broker: 'the pigeon post', can: everything } };
+    const plan = (): Promise<readonly PlannedThing[]> => Promise.resolve([]);
+    const capabilities = { broker: 'the pigeon post', can: everything };
+    const parts = { open: done, close: done, plan, parkingStore: () => undefined, capabilities };
     const transport = parts as unknown as Transport;
     const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
     const messaging = new Messaging(checkOptions({ service: 'notifications', broker: 'embedded:' }), transport, silent);
