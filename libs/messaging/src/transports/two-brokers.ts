@@ -26,8 +26,10 @@ import type {
 export class TwoBrokers implements Transport {
   readonly capabilities: TransportCapabilities;
   readonly byKind: Readonly<Record<KindOfBroker, Transport>>;
-  /** Of lanes that were assigned here, and of those that a dead letter named: what a lane's name says differs from broker to broker. */
-  readonly #transports = new Map<string, Transport>();
+  /** Lanes of two brokers may have the same name: those that were assigned here are known by themselves. */
+  readonly #ofCommands = new WeakSet<Lane>();
+  /** By the name of its lane: whether the dead letter that was looked at last is one of commands. Whoever releases it has just looked at it. */
+  readonly #lettersOfCommands = new Map<string, boolean>();
 
   constructor(
     private readonly events: Transport,
@@ -57,8 +59,8 @@ export class TwoBrokers implements Transport {
   async subscribe(request: SubscriptionRequest, consumer: TransportConsumer): Promise<TransportSubscription> {
     const { events, commands } = this;
     const subscriptions = await Promise.all([
-      events.subscribe(ofEvents(request), this.#consumer(events, consumer)),
-      commands.subscribe(ofCommands(request), this.#consumer(commands, consumer)),
+      events.subscribe(ofEvents(request), consumer),
+      commands.subscribe(ofCommands(request), this.#noting(consumer)),
     ]);
     return { stop: () => all(subscriptions.map((one) => () => one.stop())) };
   }
@@ -70,9 +72,7 @@ export class TwoBrokers implements Transport {
   async openBox(box: Box): Promise<OpenBox> {
     const first = await this.events.openBox(box);
     try {
-      return new TwoBoxes(first, await this.commands.openBox(box), (lane, isOfEvents) =>
-        this.#transports.set(lane, isOfEvents ? this.events : this.commands),
-      );
+      return new TwoBoxes(first, await this.commands.openBox(box), (lane, isOfCommands) => this.#lettersOfCommands.set(lane, isOfCommands));
     } catch (error) {
       await first.close();
       throw error;
@@ -82,7 +82,10 @@ export class TwoBrokers implements Transport {
   parkingStore(group: string): ParkingStore | undefined {
     const [events, commands] = [this.events.parkingStore(group), this.commands.parkingStore(group)];
     if (events === undefined || commands === undefined) return events ?? commands;
-    return new TwoStores((lane) => (this.#transports.get(lane) === this.commands ? commands : events));
+    return new TwoStores(
+      (lane) => (this.#ofCommands.has(lane) ? commands : events),
+      (name) => (this.#lettersOfCommands.get(name) === true ? commands : events),
+    );
   }
 
   async close(): Promise<void> {
@@ -93,11 +96,11 @@ export class TwoBrokers implements Transport {
     return kind === 'event' ? this.events : this.commands;
   }
 
-  #consumer(transport: Transport, consumer: TransportConsumer): TransportConsumer {
+  #noting(consumer: TransportConsumer): TransportConsumer {
     return {
       onMessage: (incoming) => consumer.onMessage(incoming),
       assigned: (lane) => {
-        this.#transports.set(lane.id, transport);
+        this.#ofCommands.add(lane);
         return consumer.assigned(lane);
       },
       revoked: (lane, isLost) => consumer.revoked(lane, isLost),
@@ -112,7 +115,7 @@ class TwoBoxes implements OpenBox {
   constructor(
     private readonly events: OpenBox,
     private readonly commands: OpenBox,
-    private readonly onLane: (lane: string, isOfEvents: boolean) => void,
+    private readonly onLetter: (lane: string, isOfCommands: boolean) => void,
   ) {}
 
   get left(): number | undefined {
@@ -125,7 +128,7 @@ class TwoBoxes implements OpenBox {
     this.#isFirstEmpty = first === undefined;
     const incoming = first ?? (await this.commands.next());
     const trail = incoming === undefined || 'problem' in incoming.envelope ? undefined : incoming.envelope.trail;
-    if (trail?.death?.parked !== undefined) this.onLane(trail.death.parked.lane, first !== undefined);
+    if (trail?.death?.parked !== undefined) this.onLetter(trail.death.parked.lane, first === undefined);
     return incoming;
   }
 
@@ -135,30 +138,33 @@ class TwoBoxes implements OpenBox {
 }
 
 class TwoStores implements ParkingStore {
-  constructor(private readonly of: (lane: string) => ParkingStore) {}
+  constructor(
+    private readonly of: (lane: Lane) => ParkingStore,
+    private readonly named: (lane: string) => ParkingStore,
+  ) {}
 
   restore(lane: Lane, onRelease: (released: Released) => void): Promise<readonly Parked[]> {
-    return this.of(lane.id).restore(lane, onRelease);
+    return this.of(lane).restore(lane, onRelease);
   }
 
   park(lane: Lane, parked: Parked): Promise<void> {
-    return this.of(lane.id).park(lane, parked);
+    return this.of(lane).park(lane, parked);
   }
 
   update(lane: Lane, parked: Parked): Promise<void> {
-    return this.of(lane.id).update(lane, parked);
+    return this.of(lane).update(lane, parked);
   }
 
   resolve(lane: Lane, sequence: number): Promise<void> {
-    return this.of(lane.id).resolve(lane, sequence);
+    return this.of(lane).resolve(lane, sequence);
   }
 
   leave(lane: Lane): Promise<void> {
-    return this.of(lane.id).leave(lane);
+    return this.of(lane).leave(lane);
   }
 
   release(lane: string, released: Released): Promise<void> {
-    return this.of(lane).release(lane, released);
+    return this.named(lane).release(lane, released);
   }
 }
 
