@@ -244,10 +244,10 @@ export class Consumption {
     const { payloads } = this.parts;
     const steps: Step[] = this.parts.tracksCauses && contract.batch === undefined ? [inHand] : [];
     if (contract.isDeduplicated) steps.push(deduplicate(this.parts.deduplication, place));
-    if (payloads.mayBeLate && contract.batch === undefined) steps.push(opening);
-    if (schema !== undefined && contract.batch === undefined) steps.push(validate(schema));
     if (contract.timeoutMs !== undefined)
       steps.push(timeout(this.parts.clock, contract.timeoutMs, contract.batch === undefined ? abortMessage : abortAll));
+    if (payloads.mayBeLate && contract.batch === undefined) steps.push(opening);
+    if (schema !== undefined && contract.batch === undefined) steps.push(validate(schema));
     return steps;
   }
 

@@ -13,6 +13,8 @@ export const PAYLOAD_BYTES_MAX = 16 * 1024 * 1024;
 
 /** A payload in a claim store, and all that are on their way there. */
 export const CLAIM_BYTES_MAX = 256 * 1024 * 1024;
+/** How long a claim store may take for one payload before the attempt, or the publish, has failed. */
+export const CLAIM_TIMEOUT_MS = 30_000;
 export const CLAIM_BYTES_UNDER_WAY_MAX = 512 * 1024 * 1024;
 
 /** Publishes handed to the transport and not confirmed yet; beyond either, `publish` waits for its turn. */

@@ -63,7 +63,7 @@ export class Messaging {
     private readonly log: Log,
   ) {
     const { clock, random, service, publishTimeoutMs, codec, claimCheck } = settings;
-    this.#claims = claimCheck && new ClaimCheck(claimCheck);
+    this.#claims = claimCheck && new ClaimCheck(claimCheck, clock);
     const window = (): PublishWindow => new PublishWindow(clock, publishTimeoutMs);
     this.#window = transport.byKind === undefined ? window() : new PublishWindows(window(), window());
     this.#identifiers = new Identifiers(clock, random);

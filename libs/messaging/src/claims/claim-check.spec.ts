@@ -45,14 +45,14 @@ class Reports {
   readonly messages: Message[] = [];
   readonly pages: PagePrinted[] = [];
 
-  @Subscribe(ReportWritten, { retry: { attempts: 2, firstMs: 50, backoff: 'delayed' } })
+  @Subscribe(ReportWritten, { retry: { attempts: 2, firstMs: 50, backoff: 'delayed' }, timeoutMs: 1_000 })
   read(event: ReportWritten, message: Message): void {
     this.messages.push(message);
     if (event.title === 'flaky' && message.attempt === 1) throw new Error('not yet');
     this.written.push(event);
   }
 
-  @Subscribe(PagePrinted, { batch: { size: 3, lingerMs: 50 } })
+  @Subscribe(PagePrinted, { batch: { size: 3, lingerMs: 50 }, retry: { attempts: 1 } })
   collect(events: PagePrinted[]): void {
     this.pages.push(...events);
   }
@@ -72,9 +72,11 @@ class WatchedStore implements ClaimStore {
   readonly references: string[] = [];
   readonly deleted: string[] = [];
   isAway = false;
+  silentTo: 'get' | 'put' | undefined;
   readonly #sound = new MemoryClaimStore(clock);
 
   async put(payload: Uint8Array, claim: Claim): Promise<string> {
+    if (this.silentTo === 'put') await new Promise(() => undefined);
     if (this.isAway) throw new Error('the store is away');
     this.claims.push(claim);
     const reference = await this.#sound.put(payload, claim);
@@ -83,6 +85,7 @@ class WatchedStore implements ClaimStore {
   }
 
   get(reference: string): Promise<Uint8Array | undefined> {
+    if (this.silentTo === 'get') return new Promise(() => undefined);
     return this.isAway ? Promise.reject(new Error('the store is away')) : this.#sound.get(reference);
   }
 
@@ -207,6 +210,23 @@ describe('a large payload', () => {
     await app.get(DeadLetters).resend('m-1', { title: 'short', text: 'x' });
     await until(() => app.get(Reports).written.length === 1);
     expect(app.get(Reports).written).toEqual([new ReportWritten('short', 'x')]);
+  });
+
+  it('that the store never answers for fails within the time of the handler, of a batch within that of the store', async () => {
+    const store = new WatchedStore();
+    const app = await start(await openers['embedded']!(), store);
+    store.silentTo = 'get';
+    await app.get(Publisher).publish(new PagePrinted(large));
+    await app.get(Publisher).publish(new ReportWritten('large', large));
+    expect(await letters(app, 1)).toEqual(['attempts: it was not done within 1000 ms']);
+    const sentences = (await letters(app, 2)).join();
+    expect(sentences).toContain('could not be fetched: the store did not answer within 30000 ms');
+    store.silentTo = 'put';
+    const late = app.get(Publisher).publish(new ReportWritten('large', large));
+    let refusal: unknown;
+    late.catch((error: unknown) => (refusal = error));
+    await until(() => refusal !== undefined);
+    await expect(late).rejects.toMatchObject({ code: 'publish-refused' });
   });
 
   it('is unreadable to a service without a store', async () => {

@@ -2,9 +2,10 @@
  * Large payloads stay in a `ClaimStore`, and the message carries their reference as CloudEvents' `dataref`. A payload is put before its message is published: a
  * crash between the two leaves a claim that nobody asks for, which goes with its time; never a message without its payload.
  */
+import type { Clock } from '@dovecote/ground';
 import type { Envelope } from '../envelope.js';
 import { MessagingError, reasonOf } from '../errors.js';
-import { CLAIM_BYTES_UNDER_WAY_MAX } from '../limits.js';
+import { CLAIM_BYTES_UNDER_WAY_MAX, CLAIM_TIMEOUT_MS } from '../limits.js';
 import type { Claim, ClaimStore } from './claim-store.js';
 
 export interface ClaimCheckOptions {
@@ -31,7 +32,10 @@ const noBytes = new Uint8Array(0);
 export class ClaimCheck {
   #bytesUnderWay = 0;
 
-  constructor(private readonly settings: ClaimCheckSettings) {}
+  constructor(
+    private readonly settings: ClaimCheckSettings,
+    private readonly clock: Clock,
+  ) {}
 
   wants(bytes: number): boolean {
     return bytes > this.settings.overBytes;
@@ -49,7 +53,7 @@ export class ClaimCheck {
     this.#bytesUnderWay += body.byteLength;
     try {
       const claim: Claim = { messageId: id, type, contentType, keepUntilMs: handledFromMs + this.settings.retentionMs };
-      return { ...envelope, dataRef: await this.settings.store.put(body, claim), body: noBytes };
+      return { ...envelope, dataRef: await this.#inTime(this.settings.store.put(body, claim)), body: noBytes };
     } catch (error) {
       throw new MessagingError(
         'publish-refused',
@@ -70,7 +74,7 @@ export class ClaimCheck {
   async fetch(reference: string): Promise<Uint8Array> {
     let payload: Uint8Array | undefined;
     try {
-      payload = await this.settings.store.get(reference);
+      payload = await this.#inTime(this.settings.store.get(reference));
     } catch (error) {
       throw new MessagingError('payload-missing', `its payload at ${reference} could not be fetched: ${reasonOf(error)}`, { cause: error });
     }
@@ -79,6 +83,15 @@ export class ClaimCheck {
       'payload-missing',
       `its payload is not at ${reference}: its time there is over, somebody deleted it, or the claim store of this service is not that of its publisher`,
     );
+  }
+
+  /** A store that never answers would hold the message, and its place, for ever. */
+  #inTime<T>(answer: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const late = new Error(`the store did not answer within ${CLAIM_TIMEOUT_MS} ms`);
+      const timer = this.clock.after(CLAIM_TIMEOUT_MS, () => reject(late));
+      answer.then(resolve, reject).finally(() => timer.cancel());
+    });
   }
 }
 
