@@ -2,7 +2,7 @@
  * Transports that break one promise each, over one that keeps them all: the contract suite must name what is broken. For tests only.
  */
 import type { Envelope } from './envelope.js';
-import type { Box, Incoming, SubscriptionRequest, Transport, TransportConsumer, TransportSubscription } from './transport.js';
+import type { Box, Incoming, Lane, SubscriptionRequest, Transport, TransportConsumer, TransportSubscription } from './transport.js';
 import type { TransportSubject } from './transport-contract.js';
 import { turn } from './turn.js';
 
@@ -99,6 +99,45 @@ function sharingBoxes(): Defect {
   });
 }
 
+/** Changes which messages the subscriber sees, and in what order. */
+function passing(pass: (incoming: Incoming, on: (incoming: Incoming) => void) => void): Defect {
+  return (sound) => ({
+    subscribe: (request, consumer) => {
+      return sound.subscribe(request, {
+        ...hearing(consumer, same),
+        onMessage: (incoming) => pass(incoming, (one) => consumer.onMessage(one)),
+      });
+    },
+  });
+}
+
+function same(incoming: Incoming): Incoming {
+  return incoming;
+}
+
+/** Every other message is overtaken by the one behind it. */
+function swappingNeighbours(): Defect {
+  let held: Incoming | undefined;
+  return passing((incoming, on) => {
+    if (held === undefined) held = incoming;
+    else {
+      on(incoming);
+      on(held);
+      held = undefined;
+    }
+  });
+}
+
+/** Changes the key under which the broker sees a message. */
+function keying(change: (key: string) => string | undefined): Defect {
+  return (sound) => ({
+    publish: (envelope: Envelope, deadlineMs, route) => {
+      const key = envelope.key === undefined ? undefined : change(envelope.key);
+      return sound.publish({ ...envelope, key }, deadlineMs, route);
+    },
+  });
+}
+
 let instances = 0;
 
 /** Each defect, and the case that must fail because of it. */
@@ -184,6 +223,61 @@ export const defects: Readonly<Record<string, { readonly defect: Defect; readonl
   'hands out dead letters': {
     failing: 'hands out no dead letter',
     defect: boxing('inbox'),
+  },
+  'hands out messages of lanes that it never assigned': {
+    failing: 'assigns a lane before its first message, and names it with each',
+    defect: (sound) => ({
+      subscribe: (request, consumer) =>
+        sound.subscribe(request, { ...hearing(consumer, same), assigned: () => Promise.resolve(), revoked: () => Promise.resolve() }),
+    }),
+  },
+  'puts all keys into one lane': {
+    failing: 'keeps a key in one lane, and shares the keys out over several',
+    defect: keying(() => 'the same'),
+  },
+  'loses what has no key': {
+    failing: 'hands out what has no key, too',
+    defect: (sound) => ({
+      publish: (envelope, deadlineMs, route) =>
+        envelope.key === undefined ? Promise.resolve() : sound.publish(envelope, deadlineMs, route),
+    }),
+  },
+  'passes over what a member had not acknowledged when it died': {
+    failing: 'goes on in the order of each key where a member dies, with all that it had not acknowledged',
+    defect: seeing((incoming) => {
+      incoming.acknowledge();
+      return incoming;
+    }),
+  },
+  'swaps neighbours in a lane': {
+    failing: 'keeps the order where more is given back than a member takes',
+    defect: swappingNeighbours(),
+  },
+  'hands a lane over before its member lets go': {
+    failing: 'gives a member that comes its share of the lanes, each once the one that had it lets go',
+    defect: (sound) => ({
+      subscribe(request, consumer) {
+        const revoked = (lane: Lane, isLost: boolean): Promise<void> => {
+          void consumer.revoked(lane, isLost);
+          return Promise.resolve();
+        };
+        return sound.subscribe(request, { ...hearing(consumer, same), revoked });
+      },
+    }),
+  },
+  'forgets what a member had that died': {
+    failing: 'gives the lanes of a member that dies to those who are left',
+    defect: passing((incoming, on) => {
+      if (!incoming.isRedelivered) on(incoming);
+    }),
+  },
+  'does not pause': {
+    failing: 'hands out nothing of a lane that is paused, and goes on in order',
+    defect: seeing((incoming) => changed(incoming, { lane: incoming.lane && { id: incoming.lane.id, pause: nothing, resume: nothing } })),
+  },
+  'drops what is released in a lane': {
+    failing: 'hands out again what was released in a lane',
+    defect: seeing((incoming) => changed(incoming, { release: () => incoming.acknowledge() })),
   },
   'delivers at once what is to be kept': {
     failing: 'keeps an event for its delay, and then gives it to whoever subscribes by then',
@@ -289,3 +383,5 @@ function losingOnClose(sound: Transport): Partial<Transport> {
     },
   };
 }
+
+function nothing(): void {}

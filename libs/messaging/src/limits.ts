@@ -53,3 +53,14 @@ export const REQUESTS_UNDER_WAY_MAX = 10_000;
 export const TYPES_REMEMBERED_MAX = 10_000;
 /** Dead letters in one list. */
 export const DEAD_LETTERS_LISTED_MAX = 10_000;
+/** Lanes of a service that reads in order from queues: more would share the 32 slots of the keys unevenly. */
+export const LANES_MAX = 32;
+/**
+ * Messages of a lane that its member holds. Never smaller in a later version, and the same for all members whatever their prefetch: what a quorum queue
+ * takes back it hands out first, and a member that took only some of it and ended would give that back behind the rest.
+ */
+export const LANE_PREFETCH = 256;
+/** What is parked is held unacknowledged: all that AMQP can count. */
+export const PARKED_PREFETCH = 65_535;
+/** How long: ten years. */
+export const LONGEST_HOLD_MS = 315_360_000_000;

@@ -2,7 +2,7 @@ import { type Clock, type Random, realGround } from '@dovecote/ground';
 import type { ClaimCheckOptions, ClaimCheckSettings } from './claims/claim-check.js';
 import type { RetryOptions } from './delivery-contract.js';
 import { MessagingError } from './errors.js';
-import { CLAIM_BYTES_MAX, PREFETCH_MAX } from './limits.js';
+import { CLAIM_BYTES_MAX, LANES_MAX, PREFETCH_MAX } from './limits.js';
 import type { MessageCodec } from './message-codec.js';
 import type { KafkaOptions } from './transports/kafka/kafka-options.js';
 import { type Deduplication, RecentMessages } from './policies/deduplication.js';
@@ -86,12 +86,19 @@ export interface UrlBrokerOptions {
    * the broker's own number.
    */
   readonly quorumSize?: number;
+  /**
+   * How many lanes share out the keys of what a service reads in order (`order: 'key'`), on an AMQP broker or an embedded one; 8, and 32 at most. Each is
+   * with one instance at a time. The same for all instances; to change it, the lanes must be empty and are deleted.
+   */
+  readonly lanes?: number;
   readonly kafka?: KafkaOptions;
 }
 
 export interface GivenBrokerOptions {
   /** A `Broker` that is open already, shared with others or made by a test. It is not closed with the service. */
   readonly broker: object;
+  /** As for a URL. */
+  readonly lanes?: number;
 }
 
 /** The options, checked and complete. */
@@ -182,6 +189,7 @@ function checkBroker(broker: string | BrokerOptions): Settings['broker'] {
 function checkOneBroker(broker: string | OneBrokerOptions): OneBrokerOptions {
   if (typeof broker === 'string') return { url: broker };
   if (typeof broker === 'object' && broker !== null) {
+    wholeNumber('broker.lanes', broker.lanes, 1, 1, LANES_MAX);
     if ('broker' in broker && typeof broker.broker === 'object' && broker.broker !== null) return broker;
     if ('url' in broker && typeof broker.url === 'string') return broker;
   }

@@ -4,6 +4,8 @@ import { realGround } from '@dovecote/ground';
 import { brokenParking, parkingDefects } from './broken-parking.js';
 import { parkingStoreContract } from './parking-contract.js';
 import type { ContractCase } from './transport-contract.js';
+import { AmqpSubject } from './transports/amqp-subject.js';
+import { EmbeddedSubject } from './transports/embedded-subject.js';
 import { JumpingClock } from './transports/kafka/jumping-clock.js';
 import { KafkaSubject } from './transports/kafka/kafka-subject.js';
 
@@ -14,6 +16,27 @@ async function openKafka(): Promise<KafkaSubject> {
   const broker = await Broker.open({ durability: 'memory', kafka, ground: { ...realGround(), clock } });
   return new KafkaSubject(`kafka://127.0.0.1:${broker.kafkaPort}`, clock, () => broker.close());
 }
+
+/** Our own broker behind a socket. */
+async function openAmqp(): Promise<AmqpSubject> {
+  const broker = await Broker.open({ durability: 'memory', amqp: { port: 0 } });
+  return AmqpSubject.open(`amqp://guest:guest@127.0.0.1:${broker.amqpPort}`, () => broker.close());
+}
+
+describe('what waits for its key on the embedded broker', () => {
+  keeps(parkingStoreContract(() => EmbeddedSubject.open()));
+});
+
+describe('what waits for its key over amqp, on our broker', () => {
+  keeps(parkingStoreContract(openAmqp));
+});
+
+const foreignAmqp = process.env['DOVECOTE_TEST_AMQP_URL'];
+
+describe('what waits for its key over amqp, on the broker at DOVECOTE_TEST_AMQP_URL', () => {
+  if (foreignAmqp === undefined || foreignAmqp === '') it.todo('is not set: skipped');
+  else keeps(parkingStoreContract(() => AmqpSubject.open(foreignAmqp)));
+});
 
 describe('what waits for its key over kafka, on our broker', () => {
   keeps(parkingStoreContract(openKafka));

@@ -196,6 +196,7 @@ describe('envelopes on AMQP', () => {
         cloudEvents_subject: 'o-1',
         cloudEvents_partitionkey: 'o-1',
         cloudEvents_dataversion: '3',
+        'dovecote-slot': '8',
         traceparent: '00-ab-cd-01',
       },
     });

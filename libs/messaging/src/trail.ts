@@ -36,7 +36,12 @@ export function trailHeaders({ failures, starts, history, death }: Trail): Recor
   return headers;
 }
 
-/** `header` finds a header of the message by its name. Call it only where one begins with `OWN_PREFIX`. */
+/** Whether the header belongs to a trail; others that begin with `OWN_PREFIX` are between transports. */
+export function isOfTrail(name: string): boolean {
+  return name === FAILURES || name === STARTS || name === HISTORY || name === DEATH;
+}
+
+/** `header` finds a header of the message by its name. Call it only where one of the trail's is there. */
 export function trailOf(header: (name: string) => string | undefined): Trail {
   const history = parsed(header(HISTORY));
   return {

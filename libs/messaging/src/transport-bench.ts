@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict';
 import { type Envelope, noTrail, plainEvent } from './envelope.js';
 import { MessagingError } from './errors.js';
-import type { Box, Capability, Incoming, Route, Source, Transport, TransportSubscription } from './transport.js';
+import type { Box, Capability, Incoming, Lane, Route, Source, Transport, TransportConsumer, TransportSubscription } from './transport.js';
 import type { TransportSubject } from './transport-contract.js';
 import { turn } from './turn.js';
+
+export type Body = (bench: Bench) => Promise<void>;
 
 /** The transports of one case, their names made unique, and all of them closed at the end. */
 export class Bench {
@@ -29,8 +31,18 @@ export class Bench {
     return inbox;
   }
 
-  source(kind: Source['kind'], type: string): Source {
-    return { kind, pattern: this.subject.unique(type), topic: undefined, order: 'none' };
+  /** A member that reads these events in lanes. */
+  async laneMember(group: string, events: readonly string[], prefetch = 10): Promise<LaneInbox> {
+    const transport = await this.open();
+    this.requires(transport, 'order-by-key');
+    const inbox = new LaneInbox(transport);
+    const sources = events.map((type) => this.source('event', type, 'key'));
+    inbox.subscription = await transport.subscribe({ group: this.subject.unique(group), sources, prefetch }, inbox);
+    return inbox;
+  }
+
+  source(kind: Source['kind'], type: string, order: Source['order'] = 'none'): Source {
+    return { kind, pattern: this.subject.unique(type), topic: undefined, order };
   }
 
   /** The texts in a box; those are taken out of it for which `takes` says so, which is asked with the texts so far. */
@@ -82,9 +94,9 @@ export class Bench {
     return this.send(transport, this.envelope(type, text), route);
   }
 
-  /** All of one key: the order among them is kept on every broker. */
-  publishKeyed(transport: Transport, type: string, text: string): Promise<void> {
-    return this.send(transport, { ...this.envelope(type, text), key: 'order-7' });
+  /** All of one key, unless told otherwise: the order among them is kept on every broker. */
+  publishKeyed(transport: Transport, type: string, text: string, key = 'order-7'): Promise<void> {
+    return this.send(transport, { ...this.envelope(type, text), key });
   }
 
   send(transport: Transport, envelope: Envelope, route?: Route): Promise<void> {
@@ -122,8 +134,10 @@ export class Inbox {
     this.#arrived?.();
   }
 
+  /** What waits already, too. */
   each(handle: (incoming: Incoming) => void): void {
     this.#each = handle;
+    for (const incoming of this.#deliveries.splice(0)) handle(incoming);
   }
 
   async next(): Promise<Incoming> {
@@ -140,6 +154,32 @@ export class Inbox {
       if (isAcknowledged) incoming.acknowledge();
     }
     return texts;
+  }
+}
+
+/** A member that reads in lanes. Says to the transport at once that a lane may go, unless the case holds it. */
+export class LaneInbox extends Inbox implements TransportConsumer {
+  /** Those it has now. */
+  readonly lanes = new Map<string, Lane>();
+  /** What happened, in order: `assigned`, `revoked`, `lost` and the name of the lane. */
+  readonly events: string[] = [];
+  /** A lane is kept until it fulfils. */
+  onRevoked: (lane: Lane) => Promise<void> = nothing;
+
+  onMessage(incoming: Incoming): void {
+    this.take(incoming);
+  }
+
+  assigned(lane: Lane): Promise<void> {
+    this.events.push(`assigned ${lane.id}`);
+    this.lanes.set(lane.id, lane);
+    return Promise.resolve();
+  }
+
+  async revoked(lane: Lane, isLost: boolean): Promise<void> {
+    this.events.push(`${isLost ? 'lost' : 'revoked'} ${lane.id}`);
+    if (!isLost) await this.onRevoked(lane);
+    this.lanes.delete(lane.id);
   }
 }
 

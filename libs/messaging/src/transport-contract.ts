@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { type Envelope, noTrail } from './envelope.js';
 import type { Incoming, Transport } from './transport.js';
-import { Bench, NotPromised, assertSame, envelopeOf, rejectsWith, textOf, turns, until } from './transport-bench.js';
+import { laneCases } from './lane-contract.js';
+import { Bench, type Body, NotPromised, assertSame, envelopeOf, rejectsWith, textOf, turns, until } from './transport-bench.js';
 
 export interface ContractCase {
   readonly name: string;
@@ -28,28 +29,34 @@ export interface TransportSubject {
   close(): Promise<void>;
 }
 
-type Body = (bench: Bench) => Promise<void>;
-
 export function transportContract(open: () => Promise<TransportSubject>): readonly ContractCase[] {
-  return Object.entries({ ...publishing, ...consuming, ...groups, ...boxes, ...looks, ...requests, ...delays, ...endings }).map(
-    ([name, body]) => ({
-      name,
-      run: async () => {
-        const subject = await open();
-        const bench = new Bench(subject);
-        try {
-          await body(bench);
-          return 'kept';
-        } catch (error) {
-          if (error instanceof NotPromised) return 'not-promised';
-          throw error;
-        } finally {
-          await bench.close();
-          await subject.close();
-        }
-      },
-    }),
-  );
+  return Object.entries({
+    ...publishing,
+    ...consuming,
+    ...groups,
+    ...laneCases,
+    ...boxes,
+    ...looks,
+    ...requests,
+    ...delays,
+    ...endings,
+  }).map(([name, body]) => ({
+    name,
+    run: async () => {
+      const subject = await open();
+      const bench = new Bench(subject);
+      try {
+        await body(bench);
+        return 'kept';
+      } catch (error) {
+        if (error instanceof NotPromised) return 'not-promised';
+        throw error;
+      } finally {
+        await bench.close();
+        await subject.close();
+      }
+    },
+  }));
 }
 
 const publishing: Readonly<Record<string, Body>> = {

@@ -18,6 +18,14 @@ import {
   QueryMessage,
   Subscribe,
 } from './index.js';
+import { contractOf } from './delivery-contract.js';
+import type { Log } from './log.js';
+import { Messaging } from './messaging.js';
+import { checkOptions } from './options.js';
+import type { Subscription } from './subscription.js';
+import type { Capability, Transport } from './transport.js';
+import { type BrokerSource, EmbeddedTransport } from './transports/embedded-transport.js';
+import { TwoBrokers } from './transports/two-brokers.js';
 import { turn } from './turn.js';
 
 @CommandMessage('orders.place-order')
@@ -213,21 +221,26 @@ describe('events on one broker and commands on another', () => {
   }, 60_000);
 
   it('are held to what their own broker can', async () => {
-    const embedded = await opened(Broker.open({ durability: 'memory' }));
-    @Injectable()
-    class Ordered {
-      @Handle(PlaceOrder, { order: 'key' })
-      place(): void {}
-    }
-    const starting = async (options: BrokerOptions): Promise<void> => {
-      const imports = [DovecoteModule.forRoot({ service: 'shop', broker: options, connectTimeoutMs: 1 })];
-      const app = await Test.createTestingModule({ imports, providers: [Ordered] }).compile();
-      app.useLogger(false);
-      await app.init();
+    const settings = checkOptions({ service: 'shop', broker: 'embedded:' });
+    const lacking = (lack: Capability): Transport => {
+      const { broker, can } = new EmbeddedTransport(neverOpened, { ...settings, lanes: 1, log: silent }).capabilities;
+      return { capabilities: { broker: `${broker} without ${lack}`, can: { ...can, [lack]: { waysOut: ['do without'] } } } } as Transport;
     };
-    const twoOf = { events: 'kafka://127.0.0.1:1', commands: { broker: embedded } };
-    await expect(starting(twoOf)).rejects.toThrow(/Ordered\.place needs order 'key', which .*the embedded broker/);
-    await expect(starting({ events: 'embedded:', commands: 'embedded:' })).rejects.toThrow(/same broker for events and for commands/);
-    await expect(starting({ events: 'kafka://127.0.0.1:1' } as BrokerOptions)).rejects.toThrow(/broker must be a URL/);
+    const place = 'Ordered.place';
+    const contract = contractOf({ order: 'key' }, place);
+    const handler = { kind: 'command', pattern: 'orders.place-order', contract, place, handle: () => undefined } as unknown as Subscription;
+    const transport = new TwoBrokers(lacking('wildcards'), lacking('order-by-key'));
+    await expect(new Messaging(settings, transport, silent).start([handler])).rejects.toThrow(
+      /Ordered\.place needs order 'key', which the embedded broker without order-by-key cannot give/,
+    );
+  });
+
+  it('are two, each with its URL', async () => {
+    const chosen = (broker: BrokerOptions): unknown => checkOptions({ service: 'shop', broker });
+    expect(() => chosen({ events: 'embedded:', commands: 'embedded:' })).toThrow(/same broker for events and for commands/);
+    expect(() => chosen({ events: 'kafka://127.0.0.1:1' } as BrokerOptions)).toThrow(/broker must be a URL/);
   });
 });
+
+const neverOpened: BrokerSource = { open: () => Promise.reject(new Error('never opened')), isOurs: true, isDurable: false };
+const silent: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };

@@ -151,11 +151,12 @@ export class InProcessSession implements BrokerSession, SessionSink {
   }
 
   async consume(queueName: string, options: ConsumeOptions, onDelivery: (delivery: Delivery) => void): Promise<BrokerConsumer> {
-    const { prefetch = 0, autoAck: noAck = false, exclusive = false } = options;
+    const { prefetch = 0, autoAck: noAck = false, exclusive = false, priority } = options;
     const tag = `in-process-${++this.consumerNumber}`;
     const consumer = await this.define(() => {
       const queue = this.host.findQueue(this.session, queueName);
-      const added = this.session.consume(queue, { tag, noAck, exclusive, prefetch, arguments: {} });
+      const asked: FieldTable = priority === undefined ? {} : { 'x-priority': priority };
+      const added = this.session.consume(queue, { tag, noAck, exclusive, prefetch, arguments: asked });
       this.handlers.set(added, onDelivery);
       return added;
     });

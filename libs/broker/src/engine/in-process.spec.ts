@@ -173,6 +173,21 @@ describe('definitions and messages', () => {
     expect(bodies).toEqual(['', 'third']);
   });
 
+  it('gives to the consumer of the highest priority first', async () => {
+    const world = new World();
+    const session = (await world.open()).session();
+    await world.drive(session.declareQueue('q'));
+    const got: string[] = [];
+    const consume = (name: string, options: { readonly priority?: number }): Promise<unknown> =>
+      world.drive(session.consume('q', { prefetch: 1, ...options }, () => void got.push(name)));
+    await consume('plain', {});
+    await consume('high', { priority: 5 });
+    await consume('low', { priority: -1 });
+    for (const body of ['1', '2', '3']) await world.drive(session.publish(message(body)));
+    await world.settle();
+    expect(got).toEqual(['high', 'plain', 'low']);
+  });
+
   it('are refused when they are too large', async () => {
     const world = new World();
     const session = (await world.open({ limits: { messageBytesMax: 10 } })).session();

@@ -83,6 +83,8 @@ export interface ConsumeOptions {
   readonly prefetch?: number;
   readonly autoAck?: boolean;
   readonly exclusive?: boolean;
+  /** One of a higher priority is given messages first; 0 when not given. What `x-priority` is to AMQP clients. */
+  readonly priority?: number;
 }
 
 export interface Delivery {

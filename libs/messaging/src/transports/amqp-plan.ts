@@ -7,10 +7,17 @@ import type { Channel, ChannelModel } from 'amqplib';
 import { reasonOf } from '../errors.js';
 import type { PlannedThing } from '../transport.js';
 import { declare } from './amqp-subscription.js';
+import { otherLanesIn } from './lanes/lane-topology.js';
 import { type Declared, describe } from './topology.js';
 
 export function planOf(connection: ChannelModel, things: readonly Declared[]): Promise<readonly PlannedThing[]> {
-  return Promise.all(things.map((declared) => findOut(connection, declared)));
+  return Promise.all(things.filter(isWorthALine).map((declared) => findOut(connection, declared)));
+}
+
+/** What must not be there is no part of a plan, and the 32 ways into the lanes come with their exchange: they would hide the others. */
+function isWorthALine(declared: Declared): boolean {
+  if (declared.thing === 'no-link' || declared.thing === 'no-binding') return false;
+  return declared.thing !== 'binding' || declared.arguments === undefined;
 }
 
 async function findOut(connection: ChannelModel, declared: Declared): Promise<PlannedThing> {
@@ -23,8 +30,13 @@ async function findOut(connection: ChannelModel, declared: Declared): Promise<Pl
   // Who may not configure cannot compare either; whether it does is not this one's concern then.
   if (/ACCESS[-_]REFUSED/.test(difference))
     return { thing, state: 'present', detail: 'it could not be compared: this user may not configure it' };
-  const wayOut = `delete the ${declared.thing} when it is empty and start again, or give the settings it was made with`;
-  return { thing, state: 'different', detail: / with message "(?:[A-Z_]+ - )?(.*)"$/.exec(difference)?.[1] ?? difference, wayOut };
+  const otherwise = `delete the ${declared.thing} when it is empty and start again, or give the settings it was made with`;
+  return {
+    thing,
+    state: 'different',
+    detail: / with message "(?:[A-Z_]+ - )?(.*)"$/.exec(difference)?.[1] ?? difference,
+    wayOut: otherLanesIn(difference) ?? otherwise,
+  };
 }
 
 async function check(channel: Channel, { thing, name }: Declared & { readonly name: string }): Promise<void> {

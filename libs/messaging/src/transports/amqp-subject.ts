@@ -9,10 +9,13 @@ import type { Log } from '../log.js';
 import type { TransportSubject } from '../transport-contract.js';
 import { parseAddress } from './amqp-address.js';
 import { AmqpTransport } from './amqp-transport.js';
+import { laneTopologyOf } from './lanes/lane-topology.js';
 import { EVENTS_EXCHANGE, type QueueType, commandQueueOf, deadLettersOf, quarantineOf, queueOf } from './topology.js';
 
 /** The first attempt to reconnect comes after this long; short, because a test waits for it. */
 const RECONNECT_MS = 5;
+/** Few, because a real broker takes its time to make them. */
+const LANES = 3;
 
 export class AmqpSubject implements TransportSubject {
   readonly clock: Clock = new RealClock();
@@ -31,7 +34,12 @@ export class AmqpSubject implements TransportSubject {
   ) {}
 
   /** Relays are made beforehand, because asking for a transport takes no time. */
-  static async open(brokerUrl: string, afterwards: () => Promise<void> = nothing, log: Log = silent, relayCount = 8): Promise<AmqpSubject> {
+  static async open(
+    brokerUrl: string,
+    afterwards: () => Promise<void> = nothing,
+    log: Log = silent,
+    relayCount = 24,
+  ): Promise<AmqpSubject> {
     const { hostname, port } = new URL(brokerUrl);
     const relays = Array.from({ length: relayCount }, () => Relay.open({ host: hostname, port: Number(port) }));
     return new AmqpSubject(brokerUrl, await Promise.all(relays), afterwards, log);
@@ -46,6 +54,7 @@ export class AmqpSubject implements TransportSubject {
       address: parseAddress(url.href),
       service: 'contract',
       queueType: overrides.queueType ?? this.queueType,
+      lanes: LANES,
       connectTimeoutMs: overrides.connectTimeoutMs,
       loadClient: () => Promise.resolve(amqplib.connect),
       clock: this.clock,
@@ -92,8 +101,10 @@ export class AmqpSubject implements TransportSubject {
     for (const transport of this.relays.keys()) await transport.close();
     await this.administer(async (channel) => {
       for (const group of this.#groups) {
+        const lanes = laneTopologyOf(group, this.queueType, LANES).filter((declared) => 'name' in declared);
         for (const queue of [queueOf(group), commandQueueOf(group), quarantineOf(group), deadLettersOf(group)])
           await channel.deleteQueue(queue);
+        for (const { thing, name } of lanes) await (thing === 'queue' ? channel.deleteQueue(name) : channel.deleteExchange(name));
       }
     });
     for (const relay of [...this.relays.values(), ...this.freeRelays]) await relay.close();

@@ -1,5 +1,5 @@
 /**
- * A group's consumers on an AMQP broker: one on each of its inboxes, and one on its quarantine that takes one message at a time. Declares its queues and
+ * A group's consumers on an AMQP broker: one on each of its inboxes, one on its quarantine that takes one message at a time, and its lanes. Declares its queues and
  * their bindings on every new connection, so that it comes back after a restart of the broker and after somebody deleted a queue. Tenant of the
  * consuming link; keeps nothing across connections.
  */
@@ -9,16 +9,22 @@ import type { Incoming, SubscriptionRequest, TransportConsumer, TransportSubscri
 import { Acknowledgements } from './amqp-acknowledgements.js';
 import type { LinkTenant } from './amqp-link.js';
 import { deliveriesOf, fromProperties } from './cloud-events.js';
-import { type Declared, inboxesOf, quarantineOf } from './topology.js';
+import { AmqpLaneDriver } from './lanes/amqp-lane-driver.js';
+import { hasLanes } from './lanes/lane-topology.js';
+import { type LaneSettings, Lanes } from './lanes/lanes.js';
+import { inboxesOf } from './subscription-topology.js';
+import { type Declared, quarantineOf } from './topology.js';
 
 export class AmqpSubscription implements LinkTenant, TransportSubscription {
   #consumer: AmqpConsumer | undefined;
+  #lanes: Lanes | undefined;
   #isStopped = false;
 
   constructor(
     private readonly request: SubscriptionRequest,
     /** Declared on every connection. */
     private readonly things: readonly Declared[],
+    private readonly laneSettings: LaneSettings,
     private readonly consumer: TransportConsumer,
     private readonly drop: (connection: ChannelModel, reason: unknown) => void,
   ) {}
@@ -40,17 +46,28 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
     await channel.prefetch(1);
     await this.#consume(connection, consumer, quarantineOf(this.request.group), true);
     this.#consumer = consumer;
-    if (this.#isStopped) await consumer.cancel();
+    if (hasLanes(this.request)) await this.#openLanes(connection);
+    if (this.#isStopped) await this.stop();
   }
 
   lost(): void {
     if (this.#consumer !== undefined) this.#consumer.isTakenBack = true;
     this.#consumer = undefined;
+    this.#lanes?.lost();
+    this.#lanes = undefined;
   }
 
   async stop(): Promise<void> {
     this.#isStopped = true;
-    await this.#consumer?.cancel();
+    await Promise.all([this.#consumer?.cancel(), this.#lanes?.stop()]);
+  }
+
+  async #openLanes(connection: ChannelModel): Promise<void> {
+    const { count, publish, ...shared } = this.laneSettings;
+    const { request, consumer } = this;
+    const driver = new AmqpLaneDriver(connection, publish, this.drop);
+    this.#lanes = new Lanes({ ...shared, group: request.group, prefetch: request.prefetch, driver, consumer }, count);
+    await this.#lanes.open();
   }
 
   async #consume(connection: ChannelModel, consumer: AmqpConsumer, queue: string, isQuarantine: boolean): Promise<void> {
@@ -65,10 +82,13 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
 }
 
 export async function declare(channel: Channel, declared: Declared): Promise<void> {
-  if (declared.thing === 'exchange') await channel.assertExchange(declared.name, declared.type, { durable: true });
+  if (declared.thing === 'exchange') {
+    await channel.assertExchange(declared.name, declared.type, { durable: true, arguments: declared.arguments });
+  } else if (declared.thing === 'queue') await channel.assertQueue(declared.name, { durable: true, arguments: declared.arguments });
   else if (declared.thing === 'link') await channel.bindExchange(declared.to, declared.from, declared.routingKey);
-  else if (declared.thing === 'queue') await channel.assertQueue(declared.name, { durable: true, arguments: declared.arguments });
-  else await channel.bindQueue(declared.queue, declared.exchange, declared.routingKey);
+  else if (declared.thing === 'no-link') await channel.unbindExchange(declared.to, declared.from, declared.routingKey);
+  else if (declared.thing === 'no-binding') await channel.unbindQueue(declared.queue, declared.exchange, declared.routingKey);
+  else await channel.bindQueue(declared.queue, declared.exchange, declared.routingKey, declared.arguments);
 }
 
 export class AmqpConsumer {

@@ -199,6 +199,7 @@ describe('at the start', () => {
       address: parseAddress(`amqp://user:secret@127.0.0.1:${port}`),
       service: 'shop',
       queueType: 'quorum',
+      lanes: 1,
       connectTimeoutMs: 60_000,
       loadClient: () => Promise.resolve(amqplib.connect),
       clock,

@@ -9,7 +9,9 @@ import type { Clock, Random } from '@dovecote/ground';
 import type { Backoff } from '../backoff.js';
 import type { Envelope } from '../envelope.js';
 import { MessagingError, reasonOf } from '../errors.js';
+import { MOVE_TIMEOUT_MS } from '../limits.js';
 import type { Log } from '../log.js';
+import type { ParkingStore } from '../parking-store.js';
 import type {
   Box,
   BrokerPlaces,
@@ -30,9 +32,13 @@ import { toProperties } from './cloud-events.js';
 import { delayLevels, delayed } from './delay-levels.js';
 import { planOf } from './amqp-plan.js';
 import { AmqpReplies } from './amqp-replies.js';
+import type { LaneDriver } from './lanes/lane-driver.js';
+import { QueueParking } from './lanes/queue-parking.js';
 import { sized } from './quorum-size.js';
+import { topologyOf } from './subscription-topology.js';
 import {
   type Address,
+  DEFAULT_EXCHANGE,
   type QueueType,
   addressOf,
   amqpPlaces,
@@ -40,7 +46,6 @@ import {
   mustArrive,
   nobodyThere,
   queueOf,
-  topologyOf,
 } from './topology.js';
 
 export interface AmqpSettings {
@@ -49,6 +54,8 @@ export interface AmqpSettings {
   readonly queueType: QueueType;
   /** On how many nodes; the broker's own number when not given. */
   readonly quorumSize?: number | undefined;
+  /** How many lanes the service's queues in order have. */
+  readonly lanes: number;
   /** What is missing stays missing. */
   readonly makesNothing?: boolean;
   readonly connectTimeoutMs: number | undefined;
@@ -116,9 +123,9 @@ export class AmqpTransport implements Transport {
   }
 
   async plan(request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
-    const { queueType, quorumSize, makesNothing } = this.settings;
+    const { queueType, lanes, quorumSize, makesNothing } = this.settings;
     if (this.#isClosed || this.#connection === undefined) throw closedError();
-    const planned = await planOf(this.#connection, sized(topologyOf(request, queueType), quorumSize));
+    const planned = await planOf(this.#connection, sized(topologyOf(request, queueType, lanes), quorumSize));
     // Made with the first message that is delayed. Its first exchange stands for all of it: sixty lines would hide the others.
     if (makesNothing !== true) return planned;
     const levels = await planOf(this.#connection, delayLevels.slice(0, 1));
@@ -129,9 +136,12 @@ export class AmqpTransport implements Transport {
   async subscribe(request: SubscriptionRequest, consumer: TransportConsumer): Promise<TransportSubscription> {
     if (this.#isClosed) throw closedError();
     const connect = await this.settings.loadClient();
-    const { queueType, quorumSize, makesNothing } = this.settings;
-    const things = makesNothing === true ? [] : sized(topologyOf(request, queueType), quorumSize);
-    const subscription = new AmqpSubscription(request, things, consumer, (connection, reason) => this.#consuming?.drop(connection, reason));
+    const { queueType, lanes, quorumSize, makesNothing, clock, log, random } = this.settings;
+    const things = makesNothing === true ? [] : sized(topologyOf(request, queueType, lanes), quorumSize);
+    const laneSettings = { count: lanes, member: random.bytes(8).toString('hex'), publish: this.#tell, clock, log };
+    const subscription = new AmqpSubscription(request, things, laneSettings, consumer, (connection, reason) =>
+      this.#consuming?.drop(connection, reason),
+    );
     this.#subscription = subscription;
     this.#consuming = new AmqpLink(this.#link('consuming', connect), subscription);
     await this.#consuming.open();
@@ -153,8 +163,8 @@ export class AmqpTransport implements Transport {
     return AmqpBox.open(this.#connection, box);
   }
 
-  parkingStore(): undefined {
-    return undefined;
+  parkingStore(group: string): ParkingStore {
+    return new QueueParking(group, this.#tell);
   }
 
   async close(): Promise<void> {
@@ -166,6 +176,15 @@ export class AmqpTransport implements Transport {
     for (const message of this.#unconfirmed) message.reject(closedError());
     this.#unconfirmed.clear();
   }
+
+  /** What members of a group tell each other, and what they park. */
+  readonly #tell: LaneDriver['publish'] = (to, envelope) => {
+    if (this.#isClosed) return Promise.reject(closedError());
+    const isMandatory = 'queue' in to;
+    const address = isMandatory ? { exchange: DEFAULT_EXCHANGE, routingKey: to.queue } : { exchange: to.exchange, routingKey: '' };
+    const deadlineMs = this.settings.clock.monotonicMs() + MOVE_TIMEOUT_MS;
+    return this.#enqueue({ envelope, address, isMandatory, route: undefined, deadlineMs });
+  };
 
   #enqueue(given: Omit<Unconfirmed, 'resolve' | 'reject'>): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -216,7 +235,7 @@ export class AmqpTransport implements Transport {
       if (error !== null && error.message !== NACKED) return;
       const isReturned = message.isMandatory && this.#returned.delete(envelope.id);
       if (!this.#unconfirmed.delete(message)) return;
-      if (isReturned) message.reject(nobodyThere(envelope, message.route));
+      if (isReturned) message.reject(noQueue(message));
       else if (error === null) message.resolve();
       else message.reject(refusedError(envelope, 'it could not store it'));
     };
@@ -274,7 +293,7 @@ function capabilitiesOf(queueType: QueueType): TransportCapabilities {
       groups: true,
       durable: true,
       commands: true,
-      'order-by-key': { waysOut: ["declare order 'none'"] },
+      'order-by-key': true,
       delay: true,
       'dead-letters': true,
       'delivery-counts': queueType === 'quorum' || { waysOut: ["leave queueType 'classic' out, so that the queues are quorum queues"] },
@@ -288,6 +307,15 @@ function capabilitiesOf(queueType: QueueType): TransportCapabilities {
 }
 
 function nothing(): void {}
+
+function noQueue({ envelope, route, address }: Unconfirmed): MessagingError {
+  if (address.exchange !== DEFAULT_EXCHANGE || route?.to !== undefined) return nobodyThere(envelope, route);
+  const { routingKey } = address;
+  return new MessagingError(
+    'publish-refused',
+    `There is no queue ${routingKey} on this broker: a service with such a lane never started here.`,
+  );
+}
 
 function refusedError({ type, id }: Envelope, reason: string): MessagingError {
   return new MessagingError('publish-refused', `The broker did not take ${type} ${id}: ${reason}.`);

@@ -8,7 +8,7 @@ import type { Transport } from '../transport.js';
 import { parseAddress } from './amqp-address.js';
 import type { Connect } from './amqp-link.js';
 import { AmqpTransport } from './amqp-transport.js';
-import { type BrokerSource, type EmbeddedBroker, EmbeddedTransport } from './embedded-transport.js';
+import { type BrokerSource, type EmbeddedBroker, type EmbeddedSettings, EmbeddedTransport } from './embedded-transport.js';
 import { FolderTransport } from './folder-transport.js';
 import { kafkaTransport } from './kafka/kafka-options.js';
 import { checkQuorumSize } from './quorum-size.js';
@@ -22,6 +22,9 @@ const RECONNECT_MAX_MS = 5_000;
 const REJOIN_FIRST_MS = 20;
 const REJOIN_MAX_MS = 1_000;
 
+/** Of what a service reads in order, when nothing is said. */
+const LANES = 8;
+
 const EMBEDDED = 'embedded:';
 
 /** The transport for the broker the settings name; nothing is opened yet. Throws a `MessagingError` whose sentence says what to write instead. */
@@ -32,7 +35,7 @@ export function chooseTransport(settings: Settings, log: Log): Transport {
 }
 
 function transportFor(settings: Settings, broker: OneBrokerOptions, log: Log): Transport {
-  if ('broker' in broker) return new EmbeddedTransport(givenBroker(broker.broker), log);
+  if ('broker' in broker) return new EmbeddedTransport(givenBroker(broker.broker), embeddedSettings(settings, broker, log));
   const { url } = broker;
   if (url.startsWith(EMBEDDED)) return embeddedTransport(settings, broker, log);
   if (/^amqps?:\/\//.test(url)) return amqpTransport(settings, broker, log);
@@ -61,6 +64,7 @@ function amqpTransport(settings: Settings, broker: UrlBrokerOptions, log: Log): 
     queueType,
     quorumSize: checkQuorumSize(broker.quorumSize, queueType),
     makesNothing: settings.topology === 'check',
+    lanes: broker.lanes ?? LANES,
     connectTimeoutMs,
     loadClient,
     clock,
@@ -121,16 +125,22 @@ function embeddedTransport(settings: Settings, broker: UrlBrokerOptions, log: Lo
       `An embedded broker without a folder cannot be durable ('${durability}'): write 'embedded:./data'.`,
     );
   }
-  if (folder !== '' && durability !== 'memory') return folderTransport(settings, folder, durability ?? 'fsync', log);
+  const embedded = embeddedSettings(settings, broker, log);
+  if (folder !== '' && durability !== 'memory') return folderTransport(settings, folder, durability ?? 'fsync', embedded);
   const open = async (): Promise<EmbeddedBroker> => {
     const { Broker } = await import('@dovecote/broker');
     return Broker.open({ durability: 'memory', log: (line) => log.info(line) });
   };
-  return new EmbeddedTransport({ open, isOurs: true, isDurable: false }, log);
+  return new EmbeddedTransport({ open, isOurs: true, isDurable: false }, embedded);
 }
 
-function folderTransport(settings: Settings, folder: string, durability: 'os' | 'fsync', log: Log): Transport {
-  const { service, connectTimeoutMs, clock, random } = settings;
+function embeddedSettings({ clock, random }: Settings, { lanes = LANES }: OneBrokerOptions, log: Log): EmbeddedSettings {
+  return { lanes, clock, random, log };
+}
+
+function folderTransport(settings: Settings, folder: string, durability: 'os' | 'fsync', embedded: EmbeddedSettings): Transport {
+  const { service, connectTimeoutMs } = settings;
+  const { lanes, clock, random, log } = embedded;
   const { doors } = realGround();
   return new FolderTransport({
     folder,
@@ -139,11 +149,12 @@ function folderTransport(settings: Settings, folder: string, durability: 'os' | 
       const { Broker } = await import('@dovecote/broker');
       return Broker.open({ data: folder, durability, door: true, log: (line) => log.info(line) });
     },
+    embeddedTransport: (source) => new EmbeddedTransport(source, embedded),
     findDoor: async () => doors?.find(folder),
     loadClient,
     amqpTransport: (address, load) => {
       const backoff = new Backoff(random, REJOIN_FIRST_MS, REJOIN_MAX_MS);
-      const parts = { address, service, queueType: 'quorum', makesNothing: false, connectTimeoutMs, loadClient: load } as const;
+      const parts = { address, service, queueType: 'quorum', lanes, makesNothing: false, connectTimeoutMs, loadClient: load } as const;
       return new AmqpTransport({ ...parts, clock, random, backoff, log });
     },
     log,

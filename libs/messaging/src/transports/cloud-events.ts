@@ -1,12 +1,14 @@
 /**
  * Envelopes as AMQP messages and back. The attributes of CloudEvents travel as headers `cloudEvents_id`, `cloudEvents_type` … (the form that the
  * CloudEvents binding for AMQP prefers), and for clients that know nothing of CloudEvents also as the properties message-id, type, app-id and
- * timestamp, correlation-id and reply-to; the payload's type is content-type. Headers of the application travel under their own names. No I/O.
+ * timestamp, correlation-id and reply-to; the payload's type is content-type. Headers of the application travel under their own names. A key's slot is
+ * written for services that read in order (lanes/slots.ts). No I/O.
  */
 import type { MessageProperties } from '@dovecote/broker';
 import { type Envelope, type MessageHeaders, type MessageKind, type Trail, noHeaders } from '../envelope.js';
-import { OWN_PREFIX, trailHeaders, trailOf } from '../trail.js';
+import { OWN_PREFIX, isOfTrail, trailHeaders, trailOf } from '../trail.js';
 import type { UnreadableEnvelope } from '../transport.js';
+import { SLOT_HEADER, slotOf } from './lanes/slots.js';
 
 const SPEC_VERSION = '1.0';
 const PERSISTENT = 2;
@@ -34,6 +36,7 @@ export function toProperties(envelope: Envelope): MessageProperties {
   if (key !== undefined) {
     headers['cloudEvents_subject'] = key;
     headers['cloudEvents_partitionkey'] = key;
+    headers[SLOT_HEADER] = slotOf(key);
   }
   if (version !== undefined) headers['cloudEvents_dataversion'] = String(version);
   if (own !== noHeaders) Object.assign(headers, own);
@@ -143,10 +146,14 @@ class Headers {
       // Tables and lists have no meaning for a handler.
       if (value === undefined) continue;
       if (name.startsWith(ATTRIBUTE_PREFIX)) this.#attribute(name.slice(ATTRIBUTE_PREFIX.length + 1), value);
-      else if (name.startsWith(OWN_PREFIX)) this.trail ??= trailOf((wanted) => text(table[wanted]));
+      else if (name.startsWith(OWN_PREFIX)) this.#own(name, table);
       else if (!OF_THE_BROKER.test(name)) (own ??= Object.create(null) as Record<string, string>)[name] = value;
     }
     if (own !== undefined) this.headers = own;
+  }
+
+  #own(name: string, table: Table): void {
+    if (isOfTrail(name)) this.trail ??= trailOf((wanted) => text(table[wanted]));
   }
 
   /** Behind the prefix there is `_`, or `:`, which the binding allows as well. */

@@ -1,6 +1,6 @@
 /** The broker in this process for the contract suite, with hooks to hold back and to refuse. For tests only. */
 import { Broker, type BrokerSession } from '@dovecote/broker';
-import { realGround } from '@dovecote/ground';
+import { RealRandom, realGround } from '@dovecote/ground';
 import type { Log } from '../log.js';
 import type { Transport } from '../transport.js';
 import type { TransportSubject } from '../transport-contract.js';
@@ -8,8 +8,10 @@ import { EmbeddedTransport } from './embedded-transport.js';
 import { JumpingClock } from './kafka/jumping-clock.js';
 import { EVENTS_EXCHANGE } from './topology.js';
 
+const LANES = 3;
+
 export class EmbeddedSubject implements TransportSubject {
-  readonly #sessions = new Map<Transport, BrokerSession>();
+  readonly #sessions = new Map<Transport, BrokerSession[]>();
   #confirms: Promise<void> | undefined;
 
   private constructor(
@@ -26,7 +28,10 @@ export class EmbeddedSubject implements TransportSubject {
     const { broker } = this;
     const session = (): BrokerSession => this.#watched(transport, broker.session());
     const watched = { durability: broker.durability, ended: broker.ended, session, close: () => broker.close() };
-    const transport: Transport = new EmbeddedTransport({ open: () => Promise.resolve(watched), isOurs: false, isDurable: false }, silent);
+    const transport: Transport = new EmbeddedTransport(
+      { open: () => Promise.resolve(watched), isOurs: false, isDurable: false },
+      { lanes: LANES, clock: this.clock, random: new RealRandom(), log: silent },
+    );
     return transport;
   }
 
@@ -36,7 +41,7 @@ export class EmbeddedSubject implements TransportSubject {
 
   /** The queues cannot tell the end of a session from the end of its process. */
   async crash(transport: Transport): Promise<void> {
-    await this.#sessions.get(transport)?.close();
+    for (const session of this.#sessions.get(transport) ?? []) await session.close();
     await transport.close();
   }
 
@@ -61,7 +66,7 @@ export class EmbeddedSubject implements TransportSubject {
   }
 
   #watched(transport: Transport, session: BrokerSession): BrokerSession {
-    this.#sessions.set(transport, session);
+    this.#sessions.set(transport, [...(this.#sessions.get(transport) ?? []), session]);
     const publish = session.publish.bind(session);
     session.publish = async (message) => {
       const outcome = await publish(message);

@@ -1,6 +1,6 @@
 /**
- * A group's consumers on the broker in this process: one on each of its inboxes, and one on its quarantine that takes one message at a time. Comes back
- * by itself when somebody deletes a queue. Keeps nothing.
+ * A group's consumers on the broker in this process: one on each of its inboxes, one on its quarantine that takes one message at a time, and its lanes.
+ * Comes back by itself when somebody deletes a queue. Keeps nothing.
  */
 import type { BrokerConsumer, BrokerSession, Delivery } from '@dovecote/broker';
 import type { Envelope } from '../envelope.js';
@@ -8,16 +8,24 @@ import { reasonOf } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Incoming, SubscriptionRequest, TransportConsumer, TransportSubscription, UnreadableEnvelope } from '../transport.js';
 import { deliveriesOf, fromProperties } from './cloud-events.js';
-import { type Declared, inboxesOf, quarantineOf, topologyOf } from './topology.js';
+import { EmbeddedLaneDriver } from './lanes/embedded-lane-driver.js';
+import { hasLanes } from './lanes/lane-topology.js';
+import { type LaneSettings, Lanes } from './lanes/lanes.js';
+import { inboxesOf, topologyOf } from './subscription-topology.js';
+import { type Declared, quarantineOf } from './topology.js';
 
 export class EmbeddedSubscription implements TransportSubscription {
   readonly #consumers = new Map<string, BrokerConsumer>();
+  #lanes: Lanes | undefined;
+  #laneDriver: EmbeddedLaneDriver | undefined;
   #isStopped = false;
   isTakenBack = false;
 
   constructor(
     private readonly session: BrokerSession,
+    private readonly openSession: () => BrokerSession,
     private readonly request: SubscriptionRequest,
+    private readonly laneSettings: LaneSettings,
     private readonly consumer: TransportConsumer,
     private readonly log: Log,
   ) {}
@@ -26,19 +34,45 @@ export class EmbeddedSubscription implements TransportSubscription {
     await this.#declare();
     for (const inbox of inboxesOf(this.request)) await this.#consume(inbox, false);
     await this.#consume(quarantineOf(this.request.group), true);
+    if (hasLanes(this.request)) await this.#openLanes();
   }
 
   async stop(): Promise<void> {
     this.#isStopped = true;
     for (const consumer of this.#consumers.values()) await consumer.cancel();
+    await this.#lanes?.stop();
   }
 
-  takeBack(): void {
+  /** What is out goes back to its queues; nothing of it can be settled any more. */
+  async takeBack(): Promise<void> {
     this.isTakenBack = true;
+    this.#lanes?.lost();
+    await this.#laneDriver?.close();
   }
 
   async #declare(): Promise<void> {
-    for (const declared of topologyOf(this.request, 'quorum')) await declare(this.session, declared);
+    for (const declared of topologyOf(this.request, 'quorum', this.laneSettings.count)) await declare(this.session, declared);
+  }
+
+  async #openLanes(): Promise<void> {
+    const { count, publish, ...shared } = this.laneSettings;
+    const { request, consumer } = this;
+    const driver = new EmbeddedLaneDriver(this.openSession, publish, (reason) => this.#restartLanes(reason));
+    this.#laneDriver = driver;
+    this.#lanes = new Lanes({ ...shared, group: request.group, prefetch: request.prefetch, driver, consumer }, count);
+    await this.#lanes.open();
+  }
+
+  #restartLanes(reason: unknown): void {
+    if (this.#isStopped || this.isTakenBack) return;
+    this.log.error(`The lanes of '${this.request.group}' begin anew: ${reasonOf(reason)}.`);
+    this.#lanes?.lost();
+    Promise.resolve(this.#laneDriver?.close())
+      .then(() => this.#declare())
+      .then(() => this.#openLanes())
+      .catch((error: unknown) => {
+        this.log.error(`The lanes of '${this.request.group}' could not begin anew: ${reasonOf(error)}. Start the service again.`);
+      });
   }
 
   async #consume(queue: string, isQuarantine: boolean): Promise<void> {
@@ -69,9 +103,11 @@ export class EmbeddedSubscription implements TransportSubscription {
 export async function declare(session: BrokerSession, declared: Declared): Promise<void> {
   if (declared.thing === 'exchange') {
     await session.declareExchange(declared.name, declared.type, { durable: true, arguments: declared.arguments ?? {} });
-  } else if (declared.thing === 'link') await session.bindExchange(declared.to, declared.from, declared.routingKey);
-  else if (declared.thing === 'queue') await session.declareQueue(declared.name, { durable: true, arguments: declared.arguments });
-  else await session.bindQueue(declared.queue, declared.exchange, declared.routingKey);
+  } else if (declared.thing === 'queue') await session.declareQueue(declared.name, { durable: true, arguments: declared.arguments });
+  else if (declared.thing === 'link') await session.bindExchange(declared.to, declared.from, declared.routingKey);
+  else if (declared.thing === 'no-link') await session.unbindExchange(declared.to, declared.from, declared.routingKey);
+  else if (declared.thing === 'no-binding') await session.unbindQueue(declared.queue, declared.exchange, declared.routingKey);
+  else await session.bindQueue(declared.queue, declared.exchange, declared.routingKey, declared.arguments);
 }
 
 /** `owner` knows whether the broker has taken back what was out. */

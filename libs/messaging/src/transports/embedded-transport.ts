@@ -3,9 +3,11 @@
  * durable); the transport itself keeps nothing. Called by `Messaging` alone, through the port.
  */
 import type { BrokerSession, OutgoingMessage } from '@dovecote/broker';
+import type { Clock, Random } from '@dovecote/ground';
 import type { Envelope } from '../envelope.js';
 import { MessagingError, reasonOf } from '../errors.js';
 import type { Log } from '../log.js';
+import type { ParkingStore } from '../parking-store.js';
 import type {
   Box,
   Incoming,
@@ -20,10 +22,14 @@ import type {
 } from '../transport.js';
 import { fromProperties, toProperties } from './cloud-events.js';
 import { EmbeddedIncoming, EmbeddedSubscription, declare } from './embedded-subscription.js';
+import type { LaneDriver } from './lanes/lane-driver.js';
+import { otherLanesIn } from './lanes/lane-topology.js';
+import { QueueParking } from './lanes/queue-parking.js';
 import {
   type Address,
   BOXES_EXCHANGE,
   COMMANDS_EXCHANGE,
+  DEFAULT_EXCHANGE,
   type Declared,
   EVENTS_EXCHANGE,
   addressOf,
@@ -60,6 +66,14 @@ const delays: readonly Declared[] = [...waitingRooms].flatMap(([exchange, room])
   { thing: 'link', from: room, to: exchange, routingKey: '' },
 ]);
 
+export interface EmbeddedSettings {
+  /** How many lanes the service's queues in order have. */
+  readonly lanes: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
 export class EmbeddedTransport implements Transport {
   readonly capabilities: TransportCapabilities;
   readonly places = amqpPlaces('dovecote');
@@ -70,7 +84,7 @@ export class EmbeddedTransport implements Transport {
 
   constructor(
     private readonly source: BrokerSource,
-    private readonly log: Log,
+    private readonly settings: EmbeddedSettings,
   ) {
     this.capabilities = capabilitiesOf(source.isDurable);
   }
@@ -107,16 +121,23 @@ export class EmbeddedTransport implements Transport {
   }
 
   async subscribe(request: SubscriptionRequest, consumer: TransportConsumer): Promise<TransportSubscription> {
-    if (this.#session === undefined) throw closedError();
-    this.#consumption = new EmbeddedSubscription(this.#session, request, consumer, this.log);
+    const [session, broker] = [this.#session, this.#broker];
+    if (session === undefined || broker === undefined) throw closedError();
+    const { lanes, clock, random, log } = this.settings;
+    const laneSettings = { count: lanes, member: random.bytes(8).toString('hex'), publish: this.#tell, clock, log };
+    const subscription = new EmbeddedSubscription(session, () => broker.session(), request, laneSettings, consumer, log);
+    this.#consumption = subscription;
     try {
-      await this.#consumption.start();
+      await subscription.start();
     } catch (error) {
-      throw new MessagingError('broker-refused', `The embedded broker refused the queues of '${request.group}': ${reasonOf(error)}.`, {
+      const reason = reasonOf(error);
+      const wayOut = otherLanesIn(reason);
+      const advice = wayOut === undefined ? '' : ` It has another number of lanes there: ${wayOut}.`;
+      throw new MessagingError('broker-refused', `The embedded broker refused the queues of '${request.group}': ${reason}.${advice}`, {
         cause: error,
       });
     }
-    return this.#consumption;
+    return subscription;
   }
 
   async openReplies(onReply: (reply: Envelope) => void): Promise<string> {
@@ -134,8 +155,8 @@ export class EmbeddedTransport implements Transport {
     return new EmbeddedBox(this.#broker.session(), box);
   }
 
-  parkingStore(): undefined {
-    return undefined;
+  parkingStore(group: string): ParkingStore {
+    return new QueueParking(group, this.#tell);
   }
 
   async close(): Promise<void> {
@@ -143,16 +164,29 @@ export class EmbeddedTransport implements Transport {
     this.#isClosed = true;
     const [session, broker] = [this.#session, this.#broker];
     this.#session = undefined;
-    this.#consumption?.takeBack();
+    await this.#consumption?.takeBack();
     await session?.close();
     if (this.source.isOurs) await broker?.close();
   }
 
+  /** What members of a group tell each other, and what they park. */
+  readonly #tell: LaneDriver['publish'] = async (to, envelope) => {
+    if (this.#session === undefined) throw closedError();
+    const address = 'queue' in to ? { exchange: DEFAULT_EXCHANGE, routingKey: to.queue } : { exchange: to.exchange, routingKey: '' };
+    const message = { ...address, body: envelope.body, properties: toProperties(envelope) };
+    const outcome = await this.#session.publish(message).catch(refusedBecause);
+    if (outcome !== 'unroutable' || !('queue' in to)) return;
+    throw new MessagingError(
+      'publish-refused',
+      `There is no queue ${to.queue} on the embedded broker: a service with such a lane never started here.`,
+    );
+  };
+
   /** A broker whose disk failed ends: what it would say after that could not be trusted. */
   #ended(error: Error | undefined): void {
-    this.#consumption?.takeBack();
+    void this.#consumption?.takeBack();
     if (this.#isClosed || error === undefined) return;
-    this.log.error(
+    this.settings.log.error(
       `The embedded broker has ended, so this service neither publishes nor receives any more: ${reasonOf(error)}. Start it again.`,
     );
   }
@@ -191,7 +225,7 @@ export function capabilitiesOf(isDurable: boolean): TransportCapabilities {
       groups: true,
       durable: isDurable || { waysOut: ["give it a folder, as in 'embedded:./data'"] },
       commands: true,
-      'order-by-key': { waysOut: ["declare order 'none'"] },
+      'order-by-key': true,
       delay: true,
       'dead-letters': true,
       'delivery-counts': true,

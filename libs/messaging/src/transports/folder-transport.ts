@@ -28,7 +28,7 @@ import type {
 } from '../transport.js';
 import type { BrokerAddress } from './amqp-address.js';
 import type { Connect } from './amqp-link.js';
-import { type EmbeddedBroker, EmbeddedTransport, capabilitiesOf } from './embedded-transport.js';
+import { type BrokerSource, type EmbeddedBroker, capabilitiesOf } from './embedded-transport.js';
 import { amqpPlaces } from './topology.js';
 
 export interface FolderSettings {
@@ -36,6 +36,8 @@ export interface FolderSettings {
   readonly durability: 'os' | 'fsync';
   /** Opens the broker with its door. Rejects with an error of code `data-folder-locked` where another process has it. */
   openBroker(): Promise<EmbeddedBroker>;
+  /** A transport to the broker in this process. */
+  embeddedTransport(source: BrokerSource): Transport;
   findDoor(): Promise<FoundDoor | undefined>;
   /** Finds the client library, or says which package to install. */
   loadClient(): Promise<Connect>;
@@ -104,7 +106,7 @@ export class FolderTransport implements Transport {
   }
 
   #owning(broker: EmbeddedBroker): Transport {
-    return new EmbeddedTransport({ open: () => Promise.resolve(broker), isOurs: true, isDurable: true }, this.settings.log);
+    return this.settings.embeddedTransport({ open: () => Promise.resolve(broker), isOurs: true, isDurable: true });
   }
 
   #joined(): Transport {

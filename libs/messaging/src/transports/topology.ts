@@ -6,11 +6,13 @@
  *   direct exchange dovecote.boxes ────(the name of the queue)────────────▶ both of these, for one service alone
  *                                      default exchange, by name ────────▶ queue dovecote.<service>.quarantine, .dead
  *
+ * A service that reads in order has lanes instead of the first two ways: lanes/lane-topology.ts.
+ *
  * All of it durable. The names are public: clients in other languages publish to the exchanges and bind queues of their own to them.
  */
 import type { Envelope, MessageKind } from '../envelope.js';
 import { MessagingError } from '../errors.js';
-import type { Box, BrokerPlaces, Route, SubscriptionRequest } from '../transport.js';
+import type { Box, BrokerPlaces, Route } from '../transport.js';
 
 export const EVENTS_EXCHANGE = 'dovecote.events';
 export const COMMANDS_EXCHANGE = 'dovecote.commands';
@@ -98,9 +100,26 @@ export type Declared =
       readonly type: string;
       readonly arguments?: Readonly<Record<string, string>>;
     }
-  | { readonly thing: 'link'; readonly from: string; readonly to: string; readonly routingKey: string }
-  | { readonly thing: 'queue'; readonly name: string; readonly arguments: Readonly<Record<string, string | number>> }
-  | { readonly thing: 'binding'; readonly queue: string; readonly exchange: string; readonly routingKey: string };
+  | ({ readonly thing: 'link' } & Link)
+  | { readonly thing: 'queue'; readonly name: string; readonly arguments: QueueArguments }
+  | ({ readonly thing: 'binding'; readonly arguments?: Readonly<Record<string, string>> } & Binding)
+  // What must not be there, and may be from before.
+  | ({ readonly thing: 'no-link' } & Link)
+  | ({ readonly thing: 'no-binding' } & Binding);
+
+interface Link {
+  readonly from: string;
+  readonly to: string;
+  readonly routingKey: string;
+}
+
+interface Binding {
+  readonly queue: string;
+  readonly exchange: string;
+  readonly routingKey: string;
+}
+
+type QueueArguments = Readonly<Record<string, string | number | boolean>>;
 
 export const exchanges: readonly Declared[] = [
   { thing: 'exchange', name: EVENTS_EXCHANGE, type: 'topic' },
@@ -108,43 +127,18 @@ export const exchanges: readonly Declared[] = [
   { thing: 'exchange', name: BOXES_EXCHANGE, type: 'direct' },
 ];
 
-/** In an order in which each can be declared. */
-export function topologyOf({ group, sources }: SubscriptionRequest, queueType: QueueType): readonly Declared[] {
-  const inbox = queueOf(group);
-  const commands = commandQueueOf(group);
-  const bindings = sources.map(({ kind, pattern }): Declared => {
-    if (kind === 'event') return { thing: 'binding', queue: inbox, exchange: EVENTS_EXCHANGE, routingKey: pattern };
-    return { thing: 'binding', queue: commands, exchange: COMMANDS_EXCHANGE, routingKey: pattern };
-  });
-  const inboxes = inboxesOf({ group, sources });
-  const names = [...inboxes, quarantineOf(group), deadLettersOf(group)];
-  return [
-    ...exchanges,
-    ...names.map((name): Declared => ({ thing: 'queue', name, arguments: argumentsOf(queueType) })),
-    ...bindings,
-    ...inboxes.map((queue): Declared => ({ thing: 'binding', queue, exchange: BOXES_EXCHANGE, routingKey: queue })),
-  ];
-}
-
-/** The queues it reads from, apart from the quarantine. */
-export function inboxesOf({ group, sources }: Pick<SubscriptionRequest, 'group' | 'sources'>): readonly string[] {
-  const inboxes: string[] = [];
-  if (sources.some(({ kind }) => kind === 'event')) inboxes.push(queueOf(group));
-  if (sources.some(({ kind }) => kind !== 'event')) inboxes.push(commandQueueOf(group));
-  return inboxes;
-}
-
 export function describe(declared: Declared): string {
   if (declared.thing === 'exchange') return `${declared.type} exchange ${declared.name}`;
   if (declared.thing === 'queue') return `${declared.arguments['x-queue-type']} queue ${declared.name}`;
-  if (declared.thing === 'link') return `binding of exchange ${declared.to} to ${declared.from} by ${declared.routingKey}`;
-  return `binding of ${declared.queue} to ${declared.exchange} by ${declared.routingKey}`;
+  const isNot = declared.thing.startsWith('no-') ? 'no ' : '';
+  if ('to' in declared) return `${isNot}binding of exchange ${declared.to} to ${declared.from} by ${declared.routingKey}`;
+  return `${isNot}binding of ${declared.queue} to ${declared.exchange} by ${declared.routingKey}`;
 }
 
 /**
  * A quorum queue counts how often it handed a message out, which is how one is known that ends its process. It would drop a message after twenty returns
  * unless told otherwise; -1 tells it: what becomes of a message is decided here, not there.
  */
-function argumentsOf(queueType: QueueType): Readonly<Record<string, string | number>> {
+export function argumentsOf(queueType: QueueType): QueueArguments {
   return queueType === 'quorum' ? { 'x-queue-type': 'quorum', 'x-delivery-limit': -1 } : { 'x-queue-type': 'classic' };
 }

@@ -58,6 +58,8 @@ export function kafkaTransport(settings: Settings, broker: UrlBrokerOptions, log
   if (broker.quorumSize !== undefined)
     throw refused('quorumSize is for AMQP brokers: with Kafka say { kafka: { replicationFactor: 3 } }. Remove it');
   if (broker.queueType !== undefined) throw refused('queueType is for AMQP brokers: Kafka has topics. Remove it');
+  if (broker.lanes !== undefined)
+    throw refused('lanes is for AMQP brokers and embedded ones: on Kafka partitions are the lanes. Remove it');
   const { service, connectTimeoutMs, clock, random } = settings;
   const address = parseKafkaAddress(broker.url);
   const options = broker.kafka ?? {};
