@@ -45,6 +45,12 @@ export const rooms: readonly Room[] = [
     because: 'what waits for a moment, in order: arithmetic, for every room',
   },
   {
+    name: 'broker/floor',
+    at: 'libs/broker/src/slow-reader.ts',
+    mayImport: ['@dovecote/ground'],
+    because: 'a client that does not read is the same to each protocol: time and a count of bytes, for every server',
+  },
+  {
     name: 'broker/storage',
     at: 'libs/broker/src/storage/',
     mayImport: ['@dovecote/ground', 'broker/floor'],

@@ -22,7 +22,14 @@ export interface KafkaListenerSetting extends ListenerSetting {
 
 export type KafkaConfigs = Pick<
   KafkaOptions,
-  'nodeId' | 'createsTopics' | 'partitionCount' | 'initialRebalanceDelayMs' | 'offsetsPartitionCount' | 'topicConfigs'
+  | 'nodeId'
+  | 'createsTopics'
+  | 'partitionCount'
+  | 'initialRebalanceDelayMs'
+  | 'sessionTimeoutMsMin'
+  | 'sessionTimeoutMsMax'
+  | 'offsetsPartitionCount'
+  | 'topicConfigs'
 >;
 
 type Read = (value: string) => KafkaConfigs | undefined;
@@ -32,6 +39,8 @@ const ofBroker: Readonly<Record<string, Read>> = {
   'node.id': (value) => whole(value, 0, (nodeId) => ({ nodeId })),
   'num.partitions': (value) => whole(value, 1, (partitionCount) => ({ partitionCount })),
   'group.initial.rebalance.delay.ms': (value) => whole(value, 0, (initialRebalanceDelayMs) => ({ initialRebalanceDelayMs })),
+  'group.min.session.timeout.ms': (value) => whole(value, 1, (sessionTimeoutMsMin) => ({ sessionTimeoutMsMin })),
+  'group.max.session.timeout.ms': (value) => whole(value, 1, (sessionTimeoutMsMax) => ({ sessionTimeoutMsMax })),
   'offsets.topic.num.partitions': (value) => whole(value, 1, (offsetsPartitionCount) => ({ offsetsPartitionCount })),
 };
 

@@ -1,8 +1,9 @@
 import type { Ground } from '@dovecote/ground';
 import { EmbeddedLog } from './embedded/embedded-log.js';
-import type { CodedError } from './errors.js';
+import { CodedError } from './errors.js';
 import type { KafkaOptions, Durability } from './engine/options.js';
 import type { KafkaSettings } from './kafka/kafka-node.js';
+import { type KafkaLimits, kafkaLimitsWith } from './kafka/limits.js';
 import { UserRights } from './kafka/rights.js';
 import type { AccessControl } from './engine/access-control.js';
 import { KafkaServer } from './kafka/server.js';
@@ -54,6 +55,7 @@ export class OpenKafka {
   static async open(opening: KafkaOpening): Promise<OpenKafka> {
     const { options, access, limits, report } = opening;
     const { topicConfigs } = options;
+    const kafkaLimits = limitsOf(options, limits);
     const log = await openLog({ ...opening, log: report, ...(topicConfigs === undefined ? {} : { configs: topicConfigs }) });
     try {
       const { clock, random } = opening.ground;
@@ -67,7 +69,7 @@ export class OpenKafka {
           rightsOf: (user) => new UserRights(access, user),
         },
         settings: settingsOf(options),
-        limits,
+        limits: kafkaLimits,
         report,
       });
       return new OpenKafka(log, server, access);
@@ -98,6 +100,20 @@ export async function settleLog(parts: LogParts): Promise<void> {
   const log = await openLog({ ...parts, log: parts.report });
   await log.settled();
   await log.close();
+}
+
+/** Rejected before anything is opened: a group that nobody can join is no setting. */
+function limitsOf({ sessionTimeoutMsMin, sessionTimeoutMsMax }: KafkaOptions, limits: Limits): KafkaLimits {
+  const all = kafkaLimitsWith(limits, {
+    ...(sessionTimeoutMsMin === undefined ? {} : { sessionTimeoutMsMin }),
+    ...(sessionTimeoutMsMax === undefined ? {} : { sessionTimeoutMsMax }),
+  });
+  if (all.sessionTimeoutMsMin <= all.sessionTimeoutMsMax) return all;
+  throw new CodedError(
+    'invalid-config',
+    `No member could join a group: the least session timeout is ${all.sessionTimeoutMsMin} ms and the largest ${all.sessionTimeoutMsMax} ms. ` +
+      'Lower group.min.session.timeout.ms (sessionTimeoutMsMin) or raise group.max.session.timeout.ms (sessionTimeoutMsMax)',
+  );
 }
 
 /** Only what was said: the server knows the defaults. */

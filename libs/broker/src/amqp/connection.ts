@@ -14,7 +14,7 @@ import { Heartbeat, heartbeatFrame } from './heartbeat.js';
 import { type Arguments, decodeArguments, encodeMethod, type Method, methodById, methodFrame, methodFrameBytes } from './method-codec.js';
 import type { ConnectionMethodName, MethodName } from './methods.js';
 import { Output, unsentBytesMax } from './output.js';
-import { SlowReader } from './slow-reader.js';
+import { SlowReader } from '../slow-reader.js';
 import { isProtocolHeader, ourProtocolHeader, protocolHeaderBytes, strangerOn } from './protocol-header.js';
 import { publishId } from './publisher.js';
 import type { RouteCache } from './route-cache.js';

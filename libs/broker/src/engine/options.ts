@@ -85,6 +85,9 @@ export interface KafkaOptions extends Partial<KafkaListener> {
   readonly replication?: 'refuse' | 'one-for-all';
   /** How long the first member of a group waits for others; milliseconds. Default: 3000. */
   readonly initialRebalanceDelayMs?: number;
+  /** A member of a group may ask for a session timeout from here on, and up to there; milliseconds. Default: 6,000 and 1,800,000. */
+  readonly sessionTimeoutMsMin?: number;
+  readonly sessionTimeoutMsMax?: number;
   /** Partitions of `__consumer_offsets`, when it is made. Default: 50. */
   readonly offsetsPartitionCount?: number;
   /** Defaults of topic configs, under Kafka's names for topics: `{ 'retention.ms': '3600000' }`. */

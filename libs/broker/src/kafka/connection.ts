@@ -1,5 +1,6 @@
 import type { Socket, SocketEvents } from '@dovecote/ground';
 import { apiVersionsApiKey as apiVersionsKey, produceApiKey as produceKey } from './api-keys.js';
+import { SlowReader } from '../slow-reader.js';
 import { AnswerBlock, answerBlockBytes } from './answer-block.js';
 import { MalformedError } from './cursor.js';
 import { errorCodes } from './error-codes.js';
@@ -46,6 +47,7 @@ export class Connection implements SocketEvents {
   private joined: AnswerBlock | undefined;
   private outgoing: Uint8Array[] = [];
   private outgoingBytes = 0;
+  private slowReader: SlowReader | undefined;
   private isFlushQueued = false;
   private isClosed = false;
   private isEnding = false;
@@ -112,6 +114,7 @@ export class Connection implements SocketEvents {
   }
 
   onDrain(): void {
+    this.slowReader?.forget();
     this.pump();
   }
 
@@ -125,6 +128,7 @@ export class Connection implements SocketEvents {
     this.inFlight.length = 0;
     this.oldest = 0;
     this.dropJoined();
+    this.slowReader?.forget();
     this.gone(this);
   }
 
@@ -339,8 +343,8 @@ export class Connection implements SocketEvents {
     if (exchange.sent !== undefined) {
       // What is lent must be given back when its last byte has gone: it is not joined with others.
       this.flush();
-      for (let i = 0; i < parts.length - 1; i++) this.socket.write(parts[i]!);
-      this.socket.write(parts[parts.length - 1]!, exchange.sent);
+      for (let i = 0; i < parts.length - 1; i++) this.put(parts[i]!);
+      this.put(parts[parts.length - 1]!, exchange.sent);
       return;
     }
     this.unjoin();
@@ -349,6 +353,20 @@ export class Connection implements SocketEvents {
       this.outgoingBytes += part.length;
     }
     this.flushSoon();
+  }
+
+  /** What the system does not take at once must not wait for ever: a client that reads nothing would keep it in memory. */
+  private put(bytes: Uint8Array, sent?: () => void): void {
+    if (this.socket.write(bytes, sent) || this.isClosed) return;
+    const { clock, limits } = this.node;
+    this.slowReader ??= new SlowReader(clock, this.socket, limits.sendTimeoutMs, (why) => this.lost(why));
+    this.slowReader.watch();
+  }
+
+  private lost(why: string): void {
+    this.slowReader?.forget();
+    this.node.report(`${this.name}: ${why}, closed`);
+    this.destroy();
   }
 
   /** Answers that are ready in the same turn of the loop leave together. */
@@ -378,7 +396,7 @@ export class Connection implements SocketEvents {
     if (this.joined !== undefined && this.outgoing.length === 0) {
       const answers = this.joined.takeAll();
       this.joined = undefined;
-      this.socket.write(answers);
+      this.put(answers);
       if (this.waiting !== undefined) this.pump();
       return;
     }
@@ -387,9 +405,9 @@ export class Connection implements SocketEvents {
     if (outgoing.length === 0) return;
     this.outgoing = [];
     this.outgoingBytes = 0;
-    if (outgoing.length === 1) this.socket.write(outgoing[0]!);
-    else if (outgoingBytes <= joinedBytesMax) this.socket.write(Buffer.concat(outgoing, outgoingBytes));
-    else for (const part of outgoing) this.socket.write(part);
+    if (outgoing.length === 1) this.put(outgoing[0]!);
+    else if (outgoingBytes <= joinedBytesMax) this.put(Buffer.concat(outgoing, outgoingBytes));
+    else for (const part of outgoing) this.put(part);
     if (this.waiting !== undefined) this.pump();
   }
 }

@@ -3,13 +3,14 @@ import { describe, expect, it } from '@jest/globals';
 import type { Network, Socket } from '@dovecote/ground';
 import { SeededRandom, type SimulatedGround, simulatedGround, type SimulatedProcess } from '@dovecote/ground/testing';
 import { Broker } from '../broker.js';
-import type { BrokerOptions } from '../engine/options.js';
+import type { BrokerOptions, KafkaOptions } from '../engine/options.js';
 import { encodeBatch } from '../log/records.js';
 import { produce } from './apis/00-produce.js';
 import { fetchRecords } from './apis/01-fetch.js';
 import { metadata } from './apis/03-metadata.js';
 import { offsetCommit } from './apis/08-offset-commit.js';
 import { offsetFetch } from './apis/09-offset-fetch.js';
+import { joinGroup } from './apis/11-join-group.js';
 import { initProducerId } from './apis/22-init-producer-id.js';
 import { Cursor } from './cursor.js';
 import { frameOf, type Spoken } from './kafka-world.js';
@@ -248,5 +249,22 @@ describe('a broker with Kafka clients', () => {
     expect([without.kafkaPort, log]).toEqual([undefined, [expect.stringMatching(/^Kafka clients are not listened for: .*9093/)]]);
     await world.drive(without.close());
     await world.drive(open.close());
+  });
+
+  it('takes the session timeouts that it is told to, and says where no member could join', async () => {
+    const world = new World(1);
+    const protocols = [{ name: 'p', metadata: Buffer.alloc(0) }];
+    const join = { groupId: 'g', rebalanceTimeoutMs: 1000, memberId: '', protocolType: 'consumer', protocols };
+    const joined = async (sessionTimeoutMs: number, settings: Partial<KafkaOptions>): Promise<number> => {
+      const client = await world.open({ kafka: { port: 9092, initialRebalanceDelayMs: 0, ...settings } });
+      const { errorCode } = await world.drive(client.ask(joinGroup, 3, { ...join, sessionTimeoutMs }));
+      await world.drive(world.broker!.close());
+      return errorCode;
+    };
+    expect(await joined(1000, {})).toBe(26);
+    expect(await joined(1000, { sessionTimeoutMsMin: 1000 })).toBe(0);
+    expect(await joined(20_000, { sessionTimeoutMsMax: 10_000 })).toBe(26);
+    const unusable = world.open({ kafka: { port: 9092, sessionTimeoutMsMin: 2_000_000 } });
+    await expect(unusable).rejects.toThrow(/least session timeout is 2000000 ms and the largest 1800000 ms/);
   });
 });

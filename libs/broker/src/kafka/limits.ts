@@ -26,11 +26,14 @@ export interface KafkaLimits extends Pick<Limits, 'connectionsMax' | 'uncommitte
   readonly idleTimeoutMs: number;
   /** A request that has begun to come must be whole within this time. */
   readonly slowRequestTimeoutMs: number;
+  /** A client whose system takes nothing of what waits for it for so long is given up. */
+  readonly sendTimeoutMs: number;
   /** From the connection to the login, where one is asked for. */
   readonly loginTimeoutMs: number;
   readonly refusedLoginDelayMs: number;
   readonly groupsMax: number;
   readonly groupMembersMax: number;
+  /** group.min.session.timeout.ms and group.max.session.timeout.ms: another session timeout is refused. */
   readonly sessionTimeoutMsMin: number;
   readonly sessionTimeoutMsMax: number;
   readonly offsetMetadataBytesMax: number;
@@ -49,6 +52,7 @@ const kafkaLimits = {
   fetchSessionsMax: 1000,
   idleTimeoutMs: 600_000,
   slowRequestTimeoutMs: 60_000,
+  sendTimeoutMs: 60_000,
   loginTimeoutMs: 30_000,
   refusedLoginDelayMs: 100,
   groupsMax: 10_000,

@@ -204,6 +204,29 @@ describe('a connection', () => {
     expect(stranger.isClosed).toBe(true);
   });
 
+  it('is closed when its client has read nothing of what waits for it for a minute, and not while it reads a little now and then', async () => {
+    const producer = await open();
+    await topic('t');
+    for (let n = 0; n < 10; n++) await producer.ask(produce, 9, toProduce('t', batch('x'.repeat(60_000))));
+    const [slow, stalled] = [world.client(), world.client()];
+    for (const client of [slow, stalled]) {
+      client.server.isStalled = true;
+      client.say(fetchRecords, 12, toFetch([['t', 0, 0]]));
+    }
+    await world.settle();
+    expect(stalled.server.unsentBytes).toBeGreaterThan(300_000);
+    for (let n = 0; n < 8; n++) {
+      await world.clock.advance(15_000);
+      slow.server.sentBytes++;
+    }
+    expect([slow.isClosed, stalled.isClosed]).toEqual([false, true]);
+    expect(world.reported.at(-1)).toMatch(/client read nothing of what waits for it, timeout 60 s, closed/);
+    slow.server.isStalled = false;
+    slow.server.drain();
+    await world.clock.advance(120_000);
+    expect(slow.isClosed).toBe(false);
+  });
+
   it('lets in who knows the password, with both forms of the token, and nobody else', async () => {
     await open({ users: { ann: 'secret' } });
     const good = world.client();

@@ -5,7 +5,7 @@ import type { Clock, Socket, Timer } from '@dovecote/ground';
  *
  * Such a peer holds what it was given and will not look at: messages that others could have, and memory that no alarm counts. Heartbeats do
  * not show it, because it may well go on sending them. As RabbitMQ does, it is given up when the system has taken nothing of what waits
- * for so long. It looks four times in that time and counts looks, not time: so a process that was asleep blames nobody.
+ * for so long; Kafka gives it ten minutes, as anybody who says nothing. It looks four times in that time and counts looks, not time: so a process that was asleep blames nobody.
  */
 const looksMax = 4;
 
