@@ -35,7 +35,10 @@ export function readProduceRequest(cursor: Cursor, version: number, texts = new 
   const transactionalId = readText(cursor, isFlexible, true);
   const acks = cursor.int16();
   const timeoutMs = cursor.int32();
-  const topicData = readEach(cursor, isFlexible, () => readTopic(cursor, version, texts));
+  const topicCount = readCount(cursor, isFlexible);
+  // Lists of one, which nearly all are, are made without the room to grow in, and without a function for each.
+  const topicData = topicCount === 0 ? [] : [readTopic(cursor, version, texts)];
+  while (topicData.length < topicCount) topicData.push(readTopic(cursor, version, texts));
   if (isFlexible) cursor.skipTags();
   return { transactionalId, acks, timeoutMs, topicData };
 }
@@ -44,7 +47,9 @@ function readTopic(cursor: Cursor, version: number, texts: RecentTexts): Produce
   const isFlexible = version >= 9;
   const name = version <= 12 ? readText(cursor, isFlexible, false, texts)! : '';
   const topicId = version >= 13 ? cursor.uuid() : zeroId;
-  const partitionData = readEach(cursor, isFlexible, () => readPartition(cursor, isFlexible));
+  const partitionCount = readCount(cursor, isFlexible);
+  const partitionData = partitionCount === 0 ? [] : [readPartition(cursor, isFlexible)];
+  while (partitionData.length < partitionCount) partitionData.push(readPartition(cursor, isFlexible));
   if (isFlexible) cursor.skipTags();
   return { name, topicId, partitionData };
 }
@@ -56,15 +61,6 @@ function readPartition(cursor: Cursor, isFlexible: boolean): ProducedPartition {
   const records = length < 0 ? null : cursor.slice(length);
   if (isFlexible) cursor.skipTags();
   return { index, records };
-}
-
-/** An array; of one element in most requests, and then without the room that a list that grows takes beforehand. */
-function readEach<Element>(cursor: Cursor, isFlexible: boolean, read: () => Element): Element[] {
-  const count = readCount(cursor, isFlexible);
-  if (count === 0) return [];
-  const elements = [read()];
-  while (elements.length < count) elements.push(read());
-  return elements;
 }
 
 export interface ProduceTopicResponse {

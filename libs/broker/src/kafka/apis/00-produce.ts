@@ -5,8 +5,10 @@ import { MalformedError } from '../cursor.js';
 import { errorCodes, type ErrorName } from '../error-codes.js';
 import type { Exchange } from '../exchange.js';
 import {
+  type ProducedPartition,
   type ProducedTopic,
   type ProducePartitionResponse,
+  type ProduceRequest,
   type ProduceTopicResponse,
   readProduceRequest,
   writeProduceResponse,
@@ -80,20 +82,9 @@ export const produce: Api & { readonly codec: ApiCodec<typeof table.request, typ
   ...api(table, () => undefined, { listedMinVersion: 0 }),
   begin(exchange, cursor) {
     const { node, version } = exchange;
-    const { acks, transactionalId, topicData } = readProduceRequest(cursor, version, exchange.connection.texts);
-    const waiting = new WaitingProduce(exchange);
-    const appendAll = ({ name, topicId, partitionData }: ProducedTopic): ProduceTopicResponse => {
-      const topic = version >= 13 ? node.log.topicById(topicId) : node.log.topic(name);
-      const partitionResponses = partitionData.map(({ index, records }) => {
-        const response = append(topic, index, records, acks, transactionalId, exchange, name);
-        if (response.errorCode === 0) waiting.isAnyAppended = true;
-        else waiting.isAnyRefused = true;
-        return response;
-      });
-      return { name, topicId, partitionResponses };
-    };
-    waiting.responses = topicData.map(appendAll);
-    if (acks === 0) waiting.pass();
+    const request = readProduceRequest(cursor, version, exchange.connection.texts);
+    const waiting = new WaitingProduce(exchange, request);
+    if (request.acks === 0) waiting.pass();
     else if (!waiting.isAnyAppended) waiting.committed(undefined);
     else node.log.afterCommit(waiting);
   },
@@ -101,11 +92,41 @@ export const produce: Api & { readonly codec: ApiCodec<typeof table.request, typ
 
 /** A request whose records are in the log and may not be durable yet: an object and neither promise nor closure, because every batch has one. */
 class WaitingProduce implements CommitWaiter {
-  responses: readonly ProduceTopicResponse[] = [];
   isAnyAppended = false;
   isAnyRefused = false;
+  private readonly responses: readonly ProduceTopicResponse[];
 
-  constructor(private readonly exchange: Exchange) {}
+  constructor(
+    private readonly exchange: Exchange,
+    request: ProduceRequest,
+  ) {
+    const { topicData } = request;
+    // As they are read: lists of one are made without room to grow in.
+    const responses = topicData.length === 0 ? [] : [this.appendTo(topicData[0]!, request)];
+    while (responses.length < topicData.length) responses.push(this.appendTo(topicData[responses.length]!, request));
+    this.responses = responses;
+  }
+
+  private appendTo({ name, topicId, partitionData }: ProducedTopic, request: ProduceRequest): ProduceTopicResponse {
+    const { log } = this.exchange.node;
+    const topic = this.exchange.version >= 13 ? log.topicById(topicId) : log.topic(name);
+    const partitionResponses = partitionData.length === 0 ? [] : [this.append(topic, name, partitionData[0]!, request)];
+    while (partitionResponses.length < partitionData.length)
+      partitionResponses.push(this.append(topic, name, partitionData[partitionResponses.length]!, request));
+    return { name, topicId, partitionResponses };
+  }
+
+  private append(
+    topic: Topic | undefined,
+    name: string,
+    { index, records }: ProducedPartition,
+    { acks, transactionalId }: ProduceRequest,
+  ): ProducePartitionResponse {
+    const response = append(topic, index, records, acks, transactionalId, this.exchange, name);
+    if (response.errorCode === 0) this.isAnyAppended = true;
+    else this.isAnyRefused = true;
+    return response;
+  }
 
   committed(error: CodedError | undefined): void {
     const { exchange } = this;
