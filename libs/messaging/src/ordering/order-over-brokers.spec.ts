@@ -1,59 +1,61 @@
 /**
- * The order of keys over Kafka, from publishing to handlers: failing heads, a member that ends without a word, and lanes that go to another. On our own broker,
- * or on the cluster at DOVECOTE_TEST_KAFKA_URL where that is set.
+ * The order of keys from publishing to handlers: failing heads, a member that ends without a word, and lanes that go to another. On our own broker over each of
+ * its ways, on the cluster at DOVECOTE_TEST_KAFKA_URL and the broker at DOVECOTE_TEST_AMQP_URL where they are set.
  */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Broker } from '@dovecote/broker';
-import { RealRandom, realGround } from '@dovecote/ground';
-import { contractOf } from '../../delivery-contract.js';
-import { type Envelope, plainEvent } from '../../envelope.js';
-import type { Log } from '../../log.js';
-import { Messaging } from '../../messaging.js';
-import { checkOptions } from '../../options.js';
-import type { Subscription } from '../../subscription.js';
-import { turn } from '../../turn.js';
-import { JumpingClock } from './jumping-clock.js';
-import { KafkaSubject } from './kafka-subject.js';
-import type { KafkaTransport } from './kafka-transport.js';
+import { type Ground, realGround } from '@dovecote/ground';
+import type { DeadLetter } from '../dead-letters.js';
+import { contractOf } from '../delivery-contract.js';
+import { type Envelope, plainEvent } from '../envelope.js';
+import type { Log } from '../log.js';
+import { Messaging } from '../messaging.js';
+import { checkOptions } from '../options.js';
+import type { Subscription } from '../subscription.js';
+import { turn } from '../turn.js';
+import type { TransportSubject } from '../transport-contract.js';
+import type { Transport } from '../transport.js';
+import { AmqpSubject } from '../transports/amqp-subject.js';
+import { EmbeddedSubject } from '../transports/embedded-subject.js';
+import { JumpingClock } from '../transports/kafka/jumping-clock.js';
+import { KafkaSubject } from '../transports/kafka/kafka-subject.js';
 
 const KEYS = 6;
 const MESSAGES = 60;
 
-let clock: JumpingClock;
-let subject: KafkaSubject;
+let subject: TransportSubject;
 let service: string;
 let lines: string[];
-/** The first ends of messages by key, and all attempts. */
+/** The first ends of messages by key. */
 let ends: Map<string, string[]>;
-let attempts: string[];
 const members: Service[] = [];
 
-const foreignUrl = process.env['DOVECOTE_TEST_KAFKA_URL'] ?? '';
+const ground = (clock: JumpingClock): { readonly ground: Ground } => ({ ground: { ...realGround(), clock } });
 
-beforeEach(async () => {
-  clock = new JumpingClock();
-  [lines, ends, attempts] = [[], new Map(), []];
-  subject = foreignUrl === '' ? await ours() : new KafkaSubject(foreignUrl, clock);
-  service = subject.unique('readers');
-});
-
-async function ours(): Promise<KafkaSubject> {
+async function overKafka(): Promise<TransportSubject> {
+  const clock = new JumpingClock();
   const kafka = { port: 0, initialRebalanceDelayMs: 0, offsetsPartitionCount: 1 };
-  const broker = await Broker.open({ durability: 'memory', kafka, ground: { ...realGround(), clock } });
+  const broker = await Broker.open({ durability: 'memory', kafka, ...ground(clock) });
   return new KafkaSubject(`kafka://127.0.0.1:${broker.kafkaPort}`, clock, () => broker.close());
 }
 
-afterEach(async () => {
-  const closed = members.splice(0).map(({ messaging }) => messaging.close());
-  // Those that crashed wait for handlers that never end.
-  await clock.pass(12_000, 1_000);
-  await Promise.all(closed);
-  await subject.close();
-});
+async function overAmqp(): Promise<TransportSubject> {
+  const broker = await Broker.open({ durability: 'memory', amqp: { port: 0 } });
+  return AmqpSubject.open(`amqp://guest:guest@127.0.0.1:${broker.amqpPort}`, () => broker.close());
+}
+
+const ways: Record<string, () => Promise<TransportSubject>> = {
+  'over Kafka': overKafka,
+  'over AMQP': overAmqp,
+  'in process': () => EmbeddedSubject.open(),
+};
+const { DOVECOTE_TEST_KAFKA_URL: kafkaUrl = '', DOVECOTE_TEST_AMQP_URL: amqpUrl = '' } = process.env;
+if (kafkaUrl !== '') ways['on another Kafka'] = () => Promise.resolve(new KafkaSubject(kafkaUrl, new JumpingClock()));
+if (amqpUrl !== '') ways['on another AMQP broker'] = () => AmqpSubject.open(amqpUrl);
 
 /** An instance of a service with one handler. */
 class Service {
-  readonly transport: KafkaTransport;
+  readonly transport: Transport;
   readonly messaging: Messaging;
   isDead = false;
 
@@ -61,7 +63,7 @@ class Service {
     this.transport = subject.transport();
     const note = (line: string): void => void lines.push(line);
     const log: Log = { info: note, warn: note, error: note };
-    const settings = checkOptions({ service, broker: 'kafka://test', ground: { clock, random: new RealRandom() } as never, prefetch: 20 });
+    const settings = checkOptions({ service, broker: 'kafka://test', prefetch: 20, drainTimeoutMs: 100, abortGraceMs: 0 });
     this.messaging = new Messaging(settings, this.transport, log);
     members.push(this);
   }
@@ -104,7 +106,6 @@ class Service {
   }
 
   async #handle(id: string, key: string): Promise<void> {
-    attempts.push(id);
     await turn();
     if (this.isDead) return new Promise(() => undefined);
     const left = this.failures.get(id) ?? 0;
@@ -138,7 +139,18 @@ function count(): number {
   return [...ends.values()].reduce((sum, ids) => sum + ids.length, 0);
 }
 
-describe('the order of keys over Kafka', () => {
+describe.each(Object.entries(ways))('the order of keys %s', (_way, open) => {
+  beforeEach(async () => {
+    [lines, ends] = [[], new Map()];
+    subject = await open();
+    service = subject.unique('readers');
+  });
+
+  afterEach(async () => {
+    await Promise.all(members.splice(0).map(({ messaging }) => messaging.close()));
+    await subject.close();
+  });
+
   it('is kept while heads fail, a member ends without a word and others take its lanes', async () => {
     const failures = new Map([4, 9, 17, 23, 31, 44].map((index) => [`m-${index}`, 1 + (index % 2)]));
     const first = await new Service(failures).start('key');
@@ -156,7 +168,7 @@ describe('the order of keys over Kafka', () => {
   });
 
   it('is kept strictly: a dead letter holds its key over the end of its member, until it is sent again in its place', async () => {
-    const failures = new Map([['m-2', 3]]);
+    const failures = new Map([['m-2', Number.POSITIVE_INFINITY]]);
     const first = await new Service(failures).start('strict');
     for (let index = 0; index < 24; index++) await first.publish(`m-${index}`, keyOf(index));
     const held = published()
@@ -164,24 +176,30 @@ describe('the order of keys over Kafka', () => {
       .filter((id) => Number(id.slice(2)) < 24);
     const before = held.indexOf('m-2');
     await until(() => count() === 24 - (held.length - before));
+    await until(() => lines.some((line) => line.includes('its key waits until')));
     await first.crash();
     const second = await new Service(failures).start('strict');
     await second.publish('m-late', 'o-late');
     await until(() => ends.has('o-late'));
     expect(ends.get(keyOf(2)) ?? []).toEqual(held.slice(0, before));
-    const [letter] = await second.messaging.deadLetters.list();
+    const { deadLetters } = second.messaging;
+    // Whoever has the lane publishes it where the one before it did not come to that.
+    let letter: DeadLetter | undefined;
+    while (letter === undefined) [letter] = await deadLetters.list();
     expect(letter).toMatchObject({
       id: 'm-2',
-      death: { cause: 'attempts', parked: { lane: expect.stringContaining('orders') as unknown } },
+      death: { cause: 'attempts', parked: { lane: expect.any(String) as unknown } },
     });
-    expect(await second.messaging.deadLetters.redrive()).toMatchObject({ done: 1 });
+    failures.clear();
+    // Two, where the first member ended before it could say that it had published it.
+    expect((await deadLetters.redrive()).done).toBeGreaterThan(0);
     await until(() => ends.get(keyOf(2))?.length === held.length);
-    expect([ends.get(keyOf(2)), attempts.filter((id) => id === 'm-2').length]).toEqual([held, 4]);
-    expect(await second.messaging.deadLetters.list()).toEqual([]);
+    expect(ends.get(keyOf(2))).toEqual(held);
+    expect(await deadLetters.list()).toEqual([]);
   });
 
   it('goes on behind a dead letter that is thrown away', async () => {
-    const first = await new Service(new Map([['m-0', 3]])).start('strict');
+    const first = await new Service(new Map([['m-0', Number.POSITIVE_INFINITY]])).start('strict');
     for (const id of ['m-0', 'm-1']) await first.publish(id, 'o-1');
     await until(() => lines.some((line) => line.includes('its key waits until')));
     let done = 0;
