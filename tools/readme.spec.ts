@@ -48,6 +48,7 @@ describe('an example', () => {
       'codec',
       'exchange-type',
       'ground',
+      'harness',
       'log',
       'messaging',
       'microservices',

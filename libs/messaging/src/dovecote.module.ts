@@ -14,11 +14,13 @@ import {
 import { DiscoveryModule, DiscoveryService, ExternalContextCreator, MetadataScanner, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { DeadLetters } from './dead-letters.js';
 import { Messaging } from './messaging.js';
+import { messagingOf } from './messaging-of.js';
 import { MessagingPlan } from './messaging-plan.js';
 import { nestLog } from './nest-log.js';
 import { type MessagingOptions, checkOptions } from './options.js';
 import { Publisher } from './publisher.js';
 import { SubscriptionsExplorer } from './subscriptions.explorer.js';
+import type { Telemetry } from './telemetry/telemetry.js';
 import type { Transport } from './transport.js';
 import { chooseTransport } from './transports/choose-transport.js';
 
@@ -30,12 +32,16 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModule
 const messagingProvider = {
   provide: Messaging,
   inject: [MODULE_OPTIONS_TOKEN],
-  useFactory: (options: MessagingOptions): Messaging => {
-    const settings = checkOptions(options);
-    const log = nestLog();
-    return new Messaging(settings, chooseTransport(settings, log), log);
-  },
+  useFactory: (options: MessagingOptions): Messaging => messagingOf(options, nestLog()),
 };
+
+/** For tests: what `Messaging` is overridden with, so that the application has other options than its own and is watched. */
+export function messagingOver(
+  change: (options: MessagingOptions) => MessagingOptions,
+  telemetry: Telemetry,
+): { readonly inject: (string | symbol)[]; readonly factory: (options: MessagingOptions) => Messaging } {
+  return { inject: [MODULE_OPTIONS_TOKEN], factory: (options) => messagingOf(change(options), nestLog(), telemetry) };
+}
 
 const planProvider = {
   provide: MessagingPlan,

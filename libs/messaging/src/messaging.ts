@@ -61,6 +61,8 @@ export class Messaging {
     private readonly settings: Settings,
     private readonly transport: Transport,
     private readonly log: Log,
+    /** Told in the place of OpenTelemetry. */
+    private readonly telemetry?: Telemetry,
   ) {
     const { clock, random, service, publishTimeoutMs, codec, claimCheck } = settings;
     this.#claims = claimCheck && new ClaimCheck(claimCheck, clock);
@@ -98,7 +100,8 @@ export class Messaging {
       this.#validation.current = await classValidation();
       const checked = subscriptions.map((subscription) => this.#checked(subscription));
       for (const { pattern, schema } of checked) if (schema !== undefined) this.#schemas.set(pattern, schema);
-      if (this.settings.isTelling) this.#telemetry.current = await this.#openTelemetry();
+      if (this.telemetry !== undefined) this.#telemetry.current = this.telemetry;
+      else if (this.settings.isTelling) this.#telemetry.current = await this.#openTelemetry();
       await this.transport.open();
       if (this.#isClosed) return;
       if (checked.length > 0) await this.#compare(checked);

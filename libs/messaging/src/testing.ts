@@ -5,7 +5,13 @@
  *   for (const { name, run } of parkingStoreContract(openMyBroker)) it(name, run);
  *
  * The suites themselves are tested by transports and stores that break one promise each (broken-transports.ts, claims/broken-claim-stores.ts).
+ * Behind them, what @dovecote/testing/harness puts in the place of an application's broker.
  */
 export { parkingStoreContract } from './parking-contract.js';
 export { type ClaimStoreCase, type ClaimStoreSubject, claimStoreContract } from './claims/claim-store-contract.js';
 export { type ContractCase, type TransportSubject, transportContract } from './transport-contract.js';
+export { messagingOver } from './dovecote.module.js';
+export { messageDefinitionOf } from './message-definition.js';
+export { Messaging } from './messaging.js';
+export { messagingOf } from './messaging-of.js';
+export type { Telemetry } from './telemetry/telemetry.js';
