@@ -1,5 +1,5 @@
 import { api } from '../api.js';
-import { errorCodes, type ErrorName } from '../error-codes.js';
+import { errorCodes } from '../error-codes.js';
 import { int16, int32, list, string } from '../schema.js';
 
 const table = {
@@ -23,18 +23,27 @@ const table = {
   },
 } as const;
 
-/** 13 LeaveGroup: members go at once instead of when their sessions end. From version 3 on several, static ones by the name of their instance. */
+/**
+ * 13 LeaveGroup: members go at once instead of when their sessions end. From version 3 on several, static ones by the name of their instance. Answered when it is
+ * durable that the last one is gone; where others are left, a crash brings who went back until its session ends.
+ */
 export const leaveGroup = api(table, (request, { node, rights, version }) => {
-  const group = node.groups.group(request.groupId);
-  const leave = (memberId: string, groupInstanceId: string | null): ErrorName =>
-    group?.leave(memberId, groupInstanceId) ?? 'unknownMemberId';
   if (request.groupId === '') return { errorCode: errorCodes.invalidGroupId, members: [] };
   if (!rights.may('read', request.groupId)) return { errorCode: errorCodes.groupAuthorizationFailed, members: [] };
-  if (version < 3) return { errorCode: errorCodes[leave(request.memberId, null)], members: [] };
-  const members = request.members.map(({ memberId, groupInstanceId }) => ({
-    memberId,
-    groupInstanceId,
-    errorCode: errorCodes[leave(memberId, groupInstanceId)],
-  }));
-  return { errorCode: 0, members };
+  const group = node.groups.group(request.groupId);
+  const leave = (memberId: string, groupInstanceId: string | null): number =>
+    errorCodes[group?.leave(memberId, groupInstanceId) ?? 'unknownMemberId'];
+  const answer =
+    version < 3
+      ? { errorCode: leave(request.memberId, null), members: [] }
+      : {
+          errorCode: 0,
+          members: request.members.map(({ memberId, groupInstanceId }) => {
+            return { memberId, groupInstanceId, errorCode: leave(memberId, groupInstanceId) };
+          }),
+        };
+  if (group?.state !== 'Empty') return answer;
+  return new Promise<typeof answer>((resolve) =>
+    node.log.afterCommit((error) => resolve(error === undefined ? answer : { errorCode: errorCodes.coordinatorNotAvailable, members: [] })),
+  );
 });
