@@ -1,12 +1,22 @@
 import { describe, expect, it } from '@jest/globals';
-import { describeRun, simulate, simulateMany } from '@dovecote/ground/testing';
+import { describeRun, type Scenario, simulate, simulateMany } from '@dovecote/ground/testing';
 import type { Sabotage } from './faulty-ground.js';
+import { BrokenPromise } from './ledger.js';
 import { logScenario, type LogScenarioName, logScenarioNames } from './log-scenario.js';
 import { topicScenario, type TopicScenarioName, topicScenarioNames } from './log-topics-scenario.js';
 
 /** A sample of the seeds: `npm run simulate` tries as many as there is time for. */
 const runs = 30;
 const steps = 60;
+
+/** The first promise that is seen broken. A log that finds the lie itself, and says so instead of opening, proves nothing of the promises: those runs are passed over. */
+async function firstBroken<Place, Action>(scenario: Scenario<Place, Action>): Promise<string> {
+  for (let seed = 1; seed <= 300; seed++) {
+    const { failure } = await simulate({ scenario, seed, steps });
+    if (failure?.error instanceof BrokenPromise) return failure.error.message;
+  }
+  return 'no promise was seen broken';
+}
 
 describe('the partitioned log, driven through crashes', () => {
   it.each(logScenarioNames)('keeps what it promised: %s', async (name) => {
@@ -27,8 +37,7 @@ describe('the partitioned log, driven through crashes', () => {
     ['log-power-cuts', 'skip-directory-sync'],
     ['log-process-kills', 'confirm-before-write'],
   ])('notices in %s a disk that is made to %s', async (name, sabotage) => {
-    const { failed } = await simulateMany({ scenario: logScenario(name, sabotage), firstSeed: 1, runs: 200, steps });
-    expect(failed?.failure?.error.message).toMatch(/is lost|went from|does not open|promised|is missing|was on the disk|is damaged/);
+    expect(await firstBroken(logScenario(name, sabotage))).toMatch(/was (answered|seen) and is lost|is lost$|was promised$|went from/);
   });
 });
 
@@ -39,13 +48,12 @@ describe('topics that come, change and go, driven through crashes', () => {
   });
 
   it.each<readonly [TopicScenarioName, Sabotage, RegExp]>([
-    ['log-topics', 'confirm-before-sync', /lost|damaged|promised|was on the disk/],
-    ['log-topics', 'skip-directory-sync', /lost|damaged|promised|missing/],
+    ['log-topics', 'confirm-before-sync', /is lost|was promised/],
+    ['log-topics', 'skip-directory-sync', /is lost|was promised/],
     ['log-topics-kills', 'confirm-before-write', /lost|promised/],
     ['log-topics-kills', 'swap-batches', /nobody wrote there/],
     ['log-topics-kills', 'forget-producers', /appended a second time|a batch before this one is missing/],
   ])('notice in %s a disk that is made to %s', async (name, sabotage, what) => {
-    const { failed } = await simulateMany({ scenario: topicScenario(name, sabotage), firstSeed: 1, runs: 300, steps });
-    expect(failed?.failure?.error.message).toMatch(what);
+    expect(await firstBroken(topicScenario(name, sabotage))).toMatch(what);
   });
 });
