@@ -132,6 +132,7 @@ export class Consumption {
       this.#settlement.suspect(incoming, envelope);
       return;
     }
+    if (incoming.isQuarantined && this.parts.settlement.holdsBack(incoming, () => this.receive(incoming))) return;
     this.#bringInTime(incoming, envelope);
   }
 

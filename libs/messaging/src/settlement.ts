@@ -30,10 +30,18 @@ export interface Outcomes {
   hold(incoming: Incoming, sentence: string): void;
 }
 
+/**
+ * After the last suspect went into quarantine, so long until a message out of it begins: the acknowledgement is on its way, and must not be lost with the process.
+ */
+const QUARANTINE_CALM_MS = 100;
+
 export class Settlement implements Outcomes {
   readonly #held = new Map<Incoming, Timer>();
   readonly #failures = new FailureCounts();
   #isStopping = false;
+  /** On their way into quarantine, and when the last of them was there. */
+  #suspects = 0;
+  #suspectedAtMs = Number.NEGATIVE_INFINITY;
   /** Moves under way. */
   underWay = 0;
   /** Told when the last of them has ended. */
@@ -77,7 +85,21 @@ export class Settlement implements Outcomes {
   suspect(incoming: Incoming, envelope: Envelope): void {
     const sentence = `${envelope.type} ${envelope.id} was handed out ${incoming.deliveries} times and never acknowledged`;
     this.log.warn(`${sentence}: it may be what ends the process, so it goes into quarantine, where one message is handled at a time.`);
-    this.#move(incoming, envelope, { to: this.#box('quarantine') }, sentence);
+    this.#suspects += 1;
+    this.#move(incoming, envelope, { to: this.#box('quarantine') }, sentence, () => {
+      this.#suspects -= 1;
+      this.#suspectedAtMs = this.clock.monotonicMs();
+    });
+  }
+
+  /**
+   * Whether one out of quarantine is to begin later, with `begin`: while others are on their way there, the end of the process would leave them where they
+   * were as well, and each would be there twice.
+   */
+  holdsBack(incoming: Incoming, begin: () => void): boolean {
+    if (this.#suspects === 0 && this.clock.monotonicMs() - this.#suspectedAtMs >= QUARANTINE_CALM_MS) return false;
+    this.#keep(incoming, QUARANTINE_CALM_MS, begin);
+    return true;
   }
 
   /** Writes into a quarantined message that its process ended, where the broker does not count; it comes again behind the others. */
@@ -141,7 +163,7 @@ export class Settlement implements Outcomes {
     this.#held.set(incoming, timer);
   }
 
-  #move(incoming: Incoming, envelope: Envelope, route: Route, sentence: string): void {
+  #move(incoming: Incoming, envelope: Envelope, route: Route, sentence: string, ended?: () => void): void {
     this.underWay += 1;
     this.transport
       .publish(envelope, this.clock.monotonicMs() + MOVE_TIMEOUT_MS, route)
@@ -149,7 +171,10 @@ export class Settlement implements Outcomes {
         () => incoming.acknowledge(),
         (error: unknown) => this.hold(incoming, `${sentence}, and the broker did not take it elsewhere: ${reasonOf(error)}`),
       )
-      .finally(() => this.#moved());
+      .finally(() => {
+        ended?.();
+        this.#moved();
+      });
   }
 
   #moved(): void {

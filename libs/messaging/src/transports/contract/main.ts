@@ -43,11 +43,10 @@ async function main(): Promise<number> {
   }
   if (kafka !== undefined) {
     if (!/^kafkas?:/.test(kafka)) throw new Error(usage);
-    columns.push({ name: 'Kafka', open: () => Promise.resolve(new KafkaSubject(kafka, new JumpingClock())) });
+    columns.push({ name: 'Kafka', open: () => openKafka(kafka) });
   }
   if (amqp !== undefined && kafka !== undefined) {
-    const both = async (): Promise<TransportSubject> =>
-      new TwoBrokersSubject(new KafkaSubject(kafka, new JumpingClock()), await AmqpSubject.open(amqp));
+    const both = async (): Promise<TransportSubject> => new TwoBrokersSubject(await openKafka(kafka), await AmqpSubject.open(amqp));
     columns.push({ name: 'Kafka, and commands over AMQP', open: both });
   }
   const names = casesOn(() => EmbeddedSubject.open())
@@ -67,6 +66,12 @@ async function main(): Promise<number> {
 
 function casesOn(open: Column['open']): readonly ContractCase[] {
   return [...transportContract(open), ...transportCrashes(open)];
+}
+
+async function openKafka(url: string): Promise<TransportSubject> {
+  const subject = new KafkaSubject(url, new JumpingClock());
+  subject.isForeign = true;
+  return subject;
 }
 
 async function judge(column: string, { name, run }: ContractCase): Promise<Outcome> {

@@ -49,6 +49,7 @@ export interface GroupReading {
   beginsAtOldest(topic: string, note: string | undefined): boolean;
   /** Left with the commits of partition 0 of a topic, for those who come later. */
   readonly note: { readonly topic: string; readonly text: string } | undefined;
+  /** Of a partition. Where it is 1, each is handed out only when what came before it is committed: what ends the process can be no other then. */
   laneOutstandingMax(topic: string): number;
   take(record: IncomingRecord, lane: PartitionLane, place: LanePlace): void;
   assigned(lane: PartitionLane): Promise<void>;
@@ -349,7 +350,7 @@ export class GroupReader implements GroupEvents {
       isAny = false;
       for (const lane of this.#lanes.values()) {
         if (this.#outstanding >= this.reading.outstandingMax) return;
-        if (!lane.canHandOut || lane.outstanding >= this.reading.laneOutstandingMax(lane.topic)) continue;
+        if (!lane.canHandOut || !this.#hasRoom(lane)) continue;
         // Silent for a whole session: somebody else may have the partition by now. The next heartbeat tells.
         if (!this.#member.isAlive) return this.#tickSoon();
         const { record, place } = lane.take()!;
@@ -359,6 +360,23 @@ export class GroupReader implements GroupEvents {
       }
     }
     this.#read();
+  }
+
+  /**
+   * One that is out alone waits for what an earlier member died with to go its way, and to be committed: else its end would repeat all that, again and
+   * again.
+   */
+  #hasRoom(lane: PartitionLane): boolean {
+    const most = this.reading.laneOutstandingMax(lane.topic);
+    if (lane.outstanding >= most || most > 1) return lane.outstanding < most;
+    if (lane.isUncommitted) return false;
+    for (const other of this.#lanes.values()) {
+      if (!other.isSuspect || this.reading.laneOutstandingMax(other.topic) === 1) continue;
+      // Passed over, where what stood there was no record.
+      if (other.isUncommitted) this.#tickSoon();
+      return false;
+    }
+    return true;
   }
 
   #tickSoon(): void {
@@ -373,11 +391,12 @@ export class GroupReader implements GroupEvents {
   /** One after the other: an older offset must not overtake a newer one. */
   async #commit(): Promise<void> {
     if (this.#committing !== undefined) return this.#tickSoon();
-    const moved = [...this.#lanes.values()].filter((lane) => lane.committable > lane.committed);
+    const moved = [...this.#lanes.values()].filter((lane) => lane.isUncommitted);
     if (moved.length === 0) return;
     this.#committing = this.#commitNow(moved, false);
     await this.#committing;
     this.#committing = undefined;
+    this.#handOut();
   }
 
   async #commitNow(lanes: readonly PartitionLane[], isFarewell: boolean): Promise<void> {

@@ -129,6 +129,16 @@ describe('a lane', () => {
     expect([10, 12, 13].map((offset) => made.deliveries(offset))).toEqual([3, 2, 1]);
   });
 
+  it('is suspect until that first record is committed as done', () => {
+    const made = lane();
+    const { place } = made.take()!;
+    expect([made.isSuspect, made.isUncommitted]).toEqual([true, false]);
+    made.leave(place);
+    expect([made.isSuspect, made.isUncommitted]).toEqual([true, true]);
+    made.committed = made.committable;
+    expect([made.isSuspect, made.isUncommitted]).toEqual([false, false]);
+  });
+
   it('leaves its starts with a commit that makes no progress, and none with another or as a farewell', () => {
     const notes = new CommitNotes({ topic: 'orders', text: '["event orders.#"]' });
     const made = lane();

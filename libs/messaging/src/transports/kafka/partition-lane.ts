@@ -86,6 +86,16 @@ export class PartitionLane implements TopicPartition, Lane {
     return this.#open.peek()?.offset ?? this.#fetched.peek()?.offset ?? this.nextOffset;
   }
 
+  get isUncommitted(): boolean {
+    return this.committable > this.committed;
+  }
+
+  /** It begins with a record with which an earlier member began, and ended without a word: until that is committed as done. */
+  get isSuspect(): boolean {
+    const { starts, offset, knownUpTo } = this.#start;
+    return starts > 0 && offset < knownUpTo && this.committed === offset;
+  }
+
   /** How often the record at `offset` was handed out, this time included, as far as that is known: exact for the one at which reading began. */
   deliveries(offset: number): number {
     if (offset === this.#start.offset) return this.#start.starts + 1;
