@@ -14,6 +14,7 @@ import type { Durability } from './amqp/server.js';
 import { IN_PROCESS_CASES, type InProcessCase, runInProcessBenchmark } from './in-process/benchmark.js';
 import { KAFKA_CASES, type KafkaCase, runKafkaBenchmark } from './kafka/benchmark.js';
 import type { LogDurability } from './kafka/server.js';
+import { runLostNodes } from './lost-nodes/benchmark.js';
 import { formatReport, type Report, reportAsJson } from './report.js';
 import { TRANSPORT_CASES, type TransportCase, runTransportsBenchmark } from './transports/benchmark.js';
 import { CONTENDER_NAMES, type ContenderName, type Protocol } from './transports/contenders.js';
@@ -140,6 +141,21 @@ async function runTransports(given: TransportsArguments): Promise<void> {
   if (report.failures.length > 0) process.exitCode = 1;
 }
 
+interface LostNodesArguments {
+  readonly peerScript: string;
+  readonly port: number;
+  readonly nodes: number;
+  readonly perSecond: number;
+  readonly step: number;
+}
+
+async function loseNodes({ peerScript, port, nodes, perSecond, step }: LostNodesArguments): Promise<void> {
+  const progress = (line: string): void => console.error(`> ${line}`);
+  const { text, isVoid } = await runLostNodes({ script: resolve(peerScript), port, nodes, perSecond, stepMs: step * 1000, progress });
+  console.log(`\n${text}`);
+  if (isVoid) process.exitCode = 1;
+}
+
 function brokerAt(url: string, before: Readonly<Partial<Record<Protocol, string>>>): Readonly<Partial<Record<Protocol, string>>> {
   const [, protocol, host] = /^(amqp|kafka):\/\/([^/]+)\/?$/.exec(url) ?? [];
   if (host === undefined) throw new InvalidArgumentError('amqp://user:password@host:port or kafka://host:port is needed');
@@ -221,6 +237,16 @@ program
   .option('--broker <url>', 'a broker that is running, instead of ours: amqp://… or kafka://…, each once', brokerAt, {})
   .option('--json <file>', 'writes what was found there')
   .action(runTransports);
+
+program
+  .command('lost-nodes')
+  .description('a service on a Kafka cluster whose nodes are killed with -9 and started again, one after the other')
+  .requiredOption('--peer-script <file>', 'starts, kills and stops the cluster: apps/bench/peers/kafka.sh')
+  .option('--port <port>', 'of its first node', number(1), 9392)
+  .option('--nodes <n>', 'how many', number(2), 3)
+  .option('--per-second <n>', 'messages published a second', number(1), 200)
+  .option('--step <s>', 'time before each kill, and before each new start', number(1), 8)
+  .action(loseNodes);
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 try {
