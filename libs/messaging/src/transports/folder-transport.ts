@@ -59,7 +59,9 @@ export class FolderTransport implements Transport {
   constructor(private readonly settings: FolderSettings) {}
 
   async open(): Promise<void> {
-    const broker = await this.#claim();
+    const broker = await this.#claim().catch((error: unknown) => {
+      throw new MessagingError('broker-unusable', `The embedded broker did not start: ${reasonOf(error)}.`, { cause: error });
+    });
     if (this.#isClosed) {
       await broker?.close();
       throw closedError();
