@@ -58,6 +58,8 @@ export interface GroupEvents {
 
 const NO_GENERATION = -1;
 const FAILURES_UNSAID_MAX = 5;
+/** How long the end waits for what the coordinator may never answer. */
+const FAREWELL_MS_MAX = 1_000;
 
 export class GroupMember {
   readonly #calls: KafkaGroupCalls;
@@ -135,15 +137,23 @@ export class GroupMember {
     this.#owned = [];
     if (owned.length > 0) await this.events.revoked(owned);
     if (this.#memberId === '') return;
-    await this.#calls.leave({ memberId: this.#memberId, generation: this.#generation }).catch(() => undefined);
-    // A join that waits for others is answered now: we are no member any more.
-    await this.#running;
+    const left = this.#calls.leave({ memberId: this.#memberId, generation: this.#generation }).catch(() => undefined);
+    // A join that waits for others is answered then: we are no member any more.
+    await this.#notForEver(left.then(() => this.#running));
   }
 
   /** Goes without a word, as a process that ends: the group notices when the session is over. */
   abandon(): void {
     this.#isStopping = true;
     this.#wake?.();
+  }
+
+  /** Kafka reads nothing more of a connection, and answers nothing, while who shares out the partitions keeps the others waiting. */
+  async #notForEver(farewell: Promise<void>): Promise<void> {
+    let timer: Timer | undefined;
+    const isOver = new Promise<void>((resolve) => (timer = this.settings.clock.after(FAREWELL_MS_MAX, resolve)));
+    await Promise.race([farewell, isOver]);
+    timer?.cancel();
   }
 
   async #run(): Promise<void> {
@@ -181,6 +191,7 @@ export class GroupMember {
       const { memberId, generation } = answer;
       const synced = await this.#calls.sync({ memberId, generation, protocol: ASSIGNMENT_PROTOCOL, assignments });
       this.#check(synced.code);
+      if (this.#isStopping) return;
       this.#generation = generation;
       this.#heardAtMs = joinedAtMs;
       if (await this.#take(decodeAssignment(synced.assignment))) return;
