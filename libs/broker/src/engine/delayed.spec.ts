@@ -254,6 +254,27 @@ describe('more delayed messages than memory has room for', () => {
     expect(reads.count).toBeLessThan(10 * chunks);
   });
 
+  it('are given out although the next one is longer than what is read ahead', async () => {
+    const machine = new Machine(9, { residentBytesMax: 1, journalFileBytesMax: 16 * 1024 });
+    await machine.open();
+    const { client, storage, ground } = machine;
+    client.declareExchange('later', 'x-delayed-message', { 'x-delayed-type': 'fanout' }, true);
+    client.declare('q', {}, true);
+    client.declare('others', {}, true);
+    client.bind('q', 'later', '');
+    const sent = ['a'.padEnd(20_000, '.'), 'b'];
+    client.publishTo('later', '', sent[0]!, later(1_000, persistent));
+    client.publishTo('later', '', sent[1]!, later(1_001, persistent));
+    for (let i = 0; i < 100; i++) {
+      client.publishTo('', 'others', bytesOf(String(i)), persistent);
+      if (i % 10 === 9) await ground.clock.advance(20);
+    }
+    await machine.settle();
+    expect(storage.arena.evictedCount).toBeGreaterThan(0);
+    await ground.clock.advance(2_000);
+    expect(bodies(client, 'q')).toEqual(sent);
+  });
+
   it.each([1, 2, 3])('wait for nobody who comes later and is due earlier, whatever has to be read (seed %i)', async (seed) => {
     const { machine, inOrder } = await scattered(seed, 600, { residentBytesMax: 1, journalFileBytesMax: 16 * 1024 });
     const { client, ground } = machine;

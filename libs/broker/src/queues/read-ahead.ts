@@ -71,9 +71,13 @@ export class ReadAhead implements ChunkWaiter {
     this.places[slot] = 0;
   }
 
-  /** The first message is not here: true when it is under way, with others, and `cameAhead` will be called. */
+  /**
+   * The first message is not here: true when it is under way, with others, and `cameAhead` will be called. False where it is to be read at once, by itself:
+   * one that is longer than a buffer would be asked for again and again.
+   */
   bring(): boolean {
     if (this.wanted.length > 0) return true;
+    if (this.held.lengths[this.held.heap[0]!]! > this.arena.readAheadBytes) return false;
     const free = this.left.indexOf(0);
     if (free >= 0) this.begin(free);
     return this.wanted.length > 0;
@@ -143,7 +147,7 @@ export class ReadAhead implements ChunkWaiter {
     const groups = new Map<number, { readonly chunk: Chunk; slots: number[] }>();
     for (let place = 0; place < count; place++) {
       const slot = heap[place]!;
-      if (this.places[slot] !== 0 || this.held.isBefore(last, slot)) continue;
+      if (this.places[slot] !== 0 || lengths[slot]! > room || this.held.isBefore(last, slot)) continue;
       const chunk = this.chunkOf(slot);
       const group = groups.get(chunk.id);
       if (group === undefined) groups.set(chunk.id, { chunk, slots: [slot] });
