@@ -28,7 +28,9 @@ export class AmqpBox implements OpenBox {
       return message === false ? undefined : new AmqpIncoming(this.consumer, message, false);
     } catch (error) {
       const { group, box } = this.box;
-      throw new MessagingError('broker-refused', `The ${box} of '${group}' cannot be read: ${reasonOf(error)}.`, { cause: error });
+      const reason = reasonOf(error);
+      const advice = /NOT[-_]FOUND/.test(reason) ? ' Look at the name: a service has them once it was started on this broker.' : '';
+      throw new MessagingError('broker-refused', `The ${box} of '${group}' cannot be read: ${reason}.${advice}`, { cause: error });
     }
   }
 
