@@ -1,3 +1,4 @@
+import { DiskError } from '@dovecote/ground';
 import { type BrokerErrorCode, CodedError } from '../errors.js';
 import { errorCodes, type ErrorName } from './error-codes.js';
 
@@ -49,6 +50,8 @@ const errorByBrokerCode = {
 /** Anything that is no CodedError is thrown on to whoever runs the process. */
 export function errorNameOf(error: unknown): ErrorName {
   if (error instanceof CodedError) return errorByBrokerCode[error.code];
+  // A file beside the journal could not be written: what was asked for was not done, and nobody was told that it was.
+  if (error instanceof DiskError) return 'kafkaStorageError';
   throw error;
 }
 
