@@ -2,6 +2,7 @@ import type { Socket, SocketEvents } from '@dovecote/ground';
 import { SeededRandom, SimulatedClock } from '@dovecote/ground/testing';
 import { defaultLimits, type Limits } from '../limits.js';
 import type { Api, ApiCodec } from './api.js';
+import { encodeBatch } from '../log/records.js';
 import { Cursor } from './cursor.js';
 import type { KafkaSettings } from './kafka-node.js';
 import { type KafkaLimits, kafkaLimitsWith } from './limits.js';
@@ -68,6 +69,43 @@ export class KafkaWorld {
   settle(): Promise<void> {
     return this.clock.advance(0);
   }
+
+  topic(name: string, partitionCount = 1, configs: Record<string, string> = {}): Promise<unknown> {
+    return this.log.createTopic(name, { partitionCount, configs });
+  }
+
+  /** A produce request for one partition of a topic. */
+  toProduce(name: string, records: Buffer, { acks = -1, index = 0, transactionalId = null as string | null } = {}) {
+    const topicData = [{ name, topicId: this.log.topic(name)?.id ?? '', partitionData: [{ index, records }] }];
+    return { transactionalId, acks, timeoutMs: 1000, topicData };
+  }
+
+  /** A fetch request for each partition from its offset on. */
+  toFetch(partitions: readonly (readonly [topic: string, partition: number, offset: number])[], given: FetchSettings = {}) {
+    const { maxWaitMs = 0, minBytes = 1, forget, ...rest } = given;
+    const topics = partitions.map(([name, partition, fetchOffset]) => ({
+      topic: name,
+      topicId: this.log.topic(name)?.id ?? '',
+      partitions: [{ partition, fetchOffset, partitionMaxBytes: 1_000_000 }],
+    }));
+    const forgottenTopicsData = forget === undefined ? [] : [{ topic: forget, topicId: this.log.topic(forget)!.id, partitions: [0] }];
+    return { maxWaitMs, minBytes, ...rest, topics, forgottenTopicsData, rackId: '' };
+  }
+}
+
+interface FetchSettings {
+  readonly maxWaitMs?: number;
+  readonly minBytes?: number;
+  readonly maxBytes?: number;
+  readonly isolationLevel?: number;
+  readonly sessionId?: number;
+  readonly sessionEpoch?: number;
+  readonly forget?: string;
+}
+
+/** A batch of records with these values, without keys. */
+export function batchOf(...values: string[]): Buffer {
+  return encodeBatch(values.map((value) => ({ key: null, value: Buffer.from(value), timestamp: 1000 })));
 }
 
 /** Bytes that the socket takes before it asks the server to hold back. */

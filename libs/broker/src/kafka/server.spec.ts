@@ -1,10 +1,8 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { SeededRandom } from '@dovecote/ground/testing';
 import { produce } from './apis/00-produce.js';
 import { fetchRecords } from './apis/01-fetch.js';
 import { listOffsets } from './apis/02-list-offsets.js';
 import { metadata } from './apis/03-metadata.js';
-import { saslHandshake } from './apis/17-sasl-handshake.js';
 import { apiVersions } from './apis/18-api-versions.js';
 import { createTopics } from './apis/19-create-topics.js';
 import { deleteTopics } from './apis/20-delete-topics.js';
@@ -14,14 +12,12 @@ import { offsetForLeaderEpoch } from './apis/23-offset-for-leader-epoch.js';
 import { describeConfigs } from './apis/32-describe-configs.js';
 import { alterConfigs } from './apis/33-alter-configs.js';
 import { describeLogDirs } from './apis/35-describe-log-dirs.js';
-import { saslAuthenticate } from './apis/36-sasl-authenticate.js';
 import { createPartitions } from './apis/37-create-partitions.js';
 import { incrementalAlterConfigs } from './apis/44-incremental-alter-configs.js';
 import { describeCluster } from './apis/60-describe-cluster.js';
 import { describeProducers } from './apis/61-describe-producers.js';
 import { errorCodes } from './error-codes.js';
-import { frameOf, type KafkaClient, KafkaWorld } from './kafka-world.js';
-import { encodeBatch } from '../log/records.js';
+import { batchOf, frameOf, type KafkaClient, KafkaWorld } from './kafka-world.js';
 import { recordsOf } from './record-batch.js';
 
 let world: KafkaWorld;
@@ -33,238 +29,20 @@ async function open(options: Parameters<typeof KafkaWorld.open>[0] = {}): Promis
 
 afterEach(() => world.server.abort());
 
-const topic = (name: string, partitionCount = 1, configs: Record<string, string> = {}): Promise<unknown> =>
-  world.log.createTopic(name, { partitionCount, configs });
-
-const batch = (...values: string[]): Buffer =>
-  encodeBatch(values.map((value) => ({ key: null, value: Buffer.from(value), timestamp: 1000 })));
-
-const toProduce = (name: string, records: Buffer, { acks = -1, index = 0, transactionalId = null as string | null } = {}) => ({
-  transactionalId,
-  acks,
-  timeoutMs: 1000,
-  topicData: [{ name, topicId: world.log.topic(name)?.id ?? '', partitionData: [{ index, records }] }],
-});
-
-const toFetch = (
-  partitions: readonly (readonly [topic: string, partition: number, offset: number])[],
-  given: {
-    maxWaitMs?: number;
-    minBytes?: number;
-    maxBytes?: number;
-    isolationLevel?: number;
-    sessionId?: number;
-    sessionEpoch?: number;
-    forget?: string;
-  } = {},
-) => {
-  const { maxWaitMs = 0, minBytes = 1, forget, ...rest } = given;
-  const topics = partitions.map(([name, partition, fetchOffset]) => ({
-    topic: name,
-    topicId: world.log.topic(name)?.id ?? '',
-    partitions: [{ partition, fetchOffset, partitionMaxBytes: 1_000_000 }],
-  }));
-  const forgottenTopicsData = forget === undefined ? [] : [{ topic: forget, topicId: world.log.topic(forget)!.id, partitions: [0] }];
-  return { maxWaitMs, minBytes, ...rest, topics, forgottenTopicsData, rackId: '' };
-};
-
 type Fetched = Awaited<ReturnType<typeof fetchOnce>>;
-const fetchOnce = (client: KafkaClient, request: ReturnType<typeof toFetch>, version = 12) => client.ask(fetchRecords, version, request);
+const fetchOnce = (client: KafkaClient, request: ReturnType<KafkaWorld['toFetch']>, version = 12) =>
+  client.ask(fetchRecords, version, request);
 const partitionsOf = (answer: Fetched) => answer.responses.flatMap(({ partitions }) => partitions);
 const valuesOf = (records: Buffer | null): string[] => [...recordsOf(records ?? Buffer.alloc(0))].map(({ value }) => String(value));
-
-describe('a connection', () => {
-  it('tells what is answered, in every version, and in the oldest where it does not know the version', async () => {
-    const client = await open();
-    for (const version of [0, 1, 2, 3, 4]) {
-      const answer = await client.ask(apiVersions, version, { clientSoftwareName: 'a-client', clientSoftwareVersion: '1.0' });
-      expect(answer.errorCode).toBe(0);
-      expect(answer.apiKeys.find(({ apiKey }) => apiKey === 0)).toEqual({ apiKey: 0, minVersion: 0, maxVersion: 13 });
-      expect(answer.apiKeys.find(({ apiKey }) => apiKey === 11)).toEqual({ apiKey: 11, minVersion: 0, maxVersion: 9 });
-    }
-    expect(world.server.connections[0]).toEqual({ name: '127.0.0.1:40000', user: 'ANONYMOUS', software: 'a-client 1.0' });
-    client.send(Buffer.from('0000000f00120063000000070001780a0a0a0a', 'hex'));
-    await world.settle();
-    expect(client.takeFrame()!.toString('hex')).toBe('00000007' + '0023' + '00000001' + '001200000004');
-    expect((await client.ask(apiVersions, 3, { clientSoftwareName: '-', clientSoftwareVersion: '' })).errorCode).toBe(
-      errorCodes.invalidRequest,
-    );
-  });
-
-  it('ends over what cannot be answered, and says why to the operator', async () => {
-    await open();
-    const unknownApi = Buffer.from('0000000a' + '03e70000' + '00000001' + 'ffff', 'hex');
-    const oldProduce = Buffer.from('0000000a' + '00000002' + '00000001' + 'ffff', 'hex');
-    const unknownVersion = Buffer.from('0000000a' + '00030063' + '00000001' + 'ffff', 'hex');
-    const cutShort = Buffer.from('00000009' + '0003000100000001ff', 'hex');
-    const twoGigabytes = Buffer.from('7fffffff00030001', 'hex');
-    for (const bytes of [unknownApi, oldProduce, unknownVersion, cutShort, twoGigabytes, Buffer.from('GET / HTTP/1.1\r\n\r\n')]) {
-      const client = world.client().send(bytes);
-      await world.settle();
-      expect(client.isClosed).toBe(true);
-      expect(client.takeFrame()).toBeUndefined();
-    }
-    expect(world.reported).toHaveLength(6);
-    expect(world.reported[1]).toContain('asks for version 2 of Produce, where 3 to 13 are answered');
-  });
-
-  it('survives garbage from every side', async () => {
-    await open();
-    const random = new SeededRandom('garbage');
-    for (let i = 0; i < 300; i++) {
-      const body = random.bytes(random.below(60) + 8);
-      body.writeInt16BE([0, 1, 3, 8, 11, 14, 18, 19, 44][random.below(9)]!, 0);
-      body.writeInt16BE(random.below(14), 2);
-      const size = Buffer.alloc(4);
-      size.writeInt32BE(body.length);
-      world.client().send(size, body).server.destroy();
-    }
-    await world.settle();
-    expect(world.server.connections).toHaveLength(1);
-  });
-
-  it('answers in the order of the requests, though the first one waits', async () => {
-    const client = await open();
-    await topic('t');
-    client.say(fetchRecords, 12, toFetch([['t', 0, 0]], { maxWaitMs: 500 }));
-    client.say(metadata, 9, { topics: null, includeClusterAuthorizedOperations: false, includeTopicAuthorizedOperations: false });
-    await world.settle();
-    expect(client.takeFrame()).toBeUndefined();
-    expect(client.server.isPaused).toBe(true);
-    await world.clock.advance(500);
-    expect(client.hear(fetchRecords, 12)).toBeDefined();
-    expect(client.hear(metadata, 9)!.topics.map(({ name }) => name)).toEqual(['t']);
-    expect(client.server.isPaused).toBe(false);
-  });
-
-  it('takes produce requests behind each other into one commit', async () => {
-    const client = await open({ commitsByHand: true });
-    await topic('t');
-    for (const value of ['a', 'b', 'c']) client.say(produce, 9, toProduce('t', batch(value)));
-    await world.settle();
-    expect(client.takeFrame()).toBeUndefined();
-    expect(world.log.topic('t')!.partitions[0]!.logEndOffset).toBe(3);
-    world.log.commit();
-    await world.settle();
-    for (const offset of [0, 1, 2]) expect(client.hear(produce, 9)!.responses[0]!.partitionResponses[0]!.baseOffset).toBe(offset);
-  });
-
-  it('does not read a socket while too much is not committed, nor while its answers are not read', async () => {
-    const client = await open({ commitsByHand: true, limits: { uncommittedBytesMax: 1000, unsentBytesMax: 5000 } });
-    await topic('t');
-    for (let i = 0; i < 4; i++) client.say(produce, 9, toProduce('t', batch('x'.repeat(600))));
-    await world.settle();
-    expect(client.server.isPaused).toBe(true);
-    expect(world.log.topic('t')!.partitions[0]!.logEndOffset).toBe(2);
-    world.log.commit();
-    await world.settle();
-    expect(world.log.topic('t')!.partitions[0]!.logEndOffset).toBe(4);
-    world.log.commit();
-    await world.settle();
-    expect(client.server.isPaused).toBe(false);
-    client.server.isStalled = true;
-    for (let i = 0; i < 10; i++) client.say(fetchRecords, 12, toFetch([['t', 0, 0]]));
-    await world.settle();
-    expect(client.server.unsentBytes).toBeLessThan(8000);
-    expect(client.server.isPaused).toBe(true);
-  });
-
-  it('keeps little for many who fetch much and read nothing, and still answers everybody', async () => {
-    const first = await open({ limits: { unsentFetchesBytesMax: 400_000 } });
-    await topic('t');
-    for (let n = 0; n < 20; n++) await first.ask(produce, 9, toProduce('t', batch('x'.repeat(30_000))));
-    const slow = Array.from({ length: 30 }, () => world.client());
-    for (const client of slow) {
-      client.server.isStalled = true;
-      client.say(fetchRecords, 12, toFetch([['t', 0, 0]]));
-    }
-    await world.settle();
-    const unsent = slow.map(({ server }) => server.unsentBytes);
-    // The first one has what it asked for, those behind the bound two batches each.
-    expect([Math.min(...unsent) > 60_000, Math.max(...unsent.slice(1)) < 70_000, unsent[0]! > 300_000]).toEqual([true, true, true]);
-    for (const client of slow) {
-      client.server.isStalled = false;
-      client.server.drain();
-      client.server.destroy();
-    }
-    const answered = await first.ask(fetchRecords, 12, toFetch([['t', 0, 0]]));
-    expect(answered.responses[0]!.partitions[0]!.records!.length).toBeGreaterThan(300_000);
-  });
-
-  it('is closed when nothing comes for long, when a request does not come whole, and when nobody logs in', async () => {
-    const idle = await open({ limits: { idleTimeoutMs: 100_000, slowRequestTimeoutMs: 30_000 } });
-    const slow = world.client().send(Buffer.from('00000100', 'hex'));
-    await world.clock.advance(41_000);
-    expect([slow.isClosed, idle.isClosed]).toEqual([true, false]);
-    await world.clock.advance(80_000);
-    expect(idle.isClosed).toBe(true);
-    await world.server.abort();
-    const stranger = await open({ users: { ann: 'secret' }, limits: { loginTimeoutMs: 10_000 } });
-    await world.clock.advance(21_000);
-    expect(stranger.isClosed).toBe(true);
-  });
-
-  it('is closed when its client has read nothing of what waits for it for a minute, and not while it reads a little now and then', async () => {
-    const producer = await open();
-    await topic('t');
-    for (let n = 0; n < 10; n++) await producer.ask(produce, 9, toProduce('t', batch('x'.repeat(60_000))));
-    const [slow, stalled] = [world.client(), world.client()];
-    for (const client of [slow, stalled]) {
-      client.server.isStalled = true;
-      client.say(fetchRecords, 12, toFetch([['t', 0, 0]]));
-    }
-    await world.settle();
-    expect(stalled.server.unsentBytes).toBeGreaterThan(300_000);
-    for (let n = 0; n < 8; n++) {
-      await world.clock.advance(15_000);
-      slow.server.sentBytes++;
-    }
-    expect([slow.isClosed, stalled.isClosed]).toEqual([false, true]);
-    expect(world.reported.at(-1)).toMatch(/client read nothing of what waits for it, timeout 60 s, closed/);
-    slow.server.isStalled = false;
-    slow.server.drain();
-    await world.clock.advance(120_000);
-    expect(slow.isClosed).toBe(false);
-  });
-
-  it('lets in who knows the password, with both forms of the token, and nobody else', async () => {
-    await open({ users: { ann: 'secret' } });
-    const good = world.client();
-    expect(await good.ask(saslHandshake, 1, { mechanism: 'GSSAPI' })).toMatchObject({ errorCode: 33, mechanisms: ['PLAIN'] });
-    expect(await good.ask(saslHandshake, 1, { mechanism: 'PLAIN' })).toMatchObject({ errorCode: 0 });
-    expect(await good.ask(saslAuthenticate, 2, { authBytes: Buffer.from('\0ann\0secret') })).toMatchObject({ errorCode: 0 });
-    expect(
-      await good.ask(metadata, 1, { topics: [], includeClusterAuthorizedOperations: false, includeTopicAuthorizedOperations: false }),
-    ).toBeDefined();
-    const old = world.client();
-    await old.ask(saslHandshake, 0, { mechanism: 'PLAIN' });
-    old.send(Buffer.concat([Buffer.from([0, 0, 0, 11]), Buffer.from('\0ann\0secret')]));
-    await world.settle();
-    expect(Buffer.concat(old.server.written.splice(0)).toString('hex')).toBe('00000000');
-    expect(await old.ask(apiVersions, 0, { clientSoftwareName: '', clientSoftwareVersion: '' })).toMatchObject({ errorCode: 0 });
-    const wrong = world.client();
-    await wrong.ask(saslHandshake, 1, { mechanism: 'PLAIN' });
-    wrong.say(saslAuthenticate, 2, { authBytes: Buffer.from('\0ann\0wrong') });
-    await world.settle();
-    expect(wrong.takeFrame()).toBeUndefined();
-    await world.clock.advance(1000);
-    expect(wrong.hear(saslAuthenticate, 2)).toMatchObject({ errorCode: 58 });
-    expect(wrong.isClosed).toBe(true);
-    const impatient = world.client();
-    impatient.say(metadata, 1, { topics: [], includeClusterAuthorizedOperations: false, includeTopicAuthorizedOperations: false });
-    await world.settle();
-    expect(impatient.isClosed).toBe(true);
-  });
-});
 
 describe('producing', () => {
   it('has no answer with acks 0, and ends the connection over what was refused then', async () => {
     const client = await open();
-    await topic('t');
-    client.say(produce, 3, toProduce('t', batch('a'), { acks: 0 }));
-    const answer = await client.ask(produce, 3, toProduce('t', batch('b'), { acks: 1 }));
+    await world.topic('t');
+    client.say(produce, 3, world.toProduce('t', batchOf('a'), { acks: 0 }));
+    const answer = await client.ask(produce, 3, world.toProduce('t', batchOf('b'), { acks: 1 }));
     expect(answer.responses[0]!.partitionResponses[0]).toMatchObject({ errorCode: 0, baseOffset: 1 });
-    client.say(produce, 3, toProduce('missing', batch('b'), { acks: 0 }));
+    client.say(produce, 3, world.toProduce('missing', batchOf('b'), { acks: 0 }));
     await world.settle();
     expect(client.isClosed).toBe(true);
   });
@@ -277,38 +55,38 @@ describe('producing', () => {
     ['a topic of the broker', 'invalidTopic', {}, '__consumer_offsets'],
   ] as const)('refuses %s', async (_what, error, given, name) => {
     const client = await open();
-    await topic('t');
+    await world.topic('t');
     await world.log.createTopic('__consumer_offsets', { partitionCount: 1, isInternal: true });
-    const answer = await client.ask(produce, 9, toProduce(name, batch('a'), given));
+    const answer = await client.ask(produce, 9, world.toProduce(name, batchOf('a'), given));
     expect(answer.responses[0]!.partitionResponses[0]).toMatchObject({ errorCode: errorCodes[error], baseOffset: -1 });
   });
 
   it('refuses what is not exactly one batch', async () => {
     const client = await open();
-    await topic('t');
-    for (const records of [Buffer.alloc(0), batch('a').subarray(0, 66), Buffer.concat([batch('a'), batch('b')])]) {
-      const answer = await client.ask(produce, 9, toProduce('t', records));
+    await world.topic('t');
+    for (const records of [Buffer.alloc(0), batchOf('a').subarray(0, 66), Buffer.concat([batchOf('a'), batchOf('b')])]) {
+      const answer = await client.ask(produce, 9, world.toProduce('t', records));
       expect(answer.responses[0]!.partitionResponses[0]!.errorCode).toBe(errorCodes.invalidRecord);
     }
   });
 
   it('finds topics by their ids from version 13 on', async () => {
     const client = await open();
-    await topic('t');
-    const answer = await client.ask(produce, 13, toProduce('t', batch('a')));
+    await world.topic('t');
+    const answer = await client.ask(produce, 13, world.toProduce('t', batchOf('a')));
     expect(answer.responses[0]).toMatchObject({ topicId: world.log.topic('t')!.id, partitionResponses: [{ errorCode: 0, baseOffset: 0 }] });
-    expect((await client.ask(produce, 13, toProduce('gone', batch('a')))).responses[0]!.partitionResponses[0]!.errorCode).toBe(100);
+    expect((await client.ask(produce, 13, world.toProduce('gone', batchOf('a')))).responses[0]!.partitionResponses[0]!.errorCode).toBe(100);
   });
 });
 
 describe('fetching', () => {
   it('returns whole batches, also from an offset inside one, and marks where the partition ends', async () => {
     const client = await open();
-    await topic('t');
-    await client.ask(produce, 9, toProduce('t', batch('a', 'b', 'c')));
-    await client.ask(produce, 9, toProduce('t', batch('d')));
+    await world.topic('t');
+    await client.ask(produce, 9, world.toProduce('t', batchOf('a', 'b', 'c')));
+    await client.ask(produce, 9, world.toProduce('t', batchOf('d')));
     for (const version of [4, 5, 7, 10, 11, 12, 13, 15, 17]) {
-      const [partition] = partitionsOf(await fetchOnce(client, toFetch([['t', 0, 1]]), version));
+      const [partition] = partitionsOf(await fetchOnce(client, world.toFetch([['t', 0, 1]]), version));
       expect(partition).toMatchObject({ errorCode: 0, highWatermark: 4, lastStableOffset: 4, abortedTransactions: null });
       expect(valuesOf(partition!.records)).toEqual(['a', 'b', 'c', 'd']);
     }
@@ -316,11 +94,11 @@ describe('fetching', () => {
 
   it('waits until enough was committed, and wakes at once then', async () => {
     const client = await open({ commitsByHand: true });
-    await topic('t', 2);
+    await world.topic('t', 2);
     client.say(
       fetchRecords,
       12,
-      toFetch(
+      world.toFetch(
         [
           ['t', 0, 0],
           ['t', 1, 0],
@@ -329,13 +107,13 @@ describe('fetching', () => {
       ),
     );
     const producer = world.client();
-    producer.say(produce, 9, toProduce('t', batch('first'), { index: 1 }));
+    producer.say(produce, 9, world.toProduce('t', batchOf('first'), { index: 1 }));
     await world.settle();
     expect(client.takeFrame()).toBeUndefined();
     world.log.commit();
     await world.settle();
     expect(client.takeFrame()).toBeUndefined();
-    producer.say(produce, 9, toProduce('t', batch('second'.repeat(20))));
+    producer.say(produce, 9, world.toProduce('t', batchOf('second'.repeat(20))));
     await world.settle();
     world.log.commit();
     await world.settle();
@@ -345,10 +123,10 @@ describe('fetching', () => {
 
   it('answers with what there is when the patience ends, and forgets who went away', async () => {
     const client = await open();
-    await topic('t');
+    await world.topic('t');
     const gone = world.client();
-    gone.say(fetchRecords, 12, toFetch([['t', 0, 0]], { maxWaitMs: 10_000 }));
-    client.say(fetchRecords, 12, toFetch([['t', 0, 0]], { maxWaitMs: 700 }));
+    gone.say(fetchRecords, 12, world.toFetch([['t', 0, 0]], { maxWaitMs: 10_000 }));
+    client.say(fetchRecords, 12, world.toFetch([['t', 0, 0]], { maxWaitMs: 700 }));
     await world.clock.advance(699);
     expect(client.takeFrame()).toBeUndefined();
     gone.server.destroy();
@@ -359,11 +137,11 @@ describe('fetching', () => {
 
   it('returns a batch that is larger than asked for, but only the first', async () => {
     const client = await open();
-    await topic('t', 2);
-    for (const index of [0, 1]) await client.ask(produce, 9, toProduce('t', batch('x'.repeat(5000)), { index }));
+    await world.topic('t', 2);
+    for (const index of [0, 1]) await client.ask(produce, 9, world.toProduce('t', batchOf('x'.repeat(5000)), { index }));
     const answer = await fetchOnce(
       client,
-      toFetch(
+      world.toFetch(
         [
           ['t', 0, 0],
           ['t', 1, 0],
@@ -376,26 +154,26 @@ describe('fetching', () => {
 
   it('refuses offsets outside its ends, and other epochs', async () => {
     const client = await open();
-    await topic('t');
-    await client.ask(produce, 9, toProduce('t', batch('a')));
-    const [beyond] = partitionsOf(await fetchOnce(client, toFetch([['t', 0, 9]], { maxWaitMs: 1000 })));
+    await world.topic('t');
+    await client.ask(produce, 9, world.toProduce('t', batchOf('a')));
+    const [beyond] = partitionsOf(await fetchOnce(client, world.toFetch([['t', 0, 9]], { maxWaitMs: 1000 })));
     expect(beyond).toMatchObject({ errorCode: 1, highWatermark: -1, logStartOffset: -1 });
-    const request = toFetch([['t', 0, 0]]);
+    const request = world.toFetch([['t', 0, 0]]);
     const epoch = {
       ...request,
       topics: request.topics.map((one) => ({ ...one, partitions: [{ ...one.partitions[0]!, currentLeaderEpoch: 5 }] })),
     };
     expect(partitionsOf(await fetchOnce(client, epoch))[0]!.errorCode).toBe(errorCodes.unknownLeaderEpoch);
-    const [missing] = partitionsOf(await fetchOnce(client, toFetch([['nowhere', 0, 0]])));
+    const [missing] = partitionsOf(await fetchOnce(client, world.toFetch([['nowhere', 0, 0]])));
     expect(missing!.errorCode).toBe(errorCodes.unknownTopicOrPartition);
-    const [noId] = partitionsOf(await fetchOnce(client, toFetch([['nowhere', 0, 0]]), 13));
+    const [noId] = partitionsOf(await fetchOnce(client, world.toFetch([['nowhere', 0, 0]]), 13));
     expect(noId!.errorCode).toBe(errorCodes.unknownTopicId);
   });
 
   it('wakes when the topic is deleted', async () => {
     const client = await open();
-    await topic('t');
-    client.say(fetchRecords, 12, toFetch([['t', 0, 0]], { maxWaitMs: 60_000 }));
+    await world.topic('t');
+    client.say(fetchRecords, 12, world.toFetch([['t', 0, 0]], { maxWaitMs: 60_000 }));
     await world.settle();
     await world.client().ask(deleteTopics, 4, { topics: [], topicNames: ['t'], timeoutMs: 1000 });
     expect(partitionsOf(client.hear(fetchRecords, 12)!)[0]!.errorCode).toBe(errorCodes.unknownTopicOrPartition);
@@ -403,11 +181,11 @@ describe('fetching', () => {
 
   it('keeps a session: later only what changed is asked and told', async () => {
     const client = await open();
-    await topic('t');
-    await topic('u');
+    await world.topic('t');
+    await world.topic('u');
     const opened = await fetchOnce(
       client,
-      toFetch(
+      world.toFetch(
         [
           ['t', 0, 0],
           ['u', 0, 0],
@@ -418,25 +196,29 @@ describe('fetching', () => {
     const { sessionId } = opened;
     expect(sessionId).toBeGreaterThan(0);
     expect(partitionsOf(opened)).toHaveLength(2);
-    await client.ask(produce, 9, toProduce('u', batch('a')));
-    const changed = await fetchOnce(client, toFetch([], { sessionId, sessionEpoch: 1 }));
+    await client.ask(produce, 9, world.toProduce('u', batchOf('a')));
+    const changed = await fetchOnce(client, world.toFetch([], { sessionId, sessionEpoch: 1 }));
     expect(changed.responses.map(({ topic: name, partitions }) => [name, valuesOf(partitions[0]!.records)])).toEqual([['u', ['a']]]);
-    const moved = await fetchOnce(client, toFetch([['u', 0, 1]], { sessionId, sessionEpoch: 2 }));
+    const moved = await fetchOnce(client, world.toFetch([['u', 0, 1]], { sessionId, sessionEpoch: 2 }));
     expect(moved.responses).toEqual([]);
-    await client.ask(produce, 9, toProduce('t', batch('b')));
-    expect((await fetchOnce(client, toFetch([], { sessionId, sessionEpoch: 3, forget: 't' }))).responses).toEqual([]);
-    expect((await fetchOnce(client, toFetch([], { sessionId, sessionEpoch: 9 }))).errorCode).toBe(errorCodes.invalidFetchSessionEpoch);
-    expect((await fetchOnce(client, toFetch([], { sessionId: 12, sessionEpoch: 1 }))).errorCode).toBe(errorCodes.fetchSessionIdNotFound);
-    await fetchOnce(client, toFetch([], { sessionId, sessionEpoch: -1 }));
-    expect((await fetchOnce(client, toFetch([], { sessionId, sessionEpoch: 4 }))).errorCode).toBe(errorCodes.fetchSessionIdNotFound);
+    await client.ask(produce, 9, world.toProduce('t', batchOf('b')));
+    expect((await fetchOnce(client, world.toFetch([], { sessionId, sessionEpoch: 3, forget: 't' }))).responses).toEqual([]);
+    expect((await fetchOnce(client, world.toFetch([], { sessionId, sessionEpoch: 9 }))).errorCode).toBe(
+      errorCodes.invalidFetchSessionEpoch,
+    );
+    expect((await fetchOnce(client, world.toFetch([], { sessionId: 12, sessionEpoch: 1 }))).errorCode).toBe(
+      errorCodes.fetchSessionIdNotFound,
+    );
+    await fetchOnce(client, world.toFetch([], { sessionId, sessionEpoch: -1 }));
+    expect((await fetchOnce(client, world.toFetch([], { sessionId, sessionEpoch: 4 }))).errorCode).toBe(errorCodes.fetchSessionIdNotFound);
   });
 
   it('does without a session where there are too many', async () => {
     const client = await open({ limits: { fetchSessionsMax: 1 } });
-    expect((await fetchOnce(client, toFetch([], { sessionEpoch: 0 }))).sessionId).toBeGreaterThan(0);
-    expect((await fetchOnce(world.client(), toFetch([], { sessionEpoch: 0 }))).sessionId).toBe(0);
+    expect((await fetchOnce(client, world.toFetch([], { sessionEpoch: 0 }))).sessionId).toBeGreaterThan(0);
+    expect((await fetchOnce(world.client(), world.toFetch([], { sessionEpoch: 0 }))).sessionId).toBe(0);
     await world.clock.advance(130_000);
-    expect((await fetchOnce(world.client(), toFetch([], { sessionEpoch: 0 }))).sessionId).toBeGreaterThan(0);
+    expect((await fetchOnce(world.client(), world.toFetch([], { sessionEpoch: 0 }))).sessionId).toBeGreaterThan(0);
   });
 });
 
@@ -497,7 +279,7 @@ describe('topics', () => {
     ['a name that cannot be', [wanted('no/name')], ['invalidTopic']],
   ] as const)('are refused with %s', async (_what, topics, errors) => {
     const client = await open();
-    await topic('there');
+    await world.topic('there');
     const answer = await client.ask(createTopics, 7, { topics: topics as never });
     expect(answer.topics.map(({ errorCode }) => errorCode)).toEqual(errors.map((error) => errorCodes[error]));
   });
@@ -517,7 +299,7 @@ describe('topics', () => {
 
   it('grow, and never shrink', async () => {
     const client = await open();
-    await topic('t', 2);
+    await world.topic('t', 2);
     const grow = async (count: number, name = 't', validateOnly = false) =>
       (await client.ask(createPartitions, 3, { topics: [{ name, count, assignments: null }], timeoutMs: 1, validateOnly })).results[0]!
         .errorCode;
@@ -528,8 +310,8 @@ describe('topics', () => {
 
   it('lose records below an offset, and nothing above what there is', async () => {
     const client = await open();
-    await topic('t');
-    await client.ask(produce, 9, toProduce('t', batch('a', 'b', 'c')));
+    await world.topic('t');
+    await client.ask(produce, 9, world.toProduce('t', batchOf('a', 'b', 'c')));
     const trim = async (offset: number) =>
       (await client.ask(deleteRecords, 2, { topics: [{ name: 't', partitions: [{ partitionIndex: 0, offset }] }], timeoutMs: 1 }))
         .topics[0]!.partitions[0];
@@ -540,7 +322,7 @@ describe('topics', () => {
 
   it('show all their configs, and take changes as a whole or one by one', async () => {
     const client = await open();
-    await topic('t');
+    await world.topic('t');
     const about = { resourceType: 2, resourceName: 't' };
     const shown = async () => {
       const request = { resources: [{ ...about, configurationKeys: null }], includeSynonyms: true };
@@ -576,8 +358,8 @@ describe('topics', () => {
 
   it('have ends, and moments', async () => {
     const client = await open();
-    await topic('t');
-    await client.ask(produce, 9, toProduce('t', batch('a', 'b')));
+    await world.topic('t');
+    await client.ask(produce, 9, world.toProduce('t', batchOf('a', 'b')));
     const at = async (timestamp: number, version = 6) =>
       (
         await client.ask(listOffsets, version, {
@@ -601,14 +383,14 @@ describe('the broker', () => {
   it('says who it is, what it holds and who writes', async () => {
     await open({ settings: { nodeId: 4 } });
     const client = world.client({ host: 'pigeons.example', port: 19_092 });
-    await topic('t');
+    await world.topic('t');
     const cluster = await client.ask(describeCluster, 1, { includeClusterAuthorizedOperations: true, includeFencedBrokers: false });
     expect(cluster).toMatchObject({ clusterId: world.log.clusterId, controllerId: 4, clusterAuthorizedOperations: 8096 });
     expect(cluster.brokers).toMatchObject([{ brokerId: 4, host: 'pigeons.example', port: 19_092 }]);
-    await client.ask(produce, 9, toProduce('t', batch('a')));
+    await client.ask(produce, 9, world.toProduce('t', batchOf('a')));
     const folders = await client.ask(describeLogDirs, 4, { topics: null });
     expect(folders.results[0]!.topics).toMatchObject([
-      { name: 't', partitions: [{ partitionIndex: 0, partitionSize: batch('a').length }] },
+      { name: 't', partitions: [{ partitionIndex: 0, partitionSize: batchOf('a').length }] },
     ]);
     const first = await client.ask(initProducerId, 4, { transactionalId: null, transactionTimeoutMs: 1 });
     const second = await client.ask(initProducerId, 4, { transactionalId: null, transactionTimeoutMs: 1 });
@@ -620,8 +402,8 @@ describe('the broker', () => {
 
   it('closes while several fetches wait', async () => {
     const clients = [await open(), world.client(), world.client()];
-    await topic('t');
-    for (const client of clients) client.say(fetchRecords, 12, toFetch([['t', 0, 0]], { maxWaitMs: 5000 }));
+    await world.topic('t');
+    for (const client of clients) client.say(fetchRecords, 12, world.toFetch([['t', 0, 0]], { maxWaitMs: 5000 }));
     await world.settle();
     await world.clock.drive(world.server.close({ drainMs: 100 }));
     expect(clients.every(({ isClosed }) => isClosed)).toBe(true);
