@@ -1,32 +1,17 @@
 /** What every `ParkingStore` must do, for members of a group that come, end without a word, and take lanes from each other. Nothing waits for time to pass. */
 import assert from 'node:assert/strict';
+import { type ContractCase, contractCase } from './contract-case.js';
 import type { Envelope } from './envelope.js';
 import type { Parked, ParkingStore, Released } from './parking-store.js';
 import type { Lane, Transport } from './transport.js';
-import { Bench, NotPromised, assertSame, turns, until } from './transport-bench.js';
-import type { ContractCase, TransportSubject } from './transport-contract.js';
+import { type Bench, type Body, assertSame, turns, until } from './transport-bench.js';
+import type { TransportSubject } from './transport-contract.js';
 import { turn } from './turn.js';
 
 const TURNS_MAX = 200_000;
 
 export function parkingStoreContract(open: () => Promise<TransportSubject>): readonly ContractCase[] {
-  return Object.entries(cases).map(([name, body]) => ({
-    name,
-    run: async () => {
-      const subject = await open();
-      const bench = new Bench(subject);
-      try {
-        await body(bench);
-        return 'kept';
-      } catch (error) {
-        if (error instanceof NotPromised) return 'not-promised';
-        throw error;
-      } finally {
-        await bench.close();
-        await subject.close();
-      }
-    },
-  }));
+  return Object.entries(cases).map(([name, body]) => contractCase(name, open, body));
 }
 
 interface Restored {
@@ -115,7 +100,7 @@ function shortly({ sequence, state, dueAtMs }: Parked): readonly unknown[] {
   return [sequence, state, dueAtMs];
 }
 
-const cases: Readonly<Record<string, (bench: Bench) => Promise<void>>> = {
+const cases: Readonly<Record<string, Body>> = {
   'gives what a member parked to the next one, in the order of its places, with all that was said of it': async (bench) => {
     const first = await Keeper.join(bench);
     const { lane, parked: before } = await first.lane();

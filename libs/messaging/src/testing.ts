@@ -9,7 +9,8 @@
  */
 export { parkingStoreContract } from './parking-contract.js';
 export { type ClaimStoreCase, type ClaimStoreSubject, claimStoreContract } from './claims/claim-store-contract.js';
-export { type ContractCase, type TransportSubject, transportContract } from './transport-contract.js';
+export type { ContractCase } from './contract-case.js';
+export { type TransportSubject, transportContract } from './transport-contract.js';
 export { messagingOver } from './dovecote.module.js';
 export { messageDefinitionOf } from './message-definition.js';
 export { Messaging } from './messaging.js';

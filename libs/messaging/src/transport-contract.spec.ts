@@ -1,47 +1,25 @@
 import { describe, expect, it } from '@jest/globals';
-import { Broker } from '@dovecote/broker';
-import { realGround } from '@dovecote/ground';
 import { broken, defects } from './broken-transports.js';
-import { type ContractCase, transportContract } from './transport-contract.js';
+import type { ContractCase } from './contract-case.js';
+import { transportContract } from './transport-contract.js';
 import { AmqpSubject } from './transports/amqp-subject.js';
 import { EmbeddedSubject } from './transports/embedded-subject.js';
-import { JumpingClock } from './transports/kafka/jumping-clock.js';
-import { KafkaSubject } from './transports/kafka/kafka-subject.js';
+import { openOurAmqp, openOurKafka } from './transports/our-subjects.js';
 import { TwoBrokersSubject } from './transports/two-brokers-subject.js';
 import { turn } from './turn.js';
 
 const openEmbedded = (): Promise<EmbeddedSubject> => EmbeddedSubject.open();
-
-/** Our own broker behind a socket. */
-async function openAmqp(): Promise<AmqpSubject> {
-  const clock = new JumpingClock();
-  const broker = await Broker.open({ durability: 'memory', amqp: { port: 0 }, ground: { ...realGround(), clock } });
-  const subject = await AmqpSubject.open(`amqp://guest:guest@127.0.0.1:${broker.amqpPort}`, () => broker.close());
-  subject.pass = (ms) => clock.pass(ms);
-  return subject;
-}
-
-/** Our own broker as a Kafka cluster of one node. */
-async function openKafka(): Promise<KafkaSubject> {
-  const clock = new JumpingClock();
-  const broker = await Broker.open({
-    durability: 'memory',
-    kafka: { port: 0, initialRebalanceDelayMs: 0 },
-    ground: { ...realGround(), clock },
-  });
-  return new KafkaSubject(`kafka://127.0.0.1:${broker.kafkaPort}`, clock, () => broker.close());
-}
 
 describe('the embedded transport', () => {
   keeps(transportContract(openEmbedded));
 });
 
 describe('the amqp transport, on our broker', () => {
-  keeps(transportContract(openAmqp));
+  keeps(transportContract(openOurAmqp));
 });
 
 describe('the kafka transport, on our broker', () => {
-  keeps(transportContract(openKafka), ['kept', 'not-promised']);
+  keeps(transportContract(openOurKafka), ['kept', 'not-promised']);
 });
 
 describe('two brokers as one: both embedded', () => {
@@ -50,7 +28,7 @@ describe('two brokers as one: both embedded', () => {
 
 describe('two brokers as one: events over kafka, commands over amqp, on our broker', () => {
   keeps(
-    transportContract(async () => new TwoBrokersSubject(await openKafka(), await openAmqp())),
+    transportContract(async () => new TwoBrokersSubject(await openOurKafka(), await openOurAmqp())),
     ['kept', 'not-promised'],
   );
 });

@@ -1,15 +1,10 @@
 /** What every `Transport` must do. Each case has a subject of its own; nothing waits for time to pass. */
 import assert from 'node:assert/strict';
+import { type ContractCase, contractCase } from './contract-case.js';
 import { type Envelope, noTrail } from './envelope.js';
 import type { Incoming, Transport } from './transport.js';
 import { laneCases } from './lane-contract.js';
-import { Bench, type Body, NotPromised, assertSame, envelopeOf, rejectsWith, textOf, turns, until } from './transport-bench.js';
-
-export interface ContractCase {
-  readonly name: string;
-  /** Rejects where the implementation does not keep the contract. `not-promised`: its capabilities say that it lacks what the case is about. */
-  readonly run: () => Promise<'kept' | 'not-promised'>;
-}
+import { type Body, assertSame, envelopeOf, rejectsWith, textOf, turns, until } from './transport-bench.js';
 
 /** A broker to be tried, with what it takes to try it. */
 export interface TransportSubject {
@@ -40,23 +35,7 @@ export function transportContract(open: () => Promise<TransportSubject>): readon
     ...requests,
     ...delays,
     ...endings,
-  }).map(([name, body]) => ({
-    name,
-    run: async () => {
-      const subject = await open();
-      const bench = new Bench(subject);
-      try {
-        await body(bench);
-        return 'kept';
-      } catch (error) {
-        if (error instanceof NotPromised) return 'not-promised';
-        throw error;
-      } finally {
-        await bench.close();
-        await subject.close();
-      }
-    },
-  }));
+  }).map(([name, body]) => contractCase(name, open, body));
 }
 
 const publishing: Readonly<Record<string, Body>> = {

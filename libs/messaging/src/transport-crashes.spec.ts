@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { type Defect, broken, defects } from './broken-transports.js';
-import type { ContractCase } from './transport-contract.js';
+import type { ContractCase } from './contract-case.js';
 import { transportCrashes } from './transport-crashes.js';
 import { AmqpSubject } from './transports/amqp-subject.js';
 import { EmbeddedSubject } from './transports/embedded-subject.js';

@@ -8,13 +8,14 @@
  * message is handled, or is a dead letter, at least once and at most twice, as docs/guarantees.md says.
  */
 import assert from 'node:assert/strict';
+import { type ContractCase, contractCase } from './contract-case.js';
 import { contractOf } from './delivery-contract.js';
 import type { Log } from './log.js';
 import { Messaging } from './messaging.js';
 import { checkOptions } from './options.js';
 import type { Subscription } from './subscription.js';
-import { Bench, NotPromised } from './transport-bench.js';
-import type { ContractCase, TransportSubject } from './transport-contract.js';
+import type { Bench } from './transport-bench.js';
+import type { TransportSubject } from './transport-contract.js';
 import type { Box, Incoming, Transport } from './transport.js';
 import { turn } from './turn.js';
 
@@ -52,23 +53,9 @@ export function transportCrashes(open: () => Promise<TransportSubject>, passesMa
   return Object.entries(ways).flatMap(([title, way]) =>
     moments
       .filter((moment) => way.fails > 0 || !onlyWherePublished.has(moment))
-      .map((moment) => ({
-        name: `loses no message ${title} when a member dies ${moment}`,
-        run: async () => {
-          const subject = await open();
-          const bench = new Bench(subject);
-          try {
-            await survives(bench, way, moment, passesMax);
-            return 'kept' as const;
-          } catch (error) {
-            if (error instanceof NotPromised) return 'not-promised' as const;
-            throw error;
-          } finally {
-            await bench.close();
-            await subject.close();
-          }
-        },
-      })),
+      .map((moment) =>
+        contractCase(`loses no message ${title} when a member dies ${moment}`, open, (bench) => survives(bench, way, moment, passesMax)),
+      ),
   );
 }
 

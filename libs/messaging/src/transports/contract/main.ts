@@ -6,8 +6,9 @@
  */
 import { parseArgs } from 'node:util';
 import { realGround } from '@dovecote/ground';
+import type { ContractCase } from '../../contract-case.js';
 import { reasonOf } from '../../errors.js';
-import { type ContractCase, type TransportSubject, transportContract } from '../../transport-contract.js';
+import { type TransportSubject, transportContract } from '../../transport-contract.js';
 import { transportCrashes } from '../../transport-crashes.js';
 import { AmqpSubject } from '../amqp-subject.js';
 import { EmbeddedSubject } from '../embedded-subject.js';
