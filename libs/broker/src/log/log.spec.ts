@@ -1,6 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { crc32c } from '@dovecote/ground';
+import { crc32c, realGround } from '@dovecote/ground';
 import { type SimulatedGround, simulatedGround } from '@dovecote/ground/testing';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { Appended, AppendOutcome, Partition, ReadBatches } from './log.js';
 import { type OpenLog, openLog } from './open-log.js';
@@ -413,6 +416,20 @@ describe('topics', () => {
     expect(await drive(log.takeProducerId())).toBeGreaterThan(producerId);
   });
 
+  it('may have the longest name that Kafka allows, on a real disk too', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'dovecote-log-'));
+    const open = (): Promise<OpenLog> => openLog({ ground: realGround(), directory: folder, durability: 'os' });
+    const name = 'x'.repeat(249);
+    const first = await open();
+    await first.createTopic(name, { partitionCount: 1 });
+    await first.close();
+    const second = await open();
+    expect(second.topic(name)?.partitions).toHaveLength(1);
+    await second.deleteTopic(name);
+    await second.close();
+    rmSync(folder, { recursive: true });
+  });
+
   it('refuses with a code and a sentence', async () => {
     await drive(log.createTopic('a.b', { partitionCount: 1 }));
     const code = async (work: Promise<unknown>): Promise<unknown> =>
@@ -512,6 +529,54 @@ describe('a disk that fails', () => {
     expect(partition.highWatermark).toBe(0);
     expect(refused(partition.append(batch(['b'])))).toBe('storage');
     await expect(drive(log.close())).rejects.toMatchObject({ code: 'storage-failed' });
+  });
+
+  it.each([
+    ['write', '/again-0/partition.metadata'],
+    ['sync', '/topics/again.json'],
+    ['syncDirectory', '/topics'],
+  ] as const)('ends with a failed %s of %s, because an opening may find the topic or not', async (operation, path) => {
+    await topic('t');
+    machine.faults.fail(operation, { path });
+    await expect(topic('again')).rejects.toMatchObject({ code: 'storage-failed', message: expect.stringMatching(/^Making topic again failed: /) });
+    await expect(topic('another')).rejects.toMatchObject({ code: 'storage-failed' });
+  });
+
+  it('takes no records for a topic that may be deleted', async () => {
+    const partition = await topic('t');
+    machine.faults.fail('syncDirectory', { path: '/topics' });
+    await expect(drive(log.deleteTopic('t'))).rejects.toMatchObject({ code: 'storage-failed' });
+    partition.append(batch(['a']));
+    await expect(committed()).rejects.toMatchObject({ code: 'storage-failed' });
+  });
+
+  it('refuses a topic while it is full, and makes it when it is asked again', async () => {
+    machine.faults.fillUpAfter(10);
+    await expect(topic('t')).rejects.toMatchObject({ code: 'disk-full', retryable: true });
+    machine.faults.freeUp();
+    expect(accepted((await topic('t')).append(batch(['a']))).baseOffset).toBe(0);
+  });
+
+  it('refuses to delete records while it is full, and deletes them when it is asked again', async () => {
+    const partition = await topic('t');
+    partition.append(batch(['a', 'b']));
+    await committed();
+    machine.faults.fillUpAfter(3);
+    await expect(drive(partition.deleteRecordsBefore(1))).rejects.toMatchObject({ code: 'disk-full' });
+    expect(partition.logStartOffset).toBe(0);
+    machine.faults.freeUp();
+    expect(await drive(partition.deleteRecordsBefore(1))).toBe(1);
+  });
+
+  it('shows no start of a partition that is not written down yet', async () => {
+    const partition = await topic('t');
+    partition.append(batch(['a', 'b', 'c']));
+    await committed();
+    const first = partition.deleteRecordsBefore(1);
+    await machine.clock.advance(0); // the first is being written
+    const second = partition.deleteRecordsBefore(2);
+    expect([await drive(first), partition.logStartOffset]).toEqual([1, 1]);
+    expect(await drive(second)).toBe(2);
   });
 });
 

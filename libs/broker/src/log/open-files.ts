@@ -132,11 +132,14 @@ export async function readWhole(disk: Disk, path: string): Promise<Buffer | unde
   }
 }
 
+/** What a file system lets a name have; the longest name of a topic leaves no room for another ending. */
+const nameLengthMax = 255;
+
 /** Puts a file in place of another, so that a crash leaves the old one or the new one. `isSynced`: the new one, once this resolved. */
 export async function replaceFile(disk: Disk, folder: string, name: string, bytes: Uint8Array, isSynced: boolean): Promise<void> {
-  const path = `${folder}/${name}`;
-  await writeNew(disk, `${path}.tmp`, bytes, isSynced);
-  await disk.rename(`${path}.tmp`, path);
+  const draft = `${folder}/${name.slice(0, nameLengthMax - '.tmp'.length)}.tmp`;
+  await writeNew(disk, draft, bytes, isSynced);
+  await disk.rename(draft, `${folder}/${name}`);
   if (isSynced) await disk.syncDirectory(folder);
 }
 

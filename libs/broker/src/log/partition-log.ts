@@ -247,10 +247,10 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
   async deleteRecordsBefore(offset: number): Promise<number | 'offset-out-of-range'> {
     const wanted = offset === -1 ? this.highWatermark : offset;
     if (wanted < 0 || wanted > this.highWatermark) return 'offset-out-of-range';
-    if (wanted > this.plannedStart) {
-      this.plannedStart = wanted;
+    if (wanted > this.logStartOffset) {
+      this.plannedStart = Math.max(this.plannedStart, wanted);
       await this.world.saveLogStarts();
-      this.applyPlannedStart('Removing records');
+      this.beginAt(wanted, 'Removing records');
     }
     return this.logStartOffset;
   }
@@ -410,9 +410,9 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
   }
 
   /** The planned start is written down: nothing below it is read any more, and the segments below it go, in the background. */
-  applyPlannedStart(what: string): void {
-    if (this.isRemoved) return;
-    this.logStartOffset = this.plannedStart;
+  beginAt(offset: number, what: string): void {
+    if (this.isRemoved || offset <= this.logStartOffset) return;
+    this.logStartOffset = offset;
     this.epochs.cutStart(this.logStartOffset);
     // Where nothing is left, an empty segment takes over.
     if (this.logStartOffset >= this.logEndOffset && this.active.sizeBytes > 0) this.roll();

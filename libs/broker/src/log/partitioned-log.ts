@@ -125,7 +125,7 @@ export class PartitionedLog implements Log {
       housekeeping,
       budget,
       isSynced,
-      saveLogStarts: () => this.saveLogStarts(),
+      saveLogStarts: () => this.orEnd('Deleting records', () => this.saveLogStarts()),
       saveRecoveryPoints: () => this.saveRecoveryPoints(),
     };
   }
@@ -176,7 +176,7 @@ export class PartitionedLog implements Log {
   }
 
   createTopic(name: string, settings: TopicSettings): Promise<Topic> {
-    return this.define(async () => {
+    return this.define(`Making topic ${name}`, async () => {
       const refused = this.checkTopic(name, settings);
       if (refused !== undefined) throw refused;
       const { partitionCount, configs = {}, isInternal = false } = settings;
@@ -193,7 +193,7 @@ export class PartitionedLog implements Log {
   }
 
   deleteTopic(name: string): Promise<void> {
-    return this.define(async () => {
+    return this.define(`Deleting topic ${name}`, async () => {
       const topic = this.mustHave(name);
       await removeIfThere(this.parts.disk, `${this.topicsFolder}/${name}.json`);
       if (this.parts.isSynced) await this.parts.disk.syncDirectory(this.topicsFolder);
@@ -209,7 +209,7 @@ export class PartitionedLog implements Log {
   }
 
   addPartitions(name: string, partitionCount: number): Promise<void> {
-    return this.define(async () => {
+    return this.define(`Adding partitions to topic ${name}`, async () => {
       const topic = this.mustHave(name);
       const before = topic.partitions.length;
       if (partitionCount <= before) {
@@ -229,7 +229,7 @@ export class PartitionedLog implements Log {
   }
 
   alterConfigs(name: string, changes: readonly ConfigChange[], { validateOnly = false } = {}): Promise<void> {
-    return this.define(async () => {
+    return this.define(`Changing the configs of topic ${name}`, async () => {
       const topic = this.mustHave(name);
       const configs = changeConfigs(topic.definition.configs, changes, this.parts.configs);
       if (validateOnly) return;
@@ -240,7 +240,7 @@ export class PartitionedLog implements Log {
   }
 
   takeProducerId(): Promise<number> {
-    return this.define(() => this.producerIds.take());
+    return this.define('Taking producer ids', () => this.producerIds.take());
   }
 
   afterCommit(done: CommitWaiter | ((error: CodedError | undefined) => void)): void {
@@ -284,18 +284,18 @@ export class PartitionedLog implements Log {
   /** Takes away what is too old or too much. */
   async dropOld(): Promise<void> {
     const now = this.parts.clock.now();
-    const shorter: PartitionLog[] = [];
+    const shorter: { readonly partition: PartitionLog; readonly start: number }[] = [];
     for (const partition of this.partitions()) {
       partition.producerStates.expire(now - producerExpiryMs);
       const start = plannedStart(partition, now);
-      if (start === partition.plannedStart) continue;
+      if (start <= partition.logStartOffset) continue;
       partition.plannedStart = start;
-      shorter.push(partition);
+      shorter.push({ partition, start });
     }
     if (shorter.length === 0) return;
     await this.housekeeping.run('Removing old segments', async () => {
       await this.saveLogStarts();
-      for (const partition of shorter) partition.applyPlannedStart(`Removing old segments of ${partition.folder}`);
+      for (const { partition, start } of shorter) partition.beginAt(start, `Removing old segments of ${partition.folder}`);
     });
     await this.housekeeping.settled();
   }
@@ -454,14 +454,26 @@ export class PartitionedLog implements Log {
     return topic;
   }
 
-  private define<Answer>(work: () => Promise<Answer>): Promise<Answer> {
+  private define<Answer>(what: string, work: () => Promise<Answer>): Promise<Answer> {
     const next = this.defining.then(() => {
       const failure = this.commits.failure ?? (this.isClosing ? new CodedError('closed', 'The log is being closed') : undefined);
       if (failure !== undefined) throw failure;
-      return work();
+      return this.orEnd(what, work);
     });
     this.defining = next.catch(() => undefined);
     return next;
+  }
+
+  /** A full disk refuses what somebody asked for. After any other failure of it nobody knows what an opening would find: the log ends. */
+  private async orEnd<Answer>(what: string, work: () => Promise<Answer>): Promise<Answer> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      if (error.code === 'full') throw new CodedError('disk-full', `${what} failed: ${error.message}`, { cause: error });
+      this.commits.fail(`${what} failed`, error);
+      throw this.commits.failure;
+    }
   }
 
   /** One write for all who ask while one is under way. */
