@@ -538,7 +538,10 @@ describe('a disk that fails', () => {
   ] as const)('ends with a failed %s of %s, because an opening may find the topic or not', async (operation, path) => {
     await topic('t');
     machine.faults.fail(operation, { path });
-    await expect(topic('again')).rejects.toMatchObject({ code: 'storage-failed', message: expect.stringMatching(/^Making topic again failed: /) });
+    await expect(topic('again')).rejects.toMatchObject({
+      code: 'storage-failed',
+      message: expect.stringMatching(/^Making topic again failed: /),
+    });
     await expect(topic('another')).rejects.toMatchObject({ code: 'storage-failed' });
   });
 

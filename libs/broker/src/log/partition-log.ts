@@ -432,9 +432,10 @@ export class PartitionLog implements Partition, CommitMember, JournaledPartition
   /** What segments say of producers, up to an offset, is on the disk without them. */
   private async keepProducers(upTo: number): Promise<void> {
     const { disk, isSynced } = this.world;
-    if (!isSynced || this.producerStates.entries.size === 0) return;
+    if (this.producerStates.entries.size === 0) return;
     if ((this.snapshots.at(-1) ?? -1) < upTo) await this.writeDown(false);
     await this.world.saveRecoveryPoints();
+    if (!isSynced) return;
     const stem = `${this.folder}/${segmentStem(this.snapshots.at(-1)!)}`;
     for (const path of [`${stem}.window`, `${stem}.snapshot`]) await syncFile(disk, path);
     await disk.syncDirectory(this.folder);

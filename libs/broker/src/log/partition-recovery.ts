@@ -216,10 +216,10 @@ export class PartitionOpening {
     for (const offset of offsets.sort((one, other) => other - one)) {
       const stem = `${this.folder}/${segmentStem(offset)}`;
       const bytes =
-        this.producersUpTo === firstOffset && offset <= this.hints.recoveryPoint ? await readWhole(disk, `${stem}.snapshot`) : undefined;
+        this.snapshots.length === 0 && offset <= this.hints.recoveryPoint ? await readWhole(disk, `${stem}.snapshot`) : undefined;
       const entries = bytes === undefined ? undefined : decodeSnapshot(bytes);
       const window = entries === undefined ? undefined : decodeWindow((await readWhole(disk, `${stem}.window`)) ?? Buffer.alloc(0));
-      if (entries !== undefined && window !== undefined && offset > firstOffset) {
+      if (entries !== undefined && window !== undefined && offset >= firstOffset) {
         // Without its list nobody knows which aborted transactions there were.
         const isMissing = window.segmentsWithAborted.some((base) => this.hasNoAborted(base));
         if (isMissing || this.abortedAreLost) return this.forgetSnapshots(offsets);
@@ -274,17 +274,19 @@ export class PartitionOpening {
     const { head } = this;
     let written = 0;
     const first = baseOffsetAt(bytes, start);
+    const lowest = Math.min(this.hints.recoveryPoint, this.logStartOffset);
     if (!isKept) this.keptFrom = Infinity;
     else if (first !== this.keptTo) this.keptFrom = first;
     for (let at = start; at < end; at += head.bytes) {
       head.read(bytes, at);
       let segment = this.segments.at(-1)!;
-      if (head.nextOffset <= segment.nextOffset) continue;
-      if (segment.isNew && this.segments.length === 1 && head.baseOffset < segment.baseOffset) {
-        // Nothing was in the segments yet, and the log start lies in the middle of this batch.
+      if (segment.isNew && this.segments.length === 1 && head.baseOffset < segment.baseOffset && head.nextOffset > lowest) {
+        // Nothing was in the segments yet. What lies below the log start says what its producer has sent, as it would if nothing had happened.
         segment = Segment.fresh(this.folder, head.baseOffset, this.world);
         this.segments = [segment];
+        if (this.snapshots.length === 0) this.producersUpTo = head.baseOffset;
       }
+      if (head.nextOffset <= segment.nextOffset) continue;
       if (head.baseOffset !== segment.nextOffset) this.damaged(segment.nextOffset, segment, segment.sizeBytes);
       const copy = Buffer.from(bytes.subarray(at, at + head.bytes));
       let write = this.pending.at(-1);

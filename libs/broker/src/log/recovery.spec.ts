@@ -102,6 +102,47 @@ beforeEach(() => {
   reports = [];
 });
 
+describe('a producer whose records are deleted', () => {
+  const from = (baseSequence: number): Buffer =>
+    encodeBatch([{ key: null, value: Buffer.from('v'), timestamp: 1 }], { producerId: 9, producerEpoch: 0, baseSequence });
+  const appendTwo = async (log: OpenLog): Promise<Partition> => {
+    await fill(log, 0);
+    const partition = log.topic('t')!.partitions[0]!;
+    for (const sequence of [0, 1]) partition.append(from(sequence));
+    await drive(new Promise<void>((resolve) => log.afterCommit(() => resolve())));
+    return partition;
+  };
+  const expectKnown = (log: OpenLog): void => {
+    for (const sequence of [0, 1])
+      expect(log.topic('t')!.partitions[0]!.append(from(sequence))).toMatchObject({ isDuplicate: true, baseOffset: sequence });
+  };
+
+  it.each([
+    ['fsync', 'is closed'],
+    ['fsync', 'is killed'],
+    ['fsync', 'loses its power'],
+    ['os', 'is closed'],
+    ['os', 'is killed'],
+  ] as const)('is known although nothing is left: under %s, to a broker that %s', async (durability, end) => {
+    const log = await open(durability);
+    expect(await drive((await appendTwo(log)).deleteRecordsBefore(-1))).toBe(2);
+    await drive(log.settled());
+    if (end === 'is closed') await drive(log.close());
+    else machine.crash({ power: end === 'loses its power' });
+    expectKnown(await open(durability));
+  });
+
+  it('is known where the deleted records were only in the journal when the power went, through another such end too', async () => {
+    expect(await drive((await appendTwo((await openJournaled()).log)).deleteRecordsBefore(1))).toBe(1);
+    for (let round = 0; round < 2; round++) {
+      machine.crash({ power: true });
+      const { log } = await openJournaled();
+      expect(log.topic('t')!.partitions[0]!.logStartOffset).toBe(1);
+      expectKnown(log);
+    }
+  });
+});
+
 describe('a torn tail', () => {
   it('is cut at whatever byte of the last batch the crash came, and what follows goes on behind', async () => {
     const log = await open();
