@@ -106,7 +106,7 @@ export const kafka: Room = {
   suites,
   support: 'libs/broker/src/kafka/SUPPORT.md',
   daemon: (ports) => [
-    ...['--amqp-port', '0', '--kafka-replication', 'one-for-all', '--kafka-config', 'group.initial.rebalance.delay.ms=0'],
+    ...['--amqp-port', '0', '--kafka-replication', 'one-for-all'],
     ...ports.flatMap((port) => listener('kafka', port, 'no')),
   ],
   says: 'Kafka',

@@ -32,7 +32,7 @@ if (client === undefined) {
   });
 
   it('franz-go does its work, and is told what it may not', async () => {
-    const kafka = ['--kafka-port', '0', '--kafka-login', 'yes', '--kafka-config', 'group.initial.rebalance.delay.ms=0'];
+    const kafka = ['--kafka-port', '0', '--kafka-login', 'yes'];
     const daemon = await DaemonProcess.listening(['--data', temporaryFolder(), '--amqp-port', '0', '--user', 'ann:secret', ...kafka]);
     const { stdout } = await promisify(execFile)(client!, [`kafka://ann:secret@127.0.0.1:${daemon.kafkaPort}`], { timeout: 25_000 });
     expect(stdout.trimEnd().split('\n')).toEqual(['produced in order', 'consumed in order', 'committed', 'refused', 'all of it']);

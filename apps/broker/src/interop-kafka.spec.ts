@@ -14,16 +14,7 @@ import {
 import { CompressionTypes, type EachMessagePayload, Kafka, logLevel, Partitioners } from 'kafkajs';
 import { cleanUp, DaemonProcess, temporaryFolder } from './daemon-process.js';
 
-const settings = [
-  '--kafka-config',
-  'group.initial.rebalance.delay.ms=0',
-  '--kafka-config',
-  'node.id=7',
-  '--kafka-login',
-  'yes',
-  '--user',
-  'ann:secret',
-];
+const settings = ['--kafka-config', 'node.id=7', '--kafka-login', 'yes', '--user', 'ann:secret'];
 const folder = temporaryFolder();
 let daemon: DaemonProcess;
 let kafkaPort: number;

@@ -119,12 +119,12 @@ describe('the settings', () => {
       partitionCount: 3,
       topicConfigs: { 'cleanup.policy': 'delete,compact' },
     });
-    const names = 'auto.create.topics.enable=false,cleanup.policy=delete,compact,group.initial.rebalance.delay.ms=0';
+    const names = 'auto.create.topics.enable=false,cleanup.policy=delete,compact,group.initial.rebalance.delay.ms=500';
     expect(
       kafka([], { DOVECOTE_KAFKA_CONFIGS: `${names},offsets.topic.num.partitions=2,group.min.session.timeout.ms=1000` }),
     ).toMatchObject({
       createsTopics: false,
-      initialRebalanceDelayMs: 0,
+      initialRebalanceDelayMs: 500,
       offsetsPartitionCount: 2,
       sessionTimeoutMsMin: 1000,
       topicConfigs: { 'cleanup.policy': 'delete,compact' },

@@ -61,9 +61,7 @@ class Rig {
     const { clock } = this;
     const [{ port }] = this.#relays as [Relay];
     const door: Partial<BrokerOptions> =
-      this.protocol === 'amqp'
-        ? { amqp: { port: 0 } }
-        : { kafka: { port: 0, initialRebalanceDelayMs: 0, advertised: { host: '127.0.0.1', port } } };
+      this.protocol === 'amqp' ? { amqp: { port: 0 } } : { kafka: { port: 0, advertised: { host: '127.0.0.1', port } } };
     this.#broker = await Broker.open({ data: this.#folder, durability: 'os', ground: { ...realGround(), clock }, ...door });
     this.#target.port = (this.protocol === 'amqp' ? this.#broker.amqpPort : this.#broker.kafkaPort)!;
   }

@@ -35,7 +35,7 @@ let broker: Broker;
 const apps: TestingModule[] = [];
 
 beforeEach(async () => {
-  broker = await Broker.open({ durability: 'memory', amqp: { port: 0 }, kafka: { port: 0, initialRebalanceDelayMs: 0 } });
+  broker = await Broker.open({ durability: 'memory', amqp: { port: 0 }, kafka: { port: 0 } });
 });
 afterEach(async () => {
   for (const app of apps.splice(0)) await app.close();

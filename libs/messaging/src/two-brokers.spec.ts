@@ -126,7 +126,7 @@ class Town {
   ) {}
 
   static async open(): Promise<Town> {
-    const kafka = await opened(Broker.open({ durability: 'memory', kafka: { port: 0, initialRebalanceDelayMs: 0 } }));
+    const kafka = await opened(Broker.open({ durability: 'memory', kafka: { port: 0 } }));
     // Its queues are there again when it is: a broker without them would say that nobody handles a command.
     const data = mkdtempSync(join(tmpdir(), 'dovecote-two-'));
     folders.push(data);

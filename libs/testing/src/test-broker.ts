@@ -38,7 +38,7 @@ export interface TestBroker {
 export async function startBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
   const { users = [{ name: 'guest', password: 'guest' }], port = 0, kafkaPort = 0, ...rest } = options;
   const host = '127.0.0.1';
-  const kafka = { host, port: kafkaPort, initialRebalanceDelayMs: 0, offsetsPartitionCount: 1 };
+  const kafka = { host, port: kafkaPort, offsetsPartitionCount: 1 };
   const broker = await Broker.open({ ...rest, users, amqp: { host, port }, kafka });
   const stop = (): Promise<void> => broker.close();
   const listening = broker.amqpPort!;

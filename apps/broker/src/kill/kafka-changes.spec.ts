@@ -255,8 +255,7 @@ afterEach(cleanUp);
 
 it('what a request changed is there after kill -9, for each kind of request that is announced', async () => {
   const data = temporaryFolder();
-  const settings = ['--data', data, '--durability', 'os', '--amqp-port', '0', '--kafka-port', '0'];
-  const args = [...settings, '--kafka-config', 'group.initial.rebalance.delay.ms=0'];
+  const args = ['--data', data, '--durability', 'os', '--amqp-port', '0', '--kafka-port', '0'];
   const daemon = await DaemonProcess.listening(args);
   const admin = new Admin({ clientId: 'changes', bootstrapBrokers: [`127.0.0.1:${daemon.kafkaPort}`] });
   const announced = (await admin.listApis()).map(({ name }) => name);

@@ -83,7 +83,7 @@ export interface KafkaOptions extends Partial<KafkaListener> {
   readonly partitionCount?: number;
   /** There is one copy of everything. Who asks for a topic with more is refused, or given one. Default: `refuse`. */
   readonly replication?: 'refuse' | 'one-for-all';
-  /** How long the first member of a group waits for others; milliseconds. Default: 3000. */
+  /** How long the first member of a group waits for others; milliseconds. Default: 0. */
   readonly initialRebalanceDelayMs?: number;
   /** A member of a group may ask for a session timeout from here on, and up to there; milliseconds. Default: 6,000 and 1,800,000. */
   readonly sessionTimeoutMsMin?: number;

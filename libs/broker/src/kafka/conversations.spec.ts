@@ -46,7 +46,7 @@ function wireOver(socket: Socket): Wire {
 async function play(name: keyof typeof all): Promise<readonly string[]> {
   const machine = simulatedGround(1);
   const { ground } = machine.startProcess();
-  const kafka = { port: 9092, initialRebalanceDelayMs: 0 };
+  const kafka = { port: 9092 };
   const broker = await machine.clock.drive(Broker.open({ data: '/data', durability: 'os', ground, kafka }));
   const connect = async (): Promise<Wire> => wireOver(await machine.network.connect({ host: '127.0.0.1', port: broker.kafkaPort! }));
   const said = await machine.clock.drive(converse(all[name]!, { connect, now: () => ground.clock.now(), own: 'c000000-' }));

@@ -127,7 +127,7 @@ describe('a broker with Kafka clients', () => {
     const protocols = [{ name: 'p', metadata: Buffer.alloc(0) }];
     const join = { groupId: 'g', rebalanceTimeoutMs: 1000, memberId: '', protocolType: 'consumer', protocols };
     const joined = async (sessionTimeoutMs: number, settings: Partial<KafkaOptions>): Promise<number> => {
-      const client = await world.open({ kafka: { port: 9092, initialRebalanceDelayMs: 0, ...settings } });
+      const client = await world.open({ kafka: { port: 9092, ...settings } });
       const { errorCode } = await world.drive(client.ask(joinGroup, 3, { ...join, sessionTimeoutMs }));
       await world.drive(world.broker!.close());
       return errorCode;

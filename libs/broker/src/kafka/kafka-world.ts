@@ -52,7 +52,7 @@ export class KafkaWorld {
         knows: (user) => options.users?.[user] !== undefined,
         rightsOf: (user) => options.rights?.[user] ?? allRights,
       },
-      settings: { initialRebalanceDelayMs: 0, offsetsPartitionCount: 2, ...options.settings },
+      settings: { offsetsPartitionCount: 2, ...options.settings },
       limits: kafkaLimitsWith(defaultLimits, options.limits),
       report: (line) => reported.push(line),
     });

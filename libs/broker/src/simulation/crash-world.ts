@@ -115,7 +115,7 @@ export class CrashWorld {
   }
 
   async open(options: Partial<BrokerOptions> = {}): Promise<CrashClient> {
-    const kafka = { port: 9092, initialRebalanceDelayMs: 0, offsetsPartitionCount: 2, partitionCount: 2 };
+    const kafka = { port: 9092, offsetsPartitionCount: 2, partitionCount: 2 };
     const { ground } = this.process;
     this.broker = await this.machine.clock.drive(Broker.open({ data: '/data', ground, kafka, ...options }));
     return this.client();

@@ -98,7 +98,7 @@ class WatchedStore implements ClaimStore {
 const openers: Readonly<Record<string, () => Promise<MessagingOptions['broker']>>> = {
   embedded: async () => ({ broker: await open({}) }),
   amqp: async () => `amqp://guest:guest@127.0.0.1:${(await open({ amqp: { port: 0 } })).amqpPort}`,
-  kafka: async () => `kafka://127.0.0.1:${(await open({ kafka: { port: 0, initialRebalanceDelayMs: 0 } })).kafkaPort}`,
+  kafka: async () => `kafka://127.0.0.1:${(await open({ kafka: { port: 0 } })).kafkaPort}`,
 };
 
 async function open(doors: Parameters<typeof Broker.open>[0]): Promise<Broker> {

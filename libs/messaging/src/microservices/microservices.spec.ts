@@ -92,7 +92,7 @@ const write = (line: unknown): void => void lines.push(String(line));
 const logger = { log: write, warn: write, error: write };
 
 async function openBroker(): Promise<Broker> {
-  const kafka = { port: 0, initialRebalanceDelayMs: 0, offsetsPartitionCount: 1 };
+  const kafka = { port: 0, offsetsPartitionCount: 1 };
   const broker = await Broker.open({ durability: 'memory', amqp: { port: 0 }, kafka, ground: { ...realGround(), clock } });
   closing.push(() => broker.close());
   return broker;

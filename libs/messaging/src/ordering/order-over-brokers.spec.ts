@@ -34,7 +34,7 @@ const ground = (clock: JumpingClock): { readonly ground: Ground } => ({ ground: 
 
 async function overKafka(): Promise<TransportSubject> {
   const clock = new JumpingClock();
-  const kafka = { port: 0, initialRebalanceDelayMs: 0, offsetsPartitionCount: 1 };
+  const kafka = { port: 0, offsetsPartitionCount: 1 };
   const broker = await Broker.open({ durability: 'memory', kafka, ...ground(clock) });
   return new KafkaSubject(`kafka://127.0.0.1:${broker.kafkaPort}`, clock, () => broker.close());
 }

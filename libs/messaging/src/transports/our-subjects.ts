@@ -15,7 +15,7 @@ export async function openOurAmqp(): Promise<AmqpSubject> {
 
 export async function openOurKafka(): Promise<KafkaSubject> {
   const clock = new JumpingClock();
-  const kafka = { port: 0, initialRebalanceDelayMs: 0 };
+  const kafka = { port: 0 };
   const broker = await Broker.open({ durability: 'memory', kafka, ground: { ...realGround(), clock } });
   return new KafkaSubject(`kafka://127.0.0.1:${broker.kafkaPort}`, clock, () => broker.close());
 }

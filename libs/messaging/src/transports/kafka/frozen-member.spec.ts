@@ -51,7 +51,7 @@ class Member {
 
 describe('a member that stands still for two sessions', () => {
   it('may end the one handler it was in the middle of a second time, and begins nothing that another has', async () => {
-    const broker = await Broker.open({ durability: 'memory', kafka: { port: 0, initialRebalanceDelayMs: 0 } });
+    const broker = await Broker.open({ durability: 'memory', kafka: { port: 0 } });
     ends.push(() => broker.close());
     const url = `kafka://127.0.0.1:${broker.kafkaPort}`;
     const [service, type] = [`frozen-${new RealRandom().bytes(4).toString('hex')}`, 'orders.placed'];

@@ -14,7 +14,7 @@ let subject: KafkaSubject;
 
 beforeEach(async () => {
   const clock = new JumpingClock();
-  const kafka = { port: 0, initialRebalanceDelayMs: 0, offsetsPartitionCount: 1 };
+  const kafka = { port: 0, offsetsPartitionCount: 1 };
   const broker = await Broker.open({ durability: 'memory', kafka, ground: { ...realGround(), clock } });
   subject = new KafkaSubject(`kafka://127.0.0.1:${broker.kafkaPort}`, clock, () => broker.close());
 });
