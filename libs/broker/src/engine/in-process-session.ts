@@ -5,9 +5,11 @@ import {
   bodyStart,
   contentExchange,
   contentRoutingKey,
+  passingImage,
   propertiesEnd,
   propertiesStart,
   writeContent,
+  writePassingContent,
 } from '../queues/content.js';
 import { withoutHeader } from '../queues/content-edit.js';
 import { expirationFault } from '../queues/expiry.js';
@@ -47,6 +49,7 @@ interface Held {
 /** What is to be published, with its way: nothing can refuse it any more but a queue that is full. */
 interface Addressed {
   readonly image: Buffer;
+  readonly length: number;
   readonly route: Route;
   readonly isPersistent: boolean;
   readonly isExpiring: boolean;
@@ -247,7 +250,7 @@ export class InProcessSession implements BrokerSession, SessionSink {
   }
 
   private publishNow(message: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
-    return new Promise((resolve, reject) => this.send(this.address(message), resolve, reject));
+    return new Promise((resolve, reject) => this.send(this.addressNow(message), resolve, reject));
   }
 
   private async transactNow(messages: readonly OutgoingMessage[], acknowledge: readonly Delivery[]) {
@@ -263,27 +266,36 @@ export class InProcessSession implements BrokerSession, SessionSink {
     return outcomes;
   }
 
-  private address({ exchange, routingKey, body, properties = {} }: OutgoingMessage): Addressed {
-    const { expiration } = properties;
-    const fault = expiration === undefined ? undefined : expirationFault(expiration);
-    if (fault !== undefined) throw new CodedError('invalid-argument', `invalid expiration '${expiration}': ${fault}`);
+  /** The image is good until the next message is addressed. */
+  private addressNow(message: OutgoingMessage): Addressed {
+    const { exchange, routingKey, body, properties = noProperties } = message;
+    checkExpiration(properties);
+    // An exchange of somebody's own may publish while it is asked for the route, so the image is made behind that.
+    const route = this.host.routeFor(this.owner.access, exchange, routingKey);
+    if (route === perMessage || hasExtraKeys(properties)) return this.address(message);
+    const length = writePassingContent(exchange, routingKey, properties, body);
+    return length === 0 ? this.address(message) : addressed(passingImage, length, route, properties);
+  }
+
+  private address({ exchange, routingKey, body, properties = noProperties }: OutgoingMessage): Addressed {
+    checkExpiration(properties);
     const image = writeContent(exchange, routingKey, properties, body);
     const { access } = this.owner;
     let route = this.host.routeFor(access, exchange, routingKey);
-    const keys = properties.headers === undefined ? undefined : extraKeys(image, 0);
+    const keys = hasExtraKeys(properties) ? extraKeys(image, 0) : undefined;
     if (keys !== undefined) this.host.checkTopics(access, exchange, keys);
     if (keys !== undefined || route === perMessage) route = this.host.routeMessage(exchange, new ContentMessage(image, 0, keys));
-    return {
-      image: keys === undefined || isHeldOnly(route) ? image : (withoutHeader(image, 0, image.length, 'BCC') ?? image),
-      route,
-      isPersistent: properties.deliveryMode === persistentMode,
-      isExpiring: expiration !== undefined,
-    };
+    const visible = keys === undefined || isHeldOnly(route) ? image : (withoutHeader(image, 0, image.length, 'BCC') ?? image);
+    return addressed(visible, visible.length, route, properties);
   }
 
-  private send({ image, route, isPersistent, isExpiring }: Addressed, resolve: Waiting['resolve'], reject: Waiting['reject']): void {
+  private send(
+    { image, length, route, isPersistent, isExpiring }: Addressed,
+    resolve: Waiting['resolve'],
+    reject: Waiting['reject'],
+  ): void {
     this.waiting.push({ resolve, reject, outcome: route === nowhere ? 'unroutable' : 'confirmed' });
-    this.session.publish(route, isPersistent, image, 0, image.length, isExpiring);
+    this.session.publish(route, isPersistent, image, 0, length, isExpiring);
   }
 
   /** Memory that is used up makes a publisher wait for the consumers; a full disk needs a person, so the caller hears of it. */
@@ -381,6 +393,21 @@ class FetchedMessage extends ReceivedMessage implements FetchedDelivery {
   ) {
     super(session, tag, isRedelivered, image);
   }
+}
+
+const noProperties: MessageProperties = {};
+
+function addressed(image: Buffer, length: number, route: Route, { deliveryMode, expiration }: MessageProperties): Addressed {
+  return { image, length, route, isPersistent: deliveryMode === persistentMode, isExpiring: expiration !== undefined };
+}
+
+function checkExpiration({ expiration }: MessageProperties): void {
+  const fault = expiration === undefined ? undefined : expirationFault(expiration);
+  if (fault !== undefined) throw new CodedError('invalid-argument', `invalid expiration '${expiration}': ${fault}`);
+}
+
+function hasExtraKeys({ headers }: MessageProperties): boolean {
+  return headers !== undefined && (headers['CC'] !== undefined || headers['BCC'] !== undefined);
 }
 
 function tooLarge(bytes: number, bytesMax: number): CodedError {

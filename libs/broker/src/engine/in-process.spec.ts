@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { type SimulatedGround, simulatedGround, type SimulatedProcess } from '@dovecote/ground/testing';
 import { Broker } from '../broker.js';
 import { CodedError } from '../errors.js';
+import type { ExchangeBinding, ExchangeType } from '../queues/exchange-type.js';
 import type { BrokerSession, Delivery, OutgoingMessage } from './in-process.js';
 import type { BrokerOptions } from './options.js';
 
@@ -172,6 +173,39 @@ describe('definitions and messages', () => {
     await world.settle();
     expect(bodies).toEqual(['', 'third']);
   });
+
+  it.each([true, false])(
+    'are whole where an exchange of their own publishes while it is asked (reads the message: %s)',
+    async (readsMessage) => {
+      const published: Promise<unknown>[] = [];
+      const chatty: ExchangeType = {
+        name: 'x-chatty',
+        create: () => {
+          const bindings: ExchangeBinding[] = [];
+          return {
+            readsMessage,
+            add: (binding) => void bindings.push(binding),
+            remove: () => undefined,
+            route: (_message, follow) => {
+              published.push(session.publish(message('from within')));
+              bindings.forEach(follow);
+            },
+          };
+        },
+      };
+      const world = new World();
+      const session = (await world.open({ exchangeTypes: [chatty] })).session();
+      await world.drive(session.declareQueue('q', { durable: true }));
+      await world.drive(session.declareExchange('chatty', 'x-chatty'));
+      await world.drive(session.bindQueue('q', 'chatty', ''));
+      await world.drive(session.publish({ ...message('from without'), exchange: 'chatty', properties: { messageId: 'm' } }));
+      await world.drive(Promise.all(published));
+      const bodies: string[] = [];
+      await world.drive(session.consume('q', {}, ({ body, properties }) => bodies.push(`${properties.messageId}: ${body.toString()}`)));
+      await world.settle();
+      expect(bodies.sort()).toEqual(['m: from without', 'undefined: from within']);
+    },
+  );
 
   it('gives to the consumer of the highest priority first', async () => {
     const world = new World();

@@ -10,7 +10,9 @@ import {
   propertiesEnd,
   propertiesStart,
   routingEnd,
+  passingImage,
   writeContent,
+  writePassingContent,
 } from './content.js';
 import {
   checkFieldTable,
@@ -22,7 +24,7 @@ import {
   MalformedError,
   tableDepthMax,
 } from './field-table.js';
-import { isShortAscii, nameText, textBytes, writeText } from './short-text.js';
+import { shortText, textBytes, writeText } from './short-text.js';
 import { decodeProperties, encodeProperties, findProperty, type MessageProperties, propertiesBytes } from './properties.js';
 
 function encode(table: FieldTable): Buffer {
@@ -196,12 +198,10 @@ describe('short texts', () => {
       const into = Buffer.alloc(wanted.length + 4, 0xee);
       expect(writeText(text, into, 2)).toBe(wanted.length + 2);
       expect(into).toEqual(Buffer.concat([Buffer.from([0xee, 0xee]), wanted, Buffer.from([0xee, 0xee])]));
-      // What is no UTF-8 too, and the same name again and again.
+      // What is no UTF-8 too, and the same text again and again.
       const bytes = random.chance(0.2) ? random.bytes(random.below(8)) : wanted;
-      expect(nameText(bytes, 0, bytes.length)).toBe(bytes.toString('utf8'));
-      expect(nameText(bytes, 0, bytes.length)).toBe(bytes.toString('utf8'));
-      const isAscii = bytes.length <= 64 && bytes.every((byte) => byte < 0x80);
-      expect(isShortAscii(bytes, 0, bytes.length)).toBe(isAscii);
+      const isShort = bytes.length <= 64 && bytes.every((byte) => byte < 0x80);
+      for (let time = 0; time < 2; time++) expect(shortText(bytes, 0, bytes.length)).toBe(isShort ? bytes.toString('utf8') : undefined);
     }
   });
 });
@@ -217,6 +217,28 @@ describe('the content image', () => {
     expect(bodyLength(image, 5)).toBe(length);
     expect(length === 0 || image.subarray(bodyStart(image, 5), -1).equals(body)).toBe(true);
     expect(image[image.length - 1]).toBe(frameEnd);
+  });
+
+  it('is the same where it is copied at once, unless it may not fit there', () => {
+    const { headers: _mixed, ...plain } = allProperties;
+    const headers = { name: 'é'.repeat(40), ['n'.repeat(80)]: '' };
+    for (const properties of [{}, plain, { headers }, { ...plain, headers }]) {
+      for (const bodyBytes of [0, 1, 5000]) {
+        const body = Buffer.alloc(bodyBytes, 0x62);
+        const image = writeContent('exchange', 'a.routing.key', properties, body);
+        passingImage.fill(0xee);
+        expect(writePassingContent('exchange', 'a.routing.key', properties, body)).toBe(image.length);
+        expect(passingImage.subarray(0, image.length)).toEqual(image);
+        expect(passingImage[image.length]).toBe(0xee);
+      }
+    }
+    const long = 'é'.repeat(86);
+    expect(writePassingContent(long, 'key', {}, Buffer.alloc(0))).toBe(0);
+    expect(writePassingContent('', 'key', { messageId: long }, Buffer.alloc(0))).toBe(0);
+    expect(writePassingContent('', 'key', { headers: { [long]: '' } }, Buffer.alloc(0))).toBe(0);
+    expect(writePassingContent('', 'key', { headers: { long: 'x'.repeat(6000) } }, Buffer.alloc(0))).toBe(0);
+    expect(writePassingContent('', 'key', { headers: { number: 1 } }, Buffer.alloc(0))).toBe(0);
+    expect(writePassingContent('', 'key', {}, passingImage)).toBe(0);
   });
 
   it('refuses names that do not fit', () => {

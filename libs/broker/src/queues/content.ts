@@ -1,6 +1,6 @@
 import { MalformedError } from './field-table.js';
-import { encodeProperties, propertiesBytes, type MessageProperties } from './properties.js';
-import { textBytes, writeText } from './short-text.js';
+import { encodeProperties, propertiesBytes, propertiesRoom, type MessageProperties } from './properties.js';
+import { shortStringRoom, textBytes, writeText } from './short-text.js';
 
 /**
  * The content image: how a message's bytes stand in memory and in the journal.
@@ -62,24 +62,46 @@ export function bodyStart(bytes: Buffer, start: number): number {
 
 /** The image of a message that is published from within the process. Throws MalformedError when a text is longer than 255 bytes. */
 export function writeContent(exchange: string, routingKey: string, properties: MessageProperties, body: Uint8Array): Buffer {
-  const routingBytes = shortStringBytes(exchange) + shortStringBytes(routingKey);
-  const headerBytes = 12 + propertiesBytes(properties);
-  const bodyFrameBytes = body.length === 0 ? 0 : frameOverheadBytes + body.length;
-  const image = Buffer.allocUnsafe(routingBytes + 2 + frameOverheadBytes + headerBytes + bodyFrameBytes);
+  const namesBytes = shortStringBytes(exchange) + shortStringBytes(routingKey);
+  const image = Buffer.allocUnsafe(namesBytes + propertiesBytes(properties) + otherBytes(body));
+  encodeContent(image, exchange, routingKey, properties, body);
+  return image;
+}
+
+/** Where images stand that are copied at once: the next one is written over the last. */
+export const passingImage = Buffer.allocUnsafeSlow(16 * 1024);
+
+/**
+ * As `writeContent`, into `passingImage`, and returns the length; 0, and nothing is written, where it may not fit there or a text may be too long. To ask each
+ * text for its bytes beforehand costs as much as to write it, so this asks what they are at most.
+ */
+export function writePassingContent(exchange: string, routingKey: string, properties: MessageProperties, body: Uint8Array): number {
+  const room = shortStringRoom(exchange) + shortStringRoom(routingKey) + propertiesRoom(properties) + otherBytes(body);
+  return room > passingImage.length ? 0 : encodeContent(passingImage, exchange, routingKey, properties, body);
+}
+
+/** All of an image but its names and properties. */
+function otherBytes({ length }: Uint8Array): number {
+  return 2 + frameOverheadBytes + 12 + (length === 0 ? 0 : frameOverheadBytes + length);
+}
+
+/** Returns the length. */
+function encodeContent(image: Buffer, exchange: string, routingKey: string, properties: MessageProperties, body: Uint8Array): number {
   let at = writeShortString(image, writeShortString(image, 0, exchange), routingKey);
-  at = image.writeUInt8(0, at);
-  at = image.writeUInt8(frameEnd, at);
-  at = writeFrameHead(image, at, 2, headerBytes);
-  at = image.writeUInt32BE(0x003c_0000, at);
+  image[at] = 0;
+  image[at + 1] = frameEnd;
+  const header = at + 2;
+  at = image.writeUInt32BE(0x003c_0000, header + 7);
   at = image.writeUInt32BE(0, at);
   at = image.writeUInt32BE(body.length, at);
   at = encodeProperties(properties, image, at);
-  at = image.writeUInt8(frameEnd, at);
-  if (body.length === 0) return image;
+  writeFrameHead(image, header, 2, at - header - 7);
+  image[at++] = frameEnd;
+  if (body.length === 0) return at;
   at = writeFrameHead(image, at, 3, body.length);
   image.set(body, at);
   image[at + body.length] = frameEnd;
-  return image;
+  return at + body.length + 1;
 }
 
 function shortStringBytes(text: string): number {

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { isShortAscii, nameText, textBytes, writeText } from './short-text.js';
+import { shortStringRoom, shortText, textBytes, writeText } from './short-text.js';
 
 /**
  * Field tables: the typed maps that AMQP 0-9-1 carries in headers and arguments, and their bytes.
@@ -48,7 +48,7 @@ export function decodeFields(bytes: Buffer, offset: number, end: number, depth =
   let at = offset;
   while (at < end) {
     const nameEnd = within(at + 1 + bytes[at]!, end);
-    const name = nameText(bytes, at + 1, nameEnd);
+    const name = shortText(bytes, at + 1, nameEnd) ?? bytes.toString('utf8', at + 1, nameEnd);
     const value = decodeValue(bytes, nameEnd, end, depth);
     if (name === '__proto__') Object.defineProperty(table, name, { value, enumerable: true, configurable: true, writable: true });
     else table[name] = value;
@@ -137,6 +137,16 @@ export function fieldTableBytes(table: FieldTable): number {
   let length = 4;
   for (const name of Object.keys(table)) length += 1 + shortStringBytes(name) + valueBytes(table[name]!);
   return length;
+}
+
+/** Bytes that `encodeFieldTable` needs at most, without a look into the texts: infinite where a name may be too long, or a value is no text. */
+export function plainTableRoom(table: FieldTable): number {
+  let room = 4;
+  for (const name in table) {
+    const value = table[name]!;
+    room += shortStringRoom(name) + (typeof value === 'string' ? 5 + 3 * value.length : Infinity);
+  }
+  return room;
 }
 
 /** Writes the table with its length at `offset`; returns the offset behind it. Never emits `L`, which few clients can read. */
@@ -251,7 +261,8 @@ function decodeValue(bytes: Buffer, tagAt: number, limit: number, depth: number)
 }
 
 function decodeText(bytes: Buffer, start: number, end: number): FieldValue {
-  if (isShortAscii(bytes, start, end)) return bytes.toString('latin1', start, end);
+  const short = shortText(bytes, start, end);
+  if (short !== undefined) return short;
   const content = bytes.subarray(start, end);
   return isUtf8(content) ? content.toString('utf8') : Buffer.from(content);
 }

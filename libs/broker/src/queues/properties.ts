@@ -1,5 +1,13 @@
-import { checkFieldTable, decodeFieldTable, encodeFieldTable, fieldTableBytes, MalformedError, type FieldTable } from './field-table.js';
-import { isShortAscii, textBytes, writeText } from './short-text.js';
+import {
+  checkFieldTable,
+  decodeFieldTable,
+  encodeFieldTable,
+  fieldTableBytes,
+  MalformedError,
+  plainTableRoom,
+  type FieldTable,
+} from './field-table.js';
+import { shortStringRoom, shortText, textBytes, writeText } from './short-text.js';
 
 /**
  * The properties that travel with a message, as AMQP 0-9-1 names them, and their bytes. All optional.
@@ -102,7 +110,7 @@ let cursor = 0;
 function takeText(bytes: Buffer, end: number): string {
   const start = cursor + 1;
   cursor = propertyEnd(bytes, cursor, end, 'shortstr');
-  return isShortAscii(bytes, start, cursor) ? bytes.toString('latin1', start, cursor) : bytes.toString('utf8', start, cursor);
+  return shortText(bytes, start, cursor) ?? bytes.toString('utf8', start, cursor);
 }
 
 function takeHeaders(bytes: Buffer, end: number): FieldTable {
@@ -189,6 +197,28 @@ export function propertiesBytes(properties: MessageProperties): number {
   if (properties.clusterId !== undefined) length += shortStringBytes('clusterId', properties.clusterId);
   return length;
 }
+
+/** Bytes that `encodeProperties` needs at most, without a look into the texts: infinite where one may be too long, or a header is no text. */
+export function propertiesRoom(properties: MessageProperties): number {
+  const { contentType, contentEncoding, headers, correlationId, replyTo, expiration, messageId, type, userId, appId, clusterId } =
+    properties;
+  let room = flagsAndNumbersBytes;
+  if (contentType !== undefined) room += shortStringRoom(contentType);
+  if (contentEncoding !== undefined) room += shortStringRoom(contentEncoding);
+  if (headers !== undefined) room += plainTableRoom(headers);
+  if (correlationId !== undefined) room += shortStringRoom(correlationId);
+  if (replyTo !== undefined) room += shortStringRoom(replyTo);
+  if (expiration !== undefined) room += shortStringRoom(expiration);
+  if (messageId !== undefined) room += shortStringRoom(messageId);
+  if (type !== undefined) room += shortStringRoom(type);
+  if (userId !== undefined) room += shortStringRoom(userId);
+  if (appId !== undefined) room += shortStringRoom(appId);
+  if (clusterId !== undefined) room += shortStringRoom(clusterId);
+  return room;
+}
+
+/** The flags, the delivery mode, the priority and the timestamp. */
+const flagsAndNumbersBytes = 2 + 1 + 1 + 8;
 
 /** Writes flags and properties at `offset`; returns the offset behind them. */
 export function encodeProperties(properties: MessageProperties, into: Buffer, offset: number): number {

@@ -14,6 +14,11 @@ export function textBytes(text: string): number {
   return length;
 }
 
+/** Bytes of the text in UTF-8 at most, with the one for its length; infinite where there may be more than the 255 that fit. */
+export function shortStringRoom({ length }: string): number {
+  return length > 85 ? Infinity : 1 + 3 * length;
+}
+
 /** Writes the text as UTF-8, for which there must be room; returns the offset behind it. */
 export function writeText(text: string, into: Buffer, at: number): number {
   const { length } = text;
@@ -26,26 +31,27 @@ export function writeText(text: string, into: Buffer, at: number): number {
   return at + length;
 }
 
-/** Names that come again and again, by a hash of their bytes. Small: headers have few names, and whoever sends many pays what Node takes. */
-const knownNames = new Array<string>(1024).fill('');
+/** Texts that come again and again, by a hash of their bytes: names of headers, types, times. Small: whoever sends others pays what Node takes. */
+const knownTexts = new Array<string>(1024).fill('');
+/** So many bytes at its end, and its length, tell most texts from each other. */
+const hashedBytes = 8;
 
-/** The text of a name such as that of a header, which is not made anew when it was met a moment ago. */
-export function nameText(bytes: Buffer, start: number, end: number): string {
+/** A short ASCII text, which is not made anew when it was met a moment ago; undefined for any other. */
+export function shortText(bytes: Buffer, start: number, end: number): string | undefined {
   const length = end - start;
-  if (length > shortCharactersMax) return bytes.toString('utf8', start, end);
+  if (length > shortCharactersMax) return undefined;
   let hash = length;
-  for (let at = start; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, 0x0100_0193);
-  const slot = (hash ^ (hash >>> 15)) & (knownNames.length - 1);
-  const known = knownNames[slot]!;
+  for (let at = length > hashedBytes ? end - hashedBytes : start; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, 0x0100_0193);
+  const slot = (hash ^ (hash >>> 15)) & (knownTexts.length - 1);
+  const known = knownTexts[slot]!;
   if (known.length === length && isText(known, bytes, start)) return known;
-  const text = bytes.toString('utf8', start, end);
-  if (text.length === length) knownNames[slot] = text;
+  if (!isAscii(bytes, start, end)) return undefined;
+  const text = bytes.toString('latin1', start, end);
+  knownTexts[slot] = text;
   return text;
 }
 
-/** Whether all bytes are ASCII, so that each is a character; asked of short texts only. */
-export function isShortAscii(bytes: Buffer, start: number, end: number): boolean {
-  if (end - start > shortCharactersMax) return false;
+function isAscii(bytes: Buffer, start: number, end: number): boolean {
   for (let at = start; at < end; at++) if (bytes[at]! > 0x7f) return false;
   return true;
 }

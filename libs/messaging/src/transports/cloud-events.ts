@@ -45,9 +45,21 @@ export function toProperties(envelope: Envelope): MessageProperties {
   const rest = correlationId === undefined && replyTo === undefined ? undefined : conversation(correlationId, replyTo);
   if (time === undefined) return { contentType, headers, deliveryMode: PERSISTENT, messageId: id, type, appId: source, ...rest };
   headers['cloudEvents_time'] = time;
-  const timestamp = Math.floor(Date.parse(time) / 1000);
+  const timestamp = secondsOf(time);
   const properties = { contentType, headers, deliveryMode: PERSISTENT, messageId: id, timestamp, type, appId: source } as const;
   return rest === undefined ? properties : { ...properties, ...rest };
+}
+
+let lastTime = '';
+let lastSeconds = 0;
+
+/** Many events share a millisecond. */
+function secondsOf(time: string): number {
+  if (time !== lastTime) {
+    lastTime = time;
+    lastSeconds = Math.floor(Date.parse(time) / 1000);
+  }
+  return lastSeconds;
 }
 
 /** Most events are not. */
@@ -144,12 +156,44 @@ class Headers {
     for (const name in table) {
       const value = text(table[name]);
       // Tables and lists have no meaning for a handler.
-      if (value === undefined) continue;
+      if (value === undefined || this.#known(name, value)) continue;
       if (name.startsWith(ATTRIBUTE_PREFIX)) this.#attribute(name.slice(ATTRIBUTE_PREFIX.length + 1), value);
       else if (name.startsWith(OWN_PREFIX)) this.#own(name, table);
       else if (!OF_THE_BROKER.test(name)) (own ??= Object.create(null) as Record<string, string>)[name] = value;
     }
     if (own !== undefined) this.headers = own;
+  }
+
+  /** What nearly every event has, by its whole name: that costs the least. */
+  #known(name: string, value: string): boolean {
+    switch (name) {
+      case 'cloudEvents_specversion':
+        this.specVersion = value;
+        return true;
+      case 'cloudEvents_id':
+        this.id = value;
+        return true;
+      case 'cloudEvents_type':
+        this.type = value;
+        return true;
+      case 'cloudEvents_source':
+        this.source = value;
+        return true;
+      case 'cloudEvents_time':
+        this.time = value;
+        return true;
+      case 'cloudEvents_subject':
+        this.subject = value;
+        return true;
+      case 'cloudEvents_partitionkey':
+        this.partitionKey = value;
+        return true;
+      case 'cloudEvents_dataversion':
+        this.dataVersion = value;
+        return true;
+      default:
+        return name === SLOT_HEADER;
+    }
   }
 
   #own(name: string, table: Table): void {
@@ -158,29 +202,7 @@ class Headers {
 
   /** Behind the prefix there is `_`, or `:`, which the binding allows as well. */
   #attribute(name: string, value: string): void {
-    switch (name) {
-      case 'specversion':
-        return void (this.specVersion = value);
-      case 'id':
-        return void (this.id = value);
-      case 'type':
-        return void (this.type = value);
-      case 'source':
-        return void (this.source = value);
-      case 'time':
-        return void (this.time = value);
-      case 'subject':
-        return void (this.subject = value);
-      case 'partitionkey':
-        return void (this.partitionKey = value);
-      case 'dataversion':
-        return void (this.dataVersion = value);
-      default:
-        this.#extension(name, value);
-    }
-  }
-
-  #extension(name: string, value: string): void {
+    if (this.#known(`cloudEvents_${name}`, value)) return;
     if (name === 'kind') this.kind = value;
     else if (name === 'dataschema') this.dataSchema = value;
     else if (name === 'dataref') this.dataRef = value;
