@@ -14,18 +14,15 @@ import {
   type ModulesContainer,
 } from '@nestjs/core';
 import type { NestContainer } from '@nestjs/core';
-import { isObservable, lastValueFrom } from 'rxjs';
 import { type RetryOptions, contractOf } from './delivery-contract.js';
 import { MessagingError } from './errors.js';
 import { messageDefinitionOf } from './message-definition.js';
-import { type ContextSource, HandlerInterceptors } from './interceptors.explorer.js';
-import type { Message } from './message.js';
+import { type Callable, type HandlerParts, createHandler } from './invocation.explorer.js';
 import { Publisher } from './publisher.js';
 import { type Subscription, type SubscriptionRecord, subscriptionRecordsOf } from './subscription.js';
 import { isWellFormed } from './type-pattern.js';
 
 type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
-type Callable = (event: object, message: Message) => Promise<unknown>;
 
 /** Where Nest's parameter decorators record themselves; `@Payload()` and `@Ctx()` of @nestjs/microservices use it too. */
 const RECORDED_PARAMETERS = '__routeArguments__';
@@ -110,13 +107,13 @@ export class SubscriptionsExplorer {
     const subject = subjectOf(record, place);
     const { options } = record;
     const contract = contractOf({ ...options, retry: { ...this.retry, ...options.retry } }, place);
-    const method: HandlerMethod = { name, hasParameters: this.inheritAppConfig || usesParameters(prototype, name) };
-    if (method.hasParameters) recordParameters(prototype, name);
+    const hasParameters = this.inheritAppConfig || usesParameters(prototype, name);
+    if (hasParameters) recordParameters(prototype, name);
+    const parameters = hasParameters ? { key: HANDLER_PARAMETERS, factory: parametersFactory } : undefined;
     const creator = this.#creatorFor(wrapper);
-    const call = isStatic(wrapper)
-      ? create(creator, wrapper.instance as object, method)
-      : perMessage(creator, wrapper, method, subject.pattern);
-    const handle: Callable = (event, message) => call(event, message).then(settled);
+    const handle = isStatic(wrapper)
+      ? createHandler(creator, { instance: wrapper.instance as object, name, parameters })
+      : perMessage(creator, wrapper, { name, parameters }, subject.pattern);
     return { ...subject, contract, place, handle };
   }
 
@@ -129,12 +126,7 @@ export class SubscriptionsExplorer {
     if (key === undefined)
       throw new MessagingError('unsupported', `${String(wrapper.name)} with @Subscribe belongs to no module of this application.`);
     const known = { value: () => key };
-    const own: PropertyDescriptorMap = { getContextModuleKey: known, getHostModuleKey: known };
-    // Where another version of Nest keeps it elsewhere, its own does the work.
-    const nests = Reflect.get(this.#creator, 'interceptorsConsumer') as Partial<ContextSource> | undefined;
-    if (typeof nests?.createContext === 'function')
-      own['interceptorsConsumer'] = { value: new HandlerInterceptors(nests as ContextSource) };
-    return Object.create(this.#creator, own) as ExternalContextCreator;
+    return Object.create(this.#creator, { getContextModuleKey: known, getHostModuleKey: known }) as ExternalContextCreator;
   }
 }
 
@@ -173,44 +165,22 @@ function isStatic(wrapper: Wrapper): boolean {
   return wrapper.isDependencyTreeStatic() && !wrapper.isTransient;
 }
 
-type ContextId = ReturnType<typeof ContextIdFactory.create>;
-
-interface HandlerMethod {
-  readonly name: string;
-  /** Whether pipes or parameter decorators have a say in what it is called with; to ask them costs a microsecond. */
-  readonly hasParameters: boolean;
-}
-
-function create(
-  creator: ExternalContextCreator,
-  instance: object,
-  method: HandlerMethod,
-  contextId?: ContextId,
-  inquirerId?: string,
-): Callable {
-  const callback = Reflect.get(instance, method.name) as (...args: unknown[]) => unknown;
-  const key = method.hasParameters ? HANDLER_PARAMETERS : undefined;
-  const factory = method.hasParameters ? parametersFactory : undefined;
-  const everything = { guards: true, interceptors: true, filters: true };
-  return creator.create(instance, callback, method.name, key, factory, contextId, inquirerId, everything, 'rpc');
-}
-
 /** A handler in request scope gets an instance of its own for every message; `@Inject(REQUEST)` is what an RPC handler would see. */
-function perMessage(creator: ExternalContextCreator, wrapper: Wrapper, method: HandlerMethod, pattern: string): Callable {
+function perMessage(
+  creator: ExternalContextCreator,
+  wrapper: Wrapper,
+  method: Pick<HandlerParts, 'name' | 'parameters'>,
+  pattern: string,
+): Callable {
   // Its module is there: the builder was made for it.
   const moduleRef = wrapper.host?.getProviderByKey<ModuleRef>(ModuleRef).instance as ModuleRef;
   return async (event, message) => {
     const request = { pattern, data: event, context: message };
-    const id = ContextIdFactory.getByRequest(request);
-    moduleRef.registerRequestByContextId(request, id);
-    const instance = await moduleRef.resolve<object>(wrapper.token, id, { strict: true });
-    return create(creator, instance, method, id, wrapper.id)(event, message);
+    const contextId = ContextIdFactory.getByRequest(request);
+    moduleRef.registerRequestByContextId(request, contextId);
+    const instance = await moduleRef.resolve<object>(wrapper.token, contextId, { strict: true });
+    return createHandler(creator, { ...method, instance, contextId, inquirerId: wrapper.id })(event, message);
   };
-}
-
-/** A filter may answer with a stream, as Nest's own for RPC does; it counts when it has ended. */
-function settled(result: unknown): unknown {
-  return isObservable(result) ? lastValueFrom(result, { defaultValue: undefined }) : result;
 }
 
 /**
