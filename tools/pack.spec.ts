@@ -2,13 +2,13 @@
  * What a user gets: the libraries packed as they would be published, installed without a network into a plain project that has a CommonJS Jest, and used
  * there by a test, by an ES module, and by TypeScript of either kind.
  *
- * The project borrows jest and amqplib from this repository; ours come from the tarballs alone. A second one has NestJS 11 with the Jest and the
- * TypeScript of its time; .ci/run installs what it needs and names the folder in DOVECOTE_NEST_11.
+ * The project borrows jest and amqplib from this repository; ours come from the tarballs alone. Two more have NestJS, one of them 11 with the Jest and the
+ * TypeScript of its time; .ci/run installs what they need and names their folders in DOVECOTE_NEST_11 and DOVECOTE_NEST_12.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
 const root = join(import.meta.dirname, '..', '..');
@@ -104,124 +104,69 @@ describe('the packed libraries', () => {
   }, 60_000);
 });
 
-const nest11 = process.env['DOVECOTE_NEST_11'] ?? '';
-const onNest11 = nest11 === '' ? it.skip : it;
+/** A project as Nest's own templates make it, and how its tests are run. */
+interface NestProject {
+  readonly folder: string;
+  readonly tests: readonly string[];
+  readonly compiler: Readonly<Record<string, unknown>>;
+  readonly runner: readonly string[];
+}
 
-describe('a project on NestJS 11 in CommonJS (skipped unless DOVECOTE_NEST_11 names its folder)', () => {
+const nest11: NestProject = {
+  folder: process.env['DOVECOTE_NEST_11'] ?? '',
+  tests: ['.ci/nest-11/src/shop.spec.ts', '.ci/orders.spec.ts'],
+  compiler: { module: 'commonjs', moduleResolution: 'node10', types: ['node', 'jest'] },
+  runner: ['node_modules/jest/bin/jest.js', '--ci', '--rootDir', 'src', '--preset', 'ts-jest', '--testTimeout', '60000'],
+};
+const nest12: NestProject = {
+  folder: process.env['DOVECOTE_NEST_12'] ?? '',
+  tests: ['.ci/orders.spec.ts'],
+  compiler: { module: 'nodenext', moduleResolution: 'nodenext', types: ['node', 'vitest/globals'] },
+  runner: ['node_modules/vitest/vitest.mjs', 'run', '--globals', '--testTimeout', '60000'],
+};
+const onNest11 = nest11.folder === '' ? it.skip : it;
+const onNest12 = nest12.folder === '' ? it.skip : it;
+
+describe('the tests of a user, in a project on (skipped unless DOVECOTE_NEST_11 and DOVECOTE_NEST_12 name their folders)', () => {
   onNest11(
-    'runs handlers behind a guard, with the broker inside and behind AMQP, and controllers of its microservices',
+    'NestJS 11 in CommonJS with ts-jest: handlers on brokers, and an application in the harness',
     () => {
-      const tarballs = readdirSync(join(project, 'tarballs')).map((name) => join(project, 'tarballs', name));
-      npm(['install', '--offline', '--no-save', '--no-audit', '--no-fund', '--loglevel=error', ...tarballs], nest11);
-      rmSync(join(nest11, 'out'), { recursive: true, force: true });
-      mkdirSync(join(nest11, 'src'), { recursive: true });
-      writeFileSync(join(nest11, 'src/shop.test.ts'), nest11Test);
-      writeFileSync(join(nest11, 'tsconfig.json'), JSON.stringify({ compilerOptions: nest11Compiler, include: ['src'] }));
-      run(['node_modules/typescript/bin/tsc'], nest11);
-      const { stderr } = run(['node_modules/jest/bin/jest.js', '--ci', '--rootDir', 'out'], nest11);
-      expect(stderr).toContain('3 passed, 3 total');
+      const said = runTests(nest11);
+      expect(said).toContain('7 passed, 7 total');
+      expect(said).not.toContain('did not exit');
     },
-    120_000,
+    240_000,
+  );
+
+  onNest12(
+    'NestJS 12 in ES modules with Vitest: an application in the harness',
+    () => {
+      expect(runTests(nest12)).toContain('Tests  4 passed (4)');
+    },
+    240_000,
   );
 });
 
-const nest11Compiler = {
-  module: 'commonjs',
-  moduleResolution: 'node10',
+/** What they said. Types are checked first, those of the declarations of the packages too. */
+function runTests({ folder, tests, compiler: own, runner }: NestProject): string {
+  const tarballs = readdirSync(join(project, 'tarballs')).map((name) => join(project, 'tarballs', name));
+  npm(['install', '--offline', '--no-save', '--no-audit', '--no-fund', '--loglevel=error', ...tarballs], folder);
+  mkdirSync(join(folder, 'src'), { recursive: true });
+  for (const test of tests) copyFileSync(join(root, test), join(folder, 'src', basename(test)));
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...userCompiler, ...own }, include: ['src'] }));
+  run(['node_modules/typescript/bin/tsc', '--noEmit'], folder);
+  const { stdout, stderr } = run(runner, folder, { NO_COLOR: '1' });
+  return stdout + stderr;
+}
+
+const userCompiler = {
   target: 'es2022',
   strict: true,
+  esModuleInterop: true,
+  isolatedModules: true,
   experimentalDecorators: true,
   emitDecoratorMetadata: true,
-  types: ['node', 'jest'],
-  outDir: 'out',
 };
-
-const nest11Test = `
-import 'reflect-metadata';
-import { type CanActivate, Controller, type ExecutionContext, Injectable, Module, UseFilters, UseGuards } from '@nestjs/common';
-import { type ClientProxy, ClientsModule, Ctx, EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
-import { Test } from '@nestjs/testing';
-import { firstValueFrom, lastValueFrom } from 'rxjs';
-import { DovecoteModule, EventMessage, Message, Publisher, Subscribe } from '@dovecote/messaging';
-import { DovecoteClient, type DovecoteContext, DovecoteServer, ErrorsAsThrown } from '@dovecote/messaging/microservices';
-import { startBroker } from '@dovecote/testing';
-
-@EventMessage('orders.order-placed')
-class OrderPlaced {
-  constructor(readonly orderId: string) {}
-}
-
-@Injectable()
-class Guard implements CanActivate {
-  canActivate(context: ExecutionContext): boolean {
-    return context.getType() === 'rpc';
-  }
-}
-
-@Injectable()
-class Notifications {
-  onNotified: (text: string) => void = () => undefined;
-
-  @UseGuards(Guard)
-  @Subscribe(OrderPlaced)
-  notify(event: OrderPlaced, message: Message): void {
-    this.onNotified(event.orderId + ' ' + String(event instanceof OrderPlaced) + ' from ' + message.source);
-  }
-}
-
-test.each(['inside', 'behind AMQP'])('the broker is %s', async (place) => {
-  const { broker, url, stop } = await startBroker();
-  @Module({
-    imports: [DovecoteModule.forRoot({ service: 'shop', broker: place === 'inside' ? { broker } : url })],
-    providers: [Guard, Notifications],
-  })
-  class AppModule {}
-  const app = await (await Test.createTestingModule({ imports: [AppModule] }).compile()).createNestApplication().init();
-  const notified = new Promise((resolve) => (app.get(Notifications).onNotified = resolve));
-  await app.get(Publisher).publish(new OrderPlaced('o-1'));
-  expect(await notified).toBe('o-1 true from shop');
-  await app.close();
-  await stop();
-});
-
-let onBilled: (text: string) => void = () => undefined;
-let attempts = 0;
-
-@Controller()
-@UseFilters(ErrorsAsThrown)
-class Billing {
-  @EventPattern('orders.*', { retry: { attempts: 2, backoff: 'immediate' } })
-  async bill(@Payload() order: { id: string }, @Ctx() context: DovecoteContext): Promise<void> {
-    attempts += 1;
-    if (attempts === 1) throw new Error('not yet');
-    onBilled(order.id + ' at attempt ' + String(context.getMessage().attempt));
-  }
-
-  @MessagePattern({ cmd: 'sum' })
-  sum(numbers: number[]): number {
-    return numbers.reduce((sum, number) => sum + number, 0);
-  }
-}
-
-test('controllers and clients of its microservices', async () => {
-  const { url, stop } = await startBroker();
-  @Module({
-    imports: [ClientsModule.register([{ name: 'SHOP', customClass: DovecoteClient, options: { service: 'shop', broker: url } }])],
-    controllers: [Billing],
-  })
-  class AppModule {}
-  const module = await Test.createTestingModule({ imports: [AppModule] }).compile();
-  const app = module.createNestMicroservice({ strategy: new DovecoteServer({ service: 'billing', broker: url }), logger: false });
-  await app.listen();
-  const billed = new Promise((resolve) => (onBilled = resolve));
-  const shop = app.get<ClientProxy>('SHOP');
-  await lastValueFrom(shop.emit('orders.order-placed', { id: 'o-1' }), { defaultValue: undefined });
-  expect(await billed).toBe('o-1 at attempt 2');
-  expect(await firstValueFrom(shop.send({ cmd: 'sum' }, [1, 2, 39]))).toBe(42);
-  await app.close();
-  await stop();
-});
-`;
 
 function put(file: string, text: string): void {
   writeFileSync(join(project, file), text);
@@ -232,8 +177,8 @@ function compiler(name: 'typescript' | 'typescript7'): string {
 }
 
 /** Runs Node to its end; everything it said is in the error when it failed. */
-function run(args: readonly string[], cwd: string): { readonly stdout: string; readonly stderr: string } {
-  const env = { ...process.env, NODE_OPTIONS: '' };
+function run(args: readonly string[], cwd: string, more: NodeJS.ProcessEnv = {}): { readonly stdout: string; readonly stderr: string } {
+  const env = { ...process.env, NODE_OPTIONS: '', ...more };
   const { stdout, stderr, status } = spawnSync(process.execPath, args, { cwd, env, encoding: 'utf8' });
   if (status !== 0) throw new Error(`node ${args.join(' ')} ended with ${status}:\n${stdout}\n${stderr}`);
   return { stdout, stderr };

@@ -24,7 +24,7 @@ export interface TestBroker {
   /** What is in it (`inspect()`), and how to publish and consume without a socket (`session()`). */
   readonly broker: Broker;
   /** Closes connections and broker; resolves when nothing of it is left. A second call waits for the first. */
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
   /** `await using broker = await startBroker()` stops it at the end of the block. */
   [Symbol.asyncDispose](): Promise<void>;
 }

@@ -132,6 +132,37 @@ describe('a harness', () => {
     );
   });
 
+  it('fails with an error that every runner prints as it is', async () => {
+    await start();
+    // Jest makes a comparison of values of an AssertionError of Node, and there are none to compare.
+    await expect(harness.deadLettered()).rejects.toMatchObject({ name: 'Error', message: expect.stringMatching(/^No message/) });
+  });
+
+  it('says which handler does not end, and leaves it behind', async () => {
+    harness = await startHarness({ withinMs: 50 });
+    await harness.start(shop(() => new Promise<void>(() => undefined)));
+    await expect(harness.when(new OrderPlaced('o-5'))).rejects.toThrow(
+      'Notifications.notify is still at work on shop.order-placed given-1 after 50 ms of real time',
+    );
+    const clock = new RealClock();
+    const before = clock.monotonicMs();
+    await harness.stop();
+    // As long once more, and not for each of the times that an ending application waits.
+    expect(clock.monotonicMs() - before).toBeLessThan(1_000);
+  });
+
+  it('refuses what it cannot start, with what to do', async () => {
+    harness = await startHarness();
+    await expect(harness.start(Test.createTestingModule({ providers: [Mailer] }).setLogger(silent))).rejects.toThrow(
+      'The application has no DovecoteModule, so the harness has nothing to put its broker in: add DovecoteModule.forRoot to its imports',
+    );
+    const compiled = await Test.createTestingModule({}).compile();
+    await expect(harness.start(compiled as unknown as TestingModuleBuilder)).rejects.toThrow(
+      'harness.start takes what Test.createTestingModule answers, before compile()',
+    );
+    await expect(harness.when(new OrderPlaced('o-6'))).rejects.toThrow('No application was started: harness.start(');
+  });
+
   it('starts its broker and an application in a moment, and leaves nothing behind', async () => {
     await start();
     await harness.stop();

@@ -7,7 +7,6 @@
  *
  * While something is waited for and nothing is left to do, time goes on by itself: retries and delays take no time. Nothing survives `stop`.
  */
-import { AssertionError } from 'node:assert';
 import { Broker } from '@dovecote/broker';
 import { RealClock, realGround } from '@dovecote/ground';
 import { Messaging, messageDefinitionOf, messagingOf, messagingOver } from '@dovecote/messaging/testing';
@@ -34,7 +33,8 @@ interface TestedApp {
 }
 
 type MessageClass<M extends object> = new (...args: never[]) => M;
-type HandlerClass = new (...args: never[]) => object;
+type HandlerClass<H extends object> = new (...args: never[]) => H;
+type MethodOf<H extends object> = keyof H & string;
 
 /** Turns without anything new after which nothing is left to do. */
 const QUIET_TURNS = 25;
@@ -75,11 +75,21 @@ export class Harness {
 
   /** Starts the application with its own options, but for broker and time. It ends with `stop`. */
   async start<App extends TestedApp>(builder: TestingBuilder<App>): Promise<App> {
+    if (typeof builder.overrideProvider !== 'function')
+      throw new TypeError('harness.start takes what Test.createTestingModule answers, before compile(), and starts the application itself');
     const ground = { ...realGround(), clock: this.clock };
-    builder
-      .overrideProvider(Messaging)
-      .useFactory(messagingOver((options) => ({ ...options, broker: { broker: this.broker }, ground }), this.#record));
+    let isOnHarness = false;
+    const onHarness = messagingOver((options) => {
+      isOnHarness = true;
+      return { ...options, broker: { broker: this.broker }, ground };
+    }, this.#record);
+    builder.overrideProvider(Messaging).useFactory(onHarness);
     const app = await builder.compile();
+    if (!isOnHarness) {
+      throw new Error(
+        'The application has no DovecoteModule, so the harness has nothing to put its broker in: add DovecoteModule.forRoot to its imports',
+      );
+    }
     this.#apps.push(app);
     await app.init();
     return app;
@@ -97,13 +107,13 @@ export class Harness {
   }
 
   /** Resolves when this method has handled a message to its end. */
-  handled(handler: HandlerClass, method: string): Promise<Fact> {
+  handled<H extends object>(handler: HandlerClass<H>, method: MethodOf<H>): Promise<Fact> {
     const place = `${handler.name}.${method}`;
     return this.#find(`${place} has handled nothing`, (one) => one.what === 'handled' && one.place === place);
   }
 
   /** Resolves when this method, or any, has failed on a message that comes again. */
-  retried(handler?: HandlerClass, method?: string): Promise<Fact> {
+  retried<H extends object>(handler?: HandlerClass<H>, method?: MethodOf<H>): Promise<Fact> {
     const place = handler && `${handler.name}.${method}`;
     const isIt = (one: Fact): boolean => one.what === 'retried' && (place === undefined || one.place === place);
     return this.#find(place === undefined ? 'Nothing was retried' : `${place} has retried nothing`, isIt);
@@ -133,14 +143,8 @@ export class Harness {
   }
 
   /** Resolves when nothing is left to do without time going on. */
-  async quiet(): Promise<void> {
-    const deadlineMs = this.#real.monotonicMs() + this.#withinMs;
-    let seen = -1;
-    for (let turns = 0; turns < QUIET_TURNS && this.#real.monotonicMs() < deadlineMs; turns++) {
-      if (this.facts.length !== seen || this.#record.underWay > 0) turns = 0;
-      seen = this.facts.length;
-      await new Promise<void>((resolve) => this.#real.defer(resolve));
-    }
+  quiet(): Promise<void> {
+    return this.#quiet(this.#real.monotonicMs() + this.#withinMs);
   }
 
   /** What happened so far is forgotten. */
@@ -155,6 +159,23 @@ export class Harness {
     await this.broker.close();
   }
 
+  /** Handlers that do not end are waited for until then, in real time. */
+  async #quiet(deadlineMs: number): Promise<void> {
+    let seen = -1;
+    for (let turns = 0; turns < QUIET_TURNS; turns++) {
+      const isBusy = this.facts.length !== seen || this.#record.underWay > 0;
+      if (isBusy && this.#real.monotonicMs() < deadlineMs) turns = 0;
+      seen = this.facts.length;
+      await new Promise<void>((resolve) => this.#real.defer(resolve));
+    }
+  }
+
+  /** A sentence about a handler that did not end within its real time. */
+  #unfinished(): string | undefined {
+    const [one] = this.#record.running.values();
+    return one && `${one.place} is still at work on ${one.type} ${one.id} after ${this.#withinMs} ms of real time`;
+  }
+
   get #withinMs(): number {
     return this.options.withinMs ?? 2_000;
   }
@@ -164,7 +185,7 @@ export class Harness {
       const { facts, id } = await this.#handOver(one);
       const failure = facts.find((fact) => fact.id === id && fact.what !== 'handled');
       if (failure === undefined) continue;
-      throw new AssertionError({ message: `What was given as number ${index + 1} was not handled well. ${whatHappened(facts)}` });
+      throw new Error(`What was given as number ${index + 1} was not handled well. ${whatHappened(facts)}`);
     }
     const { facts, id, answer } = await this.#handOver(message);
     const isHandled = facts.some((fact) => fact.id === id && fact.what === 'handled');
@@ -173,6 +194,7 @@ export class Harness {
 
   async #handOver(message: object): Promise<{ readonly id: string; readonly facts: readonly Fact[]; readonly answer: Promise<unknown> }> {
     const type = typeOf(message);
+    if (this.#apps.length === 0) throw new Error('No application was started: harness.start(Test.createTestingModule({ … })) comes first');
     const mark = this.facts.length;
     const id = `given-${++this.#handedOver}`;
     const isEvent = messageDefinitionOf(message.constructor)?.kind === 'event';
@@ -185,7 +207,7 @@ export class Harness {
     const facts = this.facts.slice(mark);
     if (facts.some((fact) => fact.id === id)) return { id, facts, answer };
     if (refusal !== undefined) throw refusal as Error;
-    throw new AssertionError({ message: `Nobody has handled ${type} ${id}. ${whatHappened(facts)}` });
+    throw new Error(this.#unfinished() ?? `Nobody has handled ${type} ${id}. ${whatHappened(facts)}`);
   }
 
   async #find(failure: string, isIt: (fact: Fact) => boolean): Promise<Fact> {
@@ -196,7 +218,8 @@ export class Harness {
       const fact = this.facts.find(isIt);
       if (fact !== undefined) return fact;
       if (!isGoingOn || this.#real.monotonicMs() >= deadlineMs) {
-        throw new AssertionError({ message: `${failure}. ${whatHappened(this.facts)}` });
+        const unfinished = this.#unfinished();
+        throw new Error(`${failure}${unfinished === undefined ? '' : `: ${unfinished}`}. ${whatHappened(this.facts)}`);
       }
       isGoingOn = this.clock.nextDueMs !== undefined && this.clock.nextDueMs <= untilMs && this.clock.step(untilMs);
     }
@@ -204,10 +227,11 @@ export class Harness {
 
   /** An end may wait for time to go on. */
   async #driven(work: Promise<void>): Promise<void> {
+    const deadlineMs = this.#real.monotonicMs() + this.#withinMs;
     let isOver = false;
     const over = work.finally(() => (isOver = true));
     over.catch(() => undefined);
-    for (; !isOver; await this.quiet()) this.clock.step(this.clock.nextDueMs ?? 0);
+    for (; !isOver; await this.#quiet(deadlineMs)) this.clock.step(this.clock.nextDueMs ?? 0);
     await over;
   }
 }

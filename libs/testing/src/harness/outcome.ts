@@ -1,5 +1,4 @@
 /** What came of the message that a test handed over: plain claims, each of which throws with a list of what did happen. */
-import { AssertionError } from 'node:assert';
 import { isDeepStrictEqual } from 'node:util';
 import { messageDefinitionOf } from '@dovecote/messaging/testing';
 import { type Fact, describe, plain } from './record.js';
@@ -54,7 +53,7 @@ export class Outcome {
   }
 
   #refuse(sentence: string): never {
-    throw new AssertionError({ message: `${sentence}. ${whatHappened(this.facts)}`, stackStartFn: this.#refuse.bind(this) });
+    throw new Error(`${sentence}. ${whatHappened(this.facts)}`);
   }
 }
 

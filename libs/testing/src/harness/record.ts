@@ -24,19 +24,25 @@ type Message = Parameters<HandlerTelemetry['ended']>[0];
 
 export class Record implements Telemetry {
   readonly facts: Fact[] = [];
+  /** What handlers work on. */
+  readonly running = new Map<object, Pick<Fact, 'place' | 'type' | 'id'>>();
+  #publishes = 0;
+
   /** Handlers that run, and publishes that wait for their confirm. */
-  underWay = 0;
+  get underWay(): number {
+    return this.running.size + this.#publishes;
+  }
 
   async publish<T>({ verb, envelope }: Parameters<Telemetry['publish']>[0], send: (envelope: Envelope) => Promise<T>): Promise<T> {
     // Whoever asks waits for the handler, not for the broker.
     if (verb === 'request') this.#note('published', envelope);
-    else this.underWay += 1;
+    else this.#publishes += 1;
     try {
       const outcome = await send(envelope);
       if (verb !== 'request') this.#note('published', envelope);
       return outcome;
     } finally {
-      if (verb !== 'request') this.underWay -= 1;
+      if (verb !== 'request') this.#publishes -= 1;
     }
   }
 
@@ -46,12 +52,14 @@ export class Record implements Telemetry {
       step: (next) => (event, message) => {
         // A batch comes as two lists.
         const [events, messages] = [[event].flat(), [message].flat()];
-        for (const [index, one] of messages.entries()) payloads.set(one, events[index]);
-        this.underWay += messages.length;
+        for (const [index, one] of messages.entries()) {
+          payloads.set(one, events[index]);
+          this.running.set(one, { place, type: one.type, id: one.id });
+        }
         return next(event, message);
       },
       ended: (message, fate) => {
-        this.underWay -= 1;
+        this.running.delete(message);
         const about = { type: message.type, id: message.id, payload: plain(payloads.get(message)), place };
         if (fate.kind === 'acknowledged') this.facts.push({ what: 'handled', ...about });
         else if (fate.kind === 'dead-letter') return;
