@@ -292,6 +292,21 @@ export const defects: Readonly<Record<string, { readonly defect: Defect; readonl
         route?.delayMs === undefined ? sound.publish(envelope, deadlineMs, route) : Promise.resolve(),
     }),
   },
+  'shows in a box what came after the look began': {
+    failing: 'shows what was in a box when the look began, and nothing that came behind it',
+    defect: (sound) => ({
+      async openBox(box) {
+        const opened = [await sound.openBox(box)];
+        const next = async (): Promise<Incoming | undefined> => {
+          const one = await opened.at(-1)!.next();
+          if (one !== undefined || opened.length > 1) return one;
+          opened.push(await sound.openBox(box));
+          return opened.at(-1)!.next();
+        };
+        return { next, close: async () => void (await Promise.all(opened.map((open) => open.close()))) };
+      },
+    }),
+  },
   'empties a box by looking into it': {
     failing: 'lets one look into a box and take out of it, and what is not taken is there afterwards',
     defect: (sound) => ({

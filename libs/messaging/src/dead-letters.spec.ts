@@ -10,11 +10,13 @@ import { died, failed } from './trail.js';
 import type { Incoming, Transport } from './transport.js';
 import type { TransportSubject } from './transport-contract.js';
 import { AmqpSubject } from './transports/amqp-subject.js';
+import type { AmqpTransport } from './transports/amqp-transport.js';
 import { EmbeddedSubject } from './transports/embedded-subject.js';
 import { JumpingClock } from './transports/kafka/jumping-clock.js';
 import { turn } from './turn.js';
 
 const FOREVER = Number.POSITIVE_INFINITY;
+const HOUR_MS = 3_600_000;
 const clock = new JumpingClock();
 const subjects: TransportSubject[] = [];
 
@@ -64,8 +66,12 @@ class Desk {
   }
 
   async bury(...ids: string[]): Promise<void> {
+    await this.buryAt(clock.now(), ...ids);
+  }
+
+  async buryAt(atMs: number, ...ids: string[]): Promise<void> {
     for (const id of ids) {
-      const death = { cause: 'attempts', atMs: clock.now(), reason: 'down', group: this.group, handler: 'Shop.place' } as const;
+      const death = { cause: 'attempts', atMs, reason: 'down', group: this.group, handler: 'Shop.place' } as const;
       const trail = died(failed(failed(undefined, 1, 'slow'), 2, 'down'), death);
       const envelope: Envelope = {
         ...plainEvent,
@@ -156,19 +162,28 @@ describe.each(Object.keys(openers))('dead letters over %s', (kind) => {
     expect(await desk.ids()).toHaveLength(1);
   });
 
-  it('that fail again while they are sent are not sent twice', async () => {
+  it('that fail again while they are sent are not sent twice, whatever the clock says of where they failed', async () => {
     const desk = await Desk.open(kind);
-    await desk.bury('a');
-    const report = desk.letters.redrive({
-      onProgress: ({ seen }) => {
-        if (seen === 1) clock.jump(1_000);
+    await desk.bury('a', 'b');
+    const burying: Promise<void>[] = [];
+    const report = await desk.letters.redrive({
+      where: ({ id }) => {
+        // While the second is looked at, the first one has failed again.
+        if (id === 'b') burying.push(desk.buryAt(clock.now() - HOUR_MS, 'a'));
+        return true;
       },
-      where: ({ id }) => id !== 'never',
     });
-    await desk.takes(1);
-    await desk.bury('a');
-    expect((await report).done).toBeLessThanOrEqual(1);
+    await Promise.all(burying);
+    expect(report.done).toBe(2);
     expect(await desk.ids()).toEqual(['a']);
+  });
+
+  it('are seen although the clock that they died by is ahead', async () => {
+    const desk = await Desk.open(kind);
+    await desk.buryAt(clock.now() + HOUR_MS, 'a');
+    expect(await desk.ids()).toEqual(['a']);
+    expect(await desk.letters.redrive()).toMatchObject({ done: 1 });
+    await desk.takes(1);
   });
 
   it('are mended and sent, if what they say now fits their schema', async () => {
@@ -196,5 +211,48 @@ describe.each(Object.keys(openers))('dead letters over %s', (kind) => {
     await desk.letters.purge();
     expect(await desk.ids()).toEqual([]);
     await expect(desk.letters.list({}, 'nobody')).rejects.toMatchObject({ code: 'broker-refused' });
+  });
+});
+
+describe('a look into dead letters over amqp whose connection is cut', () => {
+  const cutting = async (letters: number, holdAt: number) => {
+    const desk = await Desk.open('amqp');
+    await desk.bury(...Array.from({ length: letters }, (_, index) => `id-${index}`));
+    const relay = (subjects.at(-1) as AmqpSubject).relays.get(desk.transport as AmqpTransport)!;
+    let seen = 0;
+    if (holdAt === 0) relay.holdAnswers();
+    const look = desk.letters.list({
+      where: () => {
+        seen += 1;
+        if (seen === holdAt) relay.holdAnswers();
+        return true;
+      },
+    });
+    const outcome = look.then(
+      (found) => found.length,
+      (error: unknown) => error as MessagingError,
+    );
+    while (seen < holdAt) await turn();
+    for (let count = 0; count < 20; count++) await turn();
+    relay.cut();
+    relay.releaseAnswers();
+    return { desk, outcome: await outcome };
+  };
+
+  it.each([0, 1, 2])('says that it may be tried again, cut behind letter %s', async (holdAt) => {
+    const { desk, outcome } = await cutting(3, holdAt);
+    expect(outcome).toMatchObject({ code: 'broker-unreachable', retryable: true });
+    expect((outcome as MessagingError).message).toMatch(
+      /^The connection to the broker was lost before the dead-letters of '.*' was read to its end/,
+    );
+    // What was out comes back when the broker has noticed, and the connection by itself.
+    for (let found: unknown = undefined; !Array.isArray(found) || found.length < 3;) {
+      found = await desk.ids().catch((error: unknown) => error);
+      await turn();
+    }
+  });
+
+  it('has what it found when all was seen', async () => {
+    expect((await cutting(2, 2)).outcome).toBe(2);
   });
 });

@@ -4,6 +4,7 @@
  * leaves one in the box that was sent: it is at least once, as everything.
  */
 import type { Clock } from '@dovecote/ground';
+import { withinTime } from './deadline.js';
 import type { Death, Envelope, Failure, MessageHeaders, MessageKind, ParkedPlace } from './envelope.js';
 import { MessagingError } from './errors.js';
 import { DEAD_LETTERS_LISTED_MAX, MOVE_TIMEOUT_MS } from './limits.js';
@@ -150,7 +151,6 @@ export class DeadLetters {
     { ids, where, limit = Number.POSITIVE_INFINITY, signal, onProgress }: RedriveOptions,
     visit: (letter: DeadLetter, incoming: Incoming) => Promise<boolean>,
   ): Promise<RedriveProgress> {
-    const beganMs = this.clock.now();
     const wanted = ids === undefined ? undefined : new Set(ids);
     const box = await this.transport.openBox({ group: service, box: 'dead-letters' });
     let progress: RedriveProgress = { seen: 0, done: 0, left: undefined };
@@ -159,8 +159,7 @@ export class DeadLetters {
         const incoming = await box.next();
         if (incoming === undefined) break;
         const letter = letterOf(incoming);
-        const isOlder = letter?.death === undefined || letter.death.atMs <= beganMs;
-        const isChosen = letter !== undefined && isOlder && (wanted?.has(letter.id) ?? true) && (where?.(letter) ?? true);
+        const isChosen = letter !== undefined && (wanted?.has(letter.id) ?? true) && (where?.(letter) ?? true);
         const isDone = isChosen && (await visit(letter, incoming));
         progress = { seen: progress.seen + 1, done: progress.done + (isDone ? 1 : 0), left: box.left };
         onProgress?.(progress);
@@ -176,14 +175,21 @@ export class DeadLetters {
     const again: Envelope = { ...envelope, expiresAtMs: undefined, trail: { failures: 0, starts: 0, history, death: undefined } };
     const parked = envelope.trail?.death?.parked;
     if (parked !== undefined && (await this.#release(service, envelope, parked, again))) return;
-    await this.transport.publish(again, this.clock.monotonicMs() + MOVE_TIMEOUT_MS, { to: { group: service, box: 'inbox' } });
+    await this.#within(this.transport.publish(again, this.clock.monotonicMs() + MOVE_TIMEOUT_MS, { to: { group: service, box: 'inbox' } }));
   }
 
   /** In its place before what waits for it. False where that place is nowhere: the service has moved to a broker without lanes. */
   async #release(service: string, { key }: Pick<Envelope, 'key'>, place: ParkedPlace, envelope: Envelope | undefined): Promise<boolean> {
     const store = this.transport.parkingStore(service);
-    await store?.release(place.lane, { sequence: place.sequence, key: key ?? '', envelope });
-    return store !== undefined;
+    if (store === undefined) return false;
+    await this.#within(store.release(place.lane, { sequence: place.sequence, key: key ?? '', envelope }));
+    return true;
+  }
+
+  /** A transport whose broker is away keeps what it was given until that comes back, which may be never. */
+  #within(sent: Promise<void>): Promise<void> {
+    const sentence = `The broker did not confirm within ${MOVE_TIMEOUT_MS} ms what was sent again: it may have been, and is among the dead letters still. Look again.`;
+    return withinTime(this.clock, MOVE_TIMEOUT_MS, sent, () => new MessagingError('publish-timeout', sentence));
   }
 
   /** Whether it is time now; not where the signal came first. */

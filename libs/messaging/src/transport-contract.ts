@@ -279,6 +279,18 @@ const delays: Readonly<Record<string, Body>> = {
 };
 
 const looks: Readonly<Record<string, Body>> = {
+  'shows what was in a box when the look began, and nothing that came behind it': async (bench) => {
+    const { transport } = await bench.member('readers', ['placed']);
+    const where = bench.box('readers', 'dead-letters');
+    await bench.requiresBoxes(transport, where);
+    for (const text of ['a', 'b']) await bench.publish(transport, 'placed', text, { to: where });
+    const box = await transport.openBox(where);
+    const seen = [textOf((await box.next())!)];
+    await bench.publish(transport, 'placed', 'late', { to: where });
+    for (let next = await box.next(); next !== undefined; next = await box.next()) seen.push(textOf(next));
+    await box.close();
+    assert.deepEqual(seen.toSorted(), ['a', 'b']);
+  },
   'lets one look into a box and take out of it, and what is not taken is there afterwards': async (bench) => {
     const { transport } = await bench.member('readers', ['placed']);
     const where = bench.box('readers', 'dead-letters');

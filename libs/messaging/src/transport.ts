@@ -42,7 +42,10 @@ export interface Transport {
    */
   openReplies(onReply: (reply: Envelope) => void): Promise<string>;
 
-  /** A look into what a group has in a box, from the beginning. What others have out is not there. */
+  /**
+   * A look into what a group has in a box, from the beginning to what was the last one when the look began: what comes in behind it is not seen. What
+   * others have out is not there. Rejects, here and at `next`, with a `MessagingError` that says whether it may be tried again.
+   */
   openBox(box: Box): Promise<OpenBox>;
 
   /** Keeps what waits behind its key in this group's lanes; nothing where the broker has no lanes. */

@@ -25,7 +25,7 @@ import type {
   TransportSubscription,
 } from '../transport.js';
 import type { BrokerAddress } from './amqp-address.js';
-import { AmqpBox } from './amqp-box.js';
+import { AmqpBox, connectionLost } from './amqp-box.js';
 import { AmqpLink, type Connect, type LinkSettings } from './amqp-link.js';
 import { AmqpSubscription, declare } from './amqp-subscription.js';
 import { toProperties } from './cloud-events.js';
@@ -159,7 +159,8 @@ export class AmqpTransport implements Transport {
   }
 
   openBox(box: Box): Promise<OpenBox> {
-    if (this.#isClosed || this.#connection === undefined) return Promise.reject(closedError());
+    if (this.#isClosed) return Promise.reject(closedError());
+    if (this.#connection === undefined) return Promise.reject(connectionLost(box));
     return AmqpBox.open(this.#connection, box);
   }
 

@@ -195,6 +195,8 @@ export class EmbeddedTransport implements Transport {
 /** A session of its own, whose end puts back what is out. */
 class EmbeddedBox implements OpenBox {
   readonly isTakenBack = false;
+  /** Behind the one given last, of those that were there when the first was given. */
+  left: number | undefined;
 
   constructor(
     private readonly session: BrokerSession,
@@ -202,8 +204,11 @@ class EmbeddedBox implements OpenBox {
   ) {}
 
   async next(): Promise<Incoming | undefined> {
+    if (this.left === 0) return undefined;
     try {
       const delivery = await this.session.get(boxQueue(this.box, 'event'));
+      if (delivery === undefined) this.left = 0;
+      else this.left = this.left === undefined ? delivery.messageCount : this.left - 1;
       return delivery && new EmbeddedIncoming(delivery, this, false);
     } catch (error) {
       throw new MessagingError('broker-refused', `The ${this.box.box} of '${this.box.group}' cannot be read: ${reasonOf(error)}.`, {
