@@ -59,7 +59,7 @@ export interface GroupEvents {
 const NO_GENERATION = -1;
 const FAILURES_UNSAID_MAX = 5;
 /** How long the end waits for what the coordinator may never answer. */
-const FAREWELL_MS_MAX = 1_000;
+export const FAREWELL_MS_MAX = 1_000;
 
 export class GroupMember {
   readonly #calls: KafkaGroupCalls;
@@ -75,6 +75,7 @@ export class GroupMember {
   #isJoining = false;
   #wake: (() => void) | undefined;
   #running: Promise<void> | undefined;
+  #leaving: Promise<void> | undefined;
 
   constructor(
     private readonly client: KafkaClient,
@@ -129,13 +130,20 @@ export class GroupMember {
     return this.#calls.committed(partitions);
   }
 
-  /** Gives everything up in order, then leaves, so that the others need not wait for the session to end. */
-  async leave(): Promise<void> {
+  /** Gives everything up in order, then leaves, so that the others need not wait for the session to end. Called again, it is the same farewell. */
+  leave(): Promise<void> {
+    this.#leaving ??= this.#leave();
+    return this.#leaving;
+  }
+
+  async #leave(): Promise<void> {
     this.#isStopping = true;
     this.#wake?.();
+    // A sharing out that is under way gives the group another generation, under which alone it takes what is done: it ends first.
+    if (this.#owned.length > 0) await this.#notForEver(this.#running ?? Promise.resolve());
     const owned = this.#owned;
+    if (owned.length > 0) await this.#whileAlive(this.events.revoked(owned));
     this.#owned = [];
-    if (owned.length > 0) await this.events.revoked(owned);
     if (this.#memberId === '') return;
     const left = this.#calls.leave({ memberId: this.#memberId, generation: this.#generation }).catch(() => undefined);
     // A join that waits for others is answered then: we are no member any more.
@@ -191,9 +199,9 @@ export class GroupMember {
       const { memberId, generation } = answer;
       const synced = await this.#calls.sync({ memberId, generation, protocol: ASSIGNMENT_PROTOCOL, assignments });
       this.#check(synced.code);
-      if (this.#isStopping) return;
       this.#generation = generation;
       this.#heardAtMs = joinedAtMs;
+      if (this.#isStopping) return;
       if (await this.#take(decodeAssignment(synced.assignment))) return;
     }
   }

@@ -9,11 +9,12 @@
  */
 import type { Clock, Timer } from '@dovecote/ground';
 import type { Backoff } from '../../backoff.js';
+import { withinTime } from '../../deadline.js';
 import { type MessagingError, reasonOf } from '../../errors.js';
 import type { Log } from '../../log.js';
 import { CommitNotes } from './commit-notes.js';
 import { nameOf } from './group-assignment.js';
-import { type GroupEvents, GroupMember } from './group-member.js';
+import { FAREWELL_MS_MAX, type GroupEvents, GroupMember } from './group-member.js';
 import {
   type FetchedPartition,
   type IncomingRecord,
@@ -75,7 +76,7 @@ export class GroupReader implements GroupEvents {
   #isStopped = false;
   #ticking: Timer | undefined;
   #discovering: Timer | undefined;
-  #committing: Promise<void> | undefined;
+  #committing: Promise<boolean> | undefined;
   #closing: () => void = () => undefined;
   /** Whoever waits for handlers stops waiting then. */
   readonly #isClosing = new Promise<void>((resolve) => (this.#closing = resolve));
@@ -105,15 +106,18 @@ export class GroupReader implements GroupEvents {
     this.#discoverLater();
   }
 
-  /** Hands out nothing more and gives its partitions to the others, once nothing of them is out any more. */
+  /**
+   * Hands out nothing more, and leaves the group once nothing is out any more and that is committed. It joins no more: in another generation the group
+   * would not take what is done, until this member had joined again.
+   */
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
     this.#discovering?.cancel();
-    this.#member.subscribe([]);
+    void this.#member.leave();
   }
 
-  /** Leaves the group: what was not settled by then is somebody else's to handle again. */
+  /** Leaves the group now: what was not settled by then is somebody else's to handle again. */
   async close(): Promise<void> {
     this.#isStopped = true;
     this.#discovering?.cancel();
@@ -191,7 +195,7 @@ export class GroupReader implements GroupEvents {
     const lanes = this.#lanesOf(partitions);
     await Promise.all(lanes.map(async (lane) => this.#drain(lane)));
     await this.#committing;
-    await this.#commitNow(lanes, true);
+    await this.#commitLast(lanes);
     for (const lane of lanes) this.#drop(lane);
   }
 
@@ -399,18 +403,35 @@ export class GroupReader implements GroupEvents {
     this.#handOut();
   }
 
-  async #commitNow(lanes: readonly PartitionLane[], isFarewell: boolean): Promise<void> {
+  /** Before they go to others. Not for ever: what the group does not take by then is handled again. */
+  async #commitLast(lanes: readonly PartitionLane[]): Promise<void> {
+    const { clock, backoff, log, group } = this.settings;
+    const endMs = clock.monotonicMs() + FAREWELL_MS_MAX;
+    for (let tries = 1; ; tries += 1) {
+      const leftMs = Math.max(0, endMs - clock.monotonicMs());
+      const late = (): Error => new Error('the coordinator does not answer');
+      if (await withinTime(clock, leftMs, this.#commitNow(lanes, true), late).catch(() => false)) return;
+      if (clock.monotonicMs() >= endMs) break;
+      await new Promise<void>((resolve) => clock.after(Math.min(backoff.delayMs(tries), leftMs), resolve));
+    }
+    log.warn(`${group}: the group did not take what was done last of ${lanes.map(({ id }) => id).join(', ')}: it is handled again.`);
+  }
+
+  /** Resolves to whether the group has it. */
+  async #commitNow(lanes: readonly PartitionLane[], isFarewell: boolean): Promise<boolean> {
     const offsets = lanes.map((lane) => this.#notes.offsetOf(lane, lane.committable, isFarewell));
     try {
       const isTaken = await this.#member.commit(offsets);
       this.#commitFailures = 0;
       if (isTaken) lanes.forEach((lane, index) => (lane.committed = offsets[index]!.offset));
       else if (!this.#isStopped) this.#tickSoon();
+      return isTaken;
     } catch (error) {
       this.#commitFailures += 1;
       if (isWorthSaying(this.#commitFailures))
         this.settings.log.warn(`What was handled could not be committed (${reasonOf(error)}): it is tried again.`);
       if (!this.#isStopped) this.#tickSoon();
+      return false;
     }
   }
 }

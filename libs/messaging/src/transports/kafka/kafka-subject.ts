@@ -11,7 +11,7 @@ import { turn } from '../../turn.js';
 import { JumpingClock } from './jumping-clock.js';
 import { parseKafkaAddress } from './kafka-address.js';
 import { type KafkaClient, KafkaFailure, kafkaCodes } from './kafka-client.js';
-import { KafkaTransport } from './kafka-transport.js';
+import { KafkaTransport, type KafkaTransportSettings } from './kafka-transport.js';
 import { PlatformaticClient } from './platformatic-client.js';
 
 /** The shortest that brokers take (`group.min.session.timeout.ms`). */
@@ -36,7 +36,7 @@ export class KafkaSubject implements TransportSubject {
     private readonly log: Log = silent,
   ) {}
 
-  transport(): KafkaTransport {
+  transport(overrides: Partial<KafkaTransportSettings> = {}): KafkaTransport {
     const address = parseKafkaAddress(this.url);
     const transport = new KafkaTransport({
       service: this.unique('service'),
@@ -56,6 +56,7 @@ export class KafkaSubject implements TransportSubject {
       random: new RealRandom(),
       backoff: new Backoff(new RealRandom(), RETRY_MS, RETRY_MS),
       log: this.log,
+      ...overrides,
     });
     this.#transports.push(transport);
     return transport;

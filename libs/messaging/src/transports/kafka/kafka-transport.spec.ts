@@ -8,7 +8,7 @@ import type { Incoming, Lane, Source } from '../../transport.js';
 import { turn } from '../../turn.js';
 import { JumpingClock } from './jumping-clock.js';
 import { KafkaSubject } from './kafka-subject.js';
-import type { KafkaTransport } from './kafka-transport.js';
+import type { KafkaTransport, KafkaTransportSettings } from './kafka-transport.js';
 
 let subject: KafkaSubject;
 
@@ -21,8 +21,8 @@ beforeEach(async () => {
 
 afterEach(() => subject.close());
 
-async function opened(): Promise<KafkaTransport> {
-  const transport = subject.transport();
+async function opened(overrides: Partial<KafkaTransportSettings> = {}): Promise<KafkaTransport> {
+  const transport = subject.transport(overrides);
   await transport.open();
   return transport;
 }
@@ -49,7 +49,7 @@ async function subscribed(transport: KafkaTransport, order: Source['order'] = 'n
   const got: Incoming[] = [];
   const lanes = new Map<string, Lane>();
   const sources = [{ kind: 'event', pattern: order === 'key' ? 'orders.placed' : 'orders.*', topic: undefined, order }] as const;
-  await transport.subscribe(
+  const subscription = await transport.subscribe(
     { group: 'readers', sources, prefetch: 100 },
     {
       onMessage: (incoming) => void got.push(incoming),
@@ -57,7 +57,7 @@ async function subscribed(transport: KafkaTransport, order: Source['order'] = 'n
       revoked: async (lane) => void lanes.delete(lane.id),
     },
   );
-  return { got, lanes };
+  return { got, lanes, subscription };
 }
 
 async function until(isTrue: () => boolean): Promise<void> {
@@ -208,5 +208,51 @@ describe('a lane in order', () => {
     await until(() => two.lanes.size === 2 && one.lanes.size === 2);
     for (let count = 0; count < 50; count++) await turn();
     expect(two.got).toEqual([]);
+  });
+});
+
+describe('a member that ends in order', () => {
+  const uncommitted = { commitEveryMs: 600_000 };
+
+  it('has committed all that was done, in whatever moment of its leaving the end comes', async () => {
+    const publisher = await opened();
+    for (let round = 0; round < 16; round++) {
+      const transport = await opened(uncommitted);
+      const { got, subscription } = await subscribed(transport, 'key');
+      const ids = Array.from({ length: 20 }, (_, index) => `m-${round}-${index}`);
+      for (const id of ids) await publisher.publish(envelope(id, { key: id }), never);
+      await until(() => got.length >= 20);
+      expect(new Set(idsOf(got))).toEqual(new Set(ids));
+      expect(got).toHaveLength(20);
+      for (const incoming of got) incoming.acknowledge();
+      await subscription.stop();
+      for (let count = 0; count < round; count++) await turn();
+      await transport.close();
+    }
+  });
+
+  it('repeats nothing where others share out its partitions at that moment', async () => {
+    const [publisher, stayer] = [await opened(), await opened()];
+    const stays = await subscribed(stayer, 'key');
+    const all: (string | undefined)[] = [];
+    for (let round = 0; round < 12; round++) {
+      const transport = await opened(uncommitted);
+      const { got, lanes, subscription } = await subscribed(transport, 'key');
+      await until(() => lanes.size === 2 && stays.lanes.size === 2);
+      const ids = Array.from({ length: 20 }, (_, index) => `m-${round}-${index}`);
+      for (const id of ids) await publisher.publish(envelope(id, { key: id }), never);
+      await until(() => got.length + stays.got.length >= 20);
+      for (const incoming of [...got, ...stays.got.splice(0)]) {
+        all.push(...idsOf([incoming]));
+        incoming.acknowledge();
+      }
+      await subscription.stop();
+      for (let count = 0; count < round; count++) await turn();
+      const comes = round % 2 === 0 ? subscribed(await opened(), 'key') : undefined;
+      await transport.close();
+      await (await comes)?.subscription.stop();
+      await until(() => stays.lanes.size === 4);
+    }
+    expect([all.length, new Set(all).size]).toEqual([240, 240]);
   });
 });

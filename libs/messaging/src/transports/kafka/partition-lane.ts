@@ -43,7 +43,7 @@ export class PartitionLane implements TopicPartition, Lane {
   readonly #fetched = new Fifo<IncomingRecord>();
   readonly #open = new Fifo<LanePlace>();
   #outstanding = 0;
-  #idle: (() => void) | undefined;
+  #idle: (() => void)[] = [];
 
   constructor({ topic, partition }: TopicPartition, start: LaneStart) {
     this.id = `${topic}/${partition}`;
@@ -132,26 +132,30 @@ export class PartitionLane implements TopicPartition, Lane {
     place.isDone = true;
     this.#outstanding -= 1;
     while (this.#open.peek()?.isDone === true) this.#open.shift();
-    if (this.#outstanding === 0) this.#idle?.();
+    if (this.#outstanding === 0) this.#tellIdle();
   }
 
   /** What was out at `place` is not done: whoever reads on begins with it. */
   giveBack(): void {
     this.#outstanding -= 1;
-    if (this.#outstanding === 0) this.#idle?.();
+    if (this.#outstanding === 0) this.#tellIdle();
   }
 
   /** Hands out nothing more; resolves when nothing is out. */
   async drain(): Promise<void> {
     this.#forgetFetched();
-    if (this.#outstanding > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+    if (this.#outstanding > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
   /** What is still out is somebody else's from now on. */
   close(): void {
     this.#forgetFetched();
     this.isGone = true;
-    this.#idle?.();
+    this.#tellIdle();
+  }
+
+  #tellIdle(): void {
+    for (const idle of this.#idle.splice(0)) idle();
   }
 
   #forgetFetched(): void {
