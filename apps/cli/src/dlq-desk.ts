@@ -126,7 +126,7 @@ export const columns = ['id', 'type', 'key', 'cause', 'handler', 'died', 'reason
 /** All of it, for programs. What is no JSON is under `payloadBase64`. */
 export async function itemOf(letter: DeadLetter): Promise<Readonly<Record<string, unknown>>> {
   const { payloadOf } = await import('@dovecote/messaging/dead-letters');
-  const { body, death, history, ...outside } = letter;
+  const { body: _body, death, history, ...outside } = letter;
   const payload = payloadOf(letter);
   return {
     ...outside,

@@ -165,6 +165,17 @@ export const defects: Readonly<Record<string, { readonly defect: Defect; readonl
     failing: 'never has more unacknowledged than the prefetch',
     defect: asking((request) => ({ ...request, prefetch: 1_000 })),
   },
+  'ignores the prefetch of a source': {
+    failing: 'never has more unacknowledged of a source than its own prefetch, and hands out the others',
+    defect: asking((request) => ({ ...request, sources: request.sources.map((source) => ({ ...source, prefetch: undefined })) })),
+  },
+  'holds all sources to the prefetch of one': {
+    failing: 'never has more unacknowledged of a source than its own prefetch, and hands out the others',
+    defect: asking((request) => ({
+      ...request,
+      prefetch: Math.min(request.prefetch, ...request.sources.map((one) => one.prefetch ?? 10)),
+    })),
+  },
   'delivers to every member of a group': {
     failing: 'gives each message to one member of a group',
     defect: asking((request) => ({ ...request, group: `${request.group}-${(instances += 1)}` })),

@@ -40,6 +40,7 @@ describe('the delivery contract', () => {
       retry: { attempts: 5, backoff: 'exponential', firstMs: 1_000, maxMs: 60_000, fatal: [], byError: undefined },
       hasDeadLetters: true,
       timeoutMs: undefined,
+      prefetch: undefined,
       concurrency: Number.POSITIVE_INFINITY,
       batch: undefined,
       rate: undefined,
@@ -47,6 +48,7 @@ describe('the delivery contract', () => {
       isDeduplicated: false,
     });
     expect(refusalOf({})).toBe('');
+    expect(contractOf({ prefetch: 7 }, 'Notifications.notify')).toMatchObject({ prefetch: 7, concurrency: 7 });
   });
 
   it('that a broker cannot keep names the handler, the need, the broker and the ways out', () => {
@@ -61,6 +63,24 @@ describe('the delivery contract', () => {
   });
 
   it('is refused as well where a broker has lanes, and nowhere to keep what waits', async () => {
+    expect(await refusalAtStart({ order: 'key' })).toBe(
+      "unsupported: Notifications.notify needs order 'key', and the pigeon post has nowhere to keep what waits for it: leave the order out, or use another broker.",
+    );
+  });
+
+  it('is refused where a handler could never have what it takes at once', async () => {
+    expect(await refusalAtStart({ prefetch: 101 })).toBe(
+      'invalid-options: Notifications.notify asks for a prefetch of 101, and the service holds 100 messages at most: raise the prefetch of the module, or ask for less.',
+    );
+    expect(await refusalAtStart({ batch: { size: 101 } })).toBe(
+      'invalid-options: Notifications.notify takes batches of 101, and the service holds 100 messages at most: raise prefetch, or make the batches smaller.',
+    );
+    expect(await refusalAtStart({ prefetch: 5, batch: { size: 6 } })).toBe(
+      'invalid-options: Notifications.notify takes batches of 6, and its own prefetch is 5: raise prefetch, or make the batches smaller.',
+    );
+  });
+
+  async function refusalAtStart(options: DeliveryOptions): Promise<string> {
     const done = (): Promise<void> => Promise.resolve();
     const plan = (): Promise<readonly PlannedThing[]> => Promise.resolve([]);
     const capabilities = { broker: 'the pigeon post', can: everything };
@@ -69,17 +89,22 @@ describe('the delivery contract', () => {
     const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
     const messaging = new Messaging(checkOptions({ service: 'notifications', broker: 'embedded:' }), transport, silent);
     const place = 'Notifications.notify';
-    const contract = contractOf({ order: 'key' }, place);
+    const contract = contractOf(options, place);
     const subject = { kind: 'event', pattern: 'placed', topic: undefined, messageClass: undefined, schema: undefined } as const;
-    await expect(messaging.start([{ ...subject, contract, place, handle: () => Promise.resolve() }])).rejects.toMatchObject({
-      code: 'unsupported',
-      message:
-        "Notifications.notify needs order 'key', and the pigeon post has nowhere to keep what waits for it: leave the order out, or use another broker.",
-    });
-  });
+    const refusal: unknown = await messaging
+      .start([{ ...subject, contract, place, handle: () => Promise.resolve() }])
+      .catch((error) => error);
+    expect(refusal).toBeInstanceOf(MessagingError);
+    return `${(refusal as MessagingError).code}: ${(refusal as MessagingError).message}`;
+  }
 
   it('is refused where it makes no sense, by the name of the option', () => {
     const nonsense: readonly [options: DeliveryOptions, sentence: string][] = [
+      [{ prefetch: 0 }, 'prefetch must be a whole number from 1 to 65535, not 0'],
+      [
+        { prefetch: 2, order: 'strict' },
+        "what is read with order 'strict' comes in lanes, which all its handlers share: leave prefetch out",
+      ],
       [{ concurrency: 0 }, 'concurrency must be a whole number from 1, not 0'],
       [{ retry: { attempts: 0 } }, 'retry.attempts must be a whole number from 1 to 1000, not 0'],
       [{ retry: { firstMs: 5_000, maxMs: 10 } }, 'retry.maxMs must be a whole number from 5000'],

@@ -3,7 +3,7 @@
  * stops the application with one sentence that names the handler, the need, the broker and the ways out. Never a silent lesser guarantee.
  */
 import { MessagingError } from './errors.js';
-import { ATTEMPTS_MAX, BATCH_MAX, LONGEST_WAIT_MS, RATE_COUNT_MAX } from './limits.js';
+import { ATTEMPTS_MAX, BATCH_MAX, LONGEST_WAIT_MS, PREFETCH_MAX, RATE_COUNT_MAX } from './limits.js';
 import type { Capability, TransportCapabilities } from './transport.js';
 
 /** What `@Subscribe` and `@Handle` take. Everything has a default. */
@@ -28,8 +28,13 @@ export interface DeliveryOptions {
   /** After so many milliseconds the message's signal is aborted and the attempt counts as failed; without end when not given. */
   readonly timeoutMs?: number;
   /**
-   * The most messages this handler works on at once in one process. Not given: as many as the service may hold (`prefetch`). 1 handles them one
-   * after the other, in the order in which they come.
+   * The most messages of this handler that one process holds, in work and waiting: the others stay with the broker for whoever has room, and no other handler
+   * waits behind them. Not given: as many as the service may hold, all its handlers together.
+   */
+  readonly prefetch?: number;
+  /**
+   * The most messages this handler works on at once in one process. Not given: as many as it may hold (`prefetch`). 1 handles them one after the other, in
+   * the order in which they come.
    */
   readonly concurrency?: number;
   /** The handler takes arrays: up to `size` messages, or those that came within `lingerMs` (50) of the first. */
@@ -82,6 +87,7 @@ export interface DeliveryContract {
   readonly retry: RetryPolicy;
   readonly hasDeadLetters: boolean;
   readonly timeoutMs: number | undefined;
+  readonly prefetch: number | undefined;
   readonly concurrency: number;
   readonly batch: { readonly size: number; readonly lingerMs: number } | undefined;
   readonly rate: { readonly count: number; readonly perMs: number } | undefined;
@@ -109,6 +115,7 @@ const choices = {
 export function contractOf(options: DeliveryOptions, place: string): DeliveryContract {
   const check = new Check(place);
   const { batch, rate, circuitBreaker, retry = {} } = options;
+  const prefetch = options.prefetch === undefined ? undefined : check.number('prefetch', options.prefetch, 1, PREFETCH_MAX);
   const firstMs = check.number('retry.firstMs', retry.firstMs ?? 1_000, 1, LONGEST_WAIT_MS);
   const contract: DeliveryContract = {
     delivery: check.choice('delivery', options.delivery ?? 'at-least-once', choices.delivery),
@@ -123,7 +130,9 @@ export function contractOf(options: DeliveryOptions, place: string): DeliveryCon
     },
     hasDeadLetters: options.deadLetters ?? true,
     timeoutMs: options.timeoutMs === undefined ? undefined : check.number('timeoutMs', options.timeoutMs, 1, LONGEST_WAIT_MS),
-    concurrency: options.concurrency === undefined ? Number.POSITIVE_INFINITY : check.number('concurrency', options.concurrency, 1),
+    prefetch,
+    concurrency:
+      options.concurrency === undefined ? (prefetch ?? Number.POSITIVE_INFINITY) : check.number('concurrency', options.concurrency, 1),
     batch: batch && {
       size: check.number('batch.size', batch.size, 1, BATCH_MAX),
       lingerMs: check.number('batch.lingerMs', batch.lingerMs ?? LINGER_MS, 0, LONGEST_WAIT_MS),
@@ -140,6 +149,11 @@ export function contractOf(options: DeliveryOptions, place: string): DeliveryCon
   };
   if (contract.batch !== undefined && contract.order !== 'none') {
     check.refuse(`a batch cannot keep the order '${contract.order}': one of its messages that fails would be overtaken by the others`);
+  }
+  if (prefetch !== undefined && contract.order !== 'none') {
+    check.refuse(
+      `what is read with order '${contract.order}' comes in lanes, which all its handlers share: leave prefetch out, or the order`,
+    );
   }
   if (contract.delivery === 'at-most-once' && contract.order !== 'none') {
     check.refuse(

@@ -22,7 +22,7 @@ import { Settlement } from './settlement.js';
 import { type Subscription, requestOf } from './subscription.js';
 import { reportTopology } from './topology-report.js';
 import { DeadLetters } from './dead-letters.js';
-import { checkNeeds, needsOf } from './delivery-contract.js';
+import { type DeliveryContract, checkNeeds, needsOf } from './delivery-contract.js';
 import { openTelemetry } from './telemetry/open-telemetry.js';
 import { telemetryByKind } from './telemetry/telemetry-by-kind.js';
 import type { Telemetry, TelemetrySwitch } from './telemetry/telemetry.js';
@@ -221,15 +221,22 @@ export class Messaging {
     }
     for (const [index, subscription] of subscriptions.entries()) {
       const { place, contract, pattern } = subscription;
-      if (contract.batch !== undefined && contract.batch.size > this.settings.prefetch) {
-        throw new MessagingError(
-          'invalid-options',
-          `${place} takes batches of ${contract.batch.size}, and the service holds ${this.settings.prefetch} messages at most: raise prefetch, or make the batches smaller.`,
-        );
-      }
+      const problem = this.#problemOfLoad(contract);
+      if (problem !== undefined) throw new MessagingError('invalid-options', `${place} ${problem}.`);
       const first = subscriptions.slice(0, index).find((one) => isRival(one, subscription));
       if (first !== undefined) throw subscribedTwice(this.settings.service, pattern, first, subscription);
     }
+  }
+
+  /** A clause about a handler that can never have what it takes at once. */
+  #problemOfLoad({ batch, prefetch }: DeliveryContract): string | undefined {
+    const held = this.settings.prefetch;
+    if (prefetch !== undefined && prefetch > held)
+      return `asks for a prefetch of ${prefetch}, and the service holds ${held} messages at most: raise the prefetch of the module, or ask for less`;
+    const most = prefetch ?? held;
+    if (batch === undefined || batch.size <= most) return undefined;
+    const holder = prefetch === undefined ? 'the service holds' : 'its own prefetch is';
+    return `takes batches of ${batch.size}, and ${holder} ${most}${prefetch === undefined ? ' messages at most' : ''}: raise prefetch, or make the batches smaller`;
   }
 }
 

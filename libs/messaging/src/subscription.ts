@@ -53,6 +53,7 @@ export function requestOf(service: string, subscriptions: readonly Subscription[
     pattern,
     topic,
     order: contract.order === 'none' ? 'none' : 'key',
+    prefetch: contract.prefetch,
   }));
   return { group: service, sources, prefetch };
 }

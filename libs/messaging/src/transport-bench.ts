@@ -23,8 +23,12 @@ export class Bench {
   }
 
   async member(group: string, events: readonly string[], prefetch = 10, commands: readonly string[] = []): Promise<Inbox> {
-    const inbox = new Inbox(await this.open());
     const sources = [...events.map((type) => this.source('event', type)), ...commands.map((type) => this.source('command', type))];
+    return this.memberOf(group, sources, prefetch);
+  }
+
+  async memberOf(group: string, sources: readonly Source[], prefetch = 10): Promise<Inbox> {
+    const inbox = new Inbox(await this.open());
     const request = { group: this.subject.unique(group), sources, prefetch };
     const consumer = { onMessage: (incoming: Incoming): void => inbox.take(incoming), assigned: nothing, revoked: nothing };
     inbox.subscription = await inbox.transport.subscribe(request, consumer);

@@ -197,6 +197,35 @@ const consuming: Readonly<Record<string, Body>> = {
     await turns();
     assert.equal(inbox.waiting, 0, 'more was delivered than the prefetch allows');
   },
+  'never has more unacknowledged of a source than its own prefetch, and hands out the others': async (bench) => {
+    const sources = [{ ...bench.source('event', 'placed'), prefetch: 2 }, bench.source('event', 'paid')];
+    const inbox = await bench.memberOf('readers', sources);
+    const witness = await bench.member('witnesses', ['placed'], 10);
+    const sender = await bench.open();
+    for (let index = 0; index < 6; index++) await bench.publishKeyed(sender, 'placed', `${index}`);
+    const first = await inbox.next();
+    await inbox.next();
+    await witness.texts(6);
+    await turns();
+    assert.equal(inbox.waiting, 0, 'more was delivered than the prefetch of the source allows');
+    for (let index = 0; index < 3; index++) await bench.publish(sender, 'paid', 'paid');
+    assert.deepEqual(await inbox.texts(3, false), ['paid', 'paid', 'paid']);
+    first.acknowledge();
+    assert.equal(textOf(await inbox.next()), '2');
+    await turns();
+    assert.equal(inbox.waiting, 0, 'more was delivered than the prefetch of the source allows');
+  },
+  'gives each message once where a source begins to have a prefetch of its own, and where it ceases to': async (bench) => {
+    const sender = await bench.open();
+    for (const [round, prefetch] of [undefined, 2, undefined].entries()) {
+      const inbox = await bench.memberOf('readers', [{ ...bench.source('event', 'placed'), prefetch }]);
+      for (const text of ['a', 'b', 'c']) await bench.publishKeyed(sender, 'placed', `${round}${text}`);
+      assert.deepEqual(await inbox.texts(3), [`${round}a`, `${round}b`, `${round}c`]);
+      await turns();
+      assert.equal(inbox.waiting, 0, 'a message came twice');
+      await inbox.transport.close();
+    }
+  },
 };
 
 const groups: Readonly<Record<string, Body>> = {

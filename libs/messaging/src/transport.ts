@@ -128,7 +128,7 @@ export interface Box {
 export interface SubscriptionRequest {
   readonly group: string;
   readonly sources: readonly Source[];
-  /** The most messages that may be unacknowledged at once. */
+  /** The most messages that may be unacknowledged at once, those of sources with a prefetch of their own aside where they have a queue of their own. */
   readonly prefetch: number;
 }
 
@@ -140,6 +140,8 @@ export interface Source {
   readonly topic: string | undefined;
   /** `key`: in lanes; the messages of one key in the order in which they were published. */
   readonly order: 'none' | 'key';
+  /** The most messages of this source that may be unacknowledged at once; while they are, those of the others come. Not in lanes. */
+  readonly prefetch?: number | undefined;
 }
 
 /** What a subscription calls. Nothing of it may throw. */

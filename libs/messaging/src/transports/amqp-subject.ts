@@ -10,7 +10,7 @@ import type { TransportSubject } from '../transport-contract.js';
 import { parseAddress } from './amqp-address.js';
 import { AmqpTransport } from './amqp-transport.js';
 import { laneTopologyOf } from './lanes/lane-topology.js';
-import { EVENTS_EXCHANGE, type QueueType, commandQueueOf, deadLettersOf, quarantineOf, queueOf } from './topology.js';
+import { EVENTS_EXCHANGE, commandQueueOf, deadLettersOf, ownQueueOf, quarantineOf, queueOf, type QueueType } from './topology.js';
 
 /** The first attempt to reconnect comes after this long; short, because a test waits for it. */
 const RECONNECT_MS = 5;
@@ -104,6 +104,7 @@ export class AmqpSubject implements TransportSubject {
         const lanes = laneTopologyOf(group, this.queueType, LANES).filter((declared) => 'name' in declared);
         for (const queue of [queueOf(group), commandQueueOf(group), quarantineOf(group), deadLettersOf(group)])
           await channel.deleteQueue(queue);
+        for (const pattern of this.#groups) await channel.deleteQueue(ownQueueOf(group, { kind: 'event', pattern }));
         for (const { thing, name } of lanes) await (thing === 'queue' ? channel.deleteQueue(name) : channel.deleteExchange(name));
       }
     });

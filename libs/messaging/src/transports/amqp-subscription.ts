@@ -41,8 +41,10 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
     });
     for (const declared of this.things) await declare(channel, declared);
     // What is asked for holds for the consumers that come after it.
-    await channel.prefetch(this.request.prefetch);
-    for (const inbox of inboxesOf(this.request)) await this.#consume(connection, consumer, inbox, false);
+    for (const { queue, prefetch } of inboxesOf(this.request)) {
+      await channel.prefetch(prefetch);
+      await this.#consume(connection, consumer, queue, false);
+    }
     await channel.prefetch(1);
     await this.#consume(connection, consumer, quarantineOf(this.request.group), true);
     this.#consumer = consumer;

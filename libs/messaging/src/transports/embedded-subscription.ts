@@ -32,8 +32,8 @@ export class EmbeddedSubscription implements TransportSubscription {
 
   async start(): Promise<void> {
     await this.#declare();
-    for (const inbox of inboxesOf(this.request)) await this.#consume(inbox, false);
-    await this.#consume(quarantineOf(this.request.group), true);
+    for (const { queue, prefetch } of inboxesOf(this.request)) await this.#consume(queue, prefetch, false);
+    await this.#consume(quarantineOf(this.request.group), 1, true);
     if (hasLanes(this.request)) await this.#openLanes();
   }
 
@@ -75,23 +75,22 @@ export class EmbeddedSubscription implements TransportSubscription {
       });
   }
 
-  async #consume(queue: string, isQuarantine: boolean): Promise<void> {
+  async #consume(queue: string, prefetch: number, isQuarantine: boolean): Promise<void> {
     const { consumer } = this;
-    const options = { prefetch: isQuarantine ? 1 : this.request.prefetch };
-    const handle = await this.session.consume(queue, options, (delivery) => {
+    const handle = await this.session.consume(queue, { prefetch }, (delivery) => {
       consumer.onMessage(new EmbeddedIncoming(delivery, this, isQuarantine));
     });
     this.#consumers.set(queue, handle);
-    handle.onCancelled = () => this.#restart(queue, isQuarantine);
+    handle.onCancelled = () => this.#restart(queue, prefetch, isQuarantine);
     if (this.#isStopped) await handle.cancel();
   }
 
   /** Somebody deleted the queue under us: what was in it is gone, and what comes must not be. */
-  #restart(queue: string, isQuarantine: boolean): void {
+  #restart(queue: string, prefetch: number, isQuarantine: boolean): void {
     if (this.#isStopped || this.isTakenBack) return;
     this.log.error(`Somebody deleted the queue ${queue} while this service was reading it. It is declared again; what it held is gone.`);
     this.#declare()
-      .then(() => this.#consume(queue, isQuarantine))
+      .then(() => this.#consume(queue, prefetch, isQuarantine))
       .catch((error: unknown) => {
         this.log.error(
           `The queue ${queue} could not be declared again, so this service receives nothing from it: ${reasonOf(error)}. Start it again.`,

@@ -9,14 +9,15 @@ import {
   commandQueueOf,
   deadLettersOf,
   exchanges,
+  ownQueueOf,
   quarantineOf,
   queueOf,
 } from './topology.js';
 
 /** In an order in which each can be declared. */
 export function topologyOf({ group, sources }: SubscriptionRequest, queueType: QueueType, laneCount: number): readonly Declared[] {
-  const inboxes = inboxesOf({ group, sources });
-  const names = [...inboxes, quarantineOf(group), deadLettersOf(group)];
+  const inboxes = sharedInboxesOf({ group, sources });
+  const names = [...inboxes, ...ownInboxesOf({ group, sources }).map(({ queue }) => queue), quarantineOf(group), deadLettersOf(group)];
   return [
     ...exchanges,
     ...names.map((name): Declared => ({ thing: 'queue', name, arguments: argumentsOf(queueType) })),
@@ -26,8 +27,27 @@ export function topologyOf({ group, sources }: SubscriptionRequest, queueType: Q
   ];
 }
 
-/** The queues it reads from without an order, apart from the quarantine. */
-export function inboxesOf({ group, sources }: Pick<SubscriptionRequest, 'group' | 'sources'>): readonly string[] {
+/** A queue that is read from without an order, and how many of its messages may be unacknowledged. */
+interface Inbox {
+  readonly queue: string;
+  readonly prefetch: number;
+}
+
+/** All of them, apart from the quarantine. */
+export function inboxesOf(request: SubscriptionRequest): readonly Inbox[] {
+  return [...sharedInboxesOf(request).map((queue) => ({ queue, prefetch: request.prefetch })), ...ownInboxesOf(request)];
+}
+
+type Wants = Pick<SubscriptionRequest, 'group' | 'sources'>;
+
+/** Those of handlers with a prefetch of their own. What comes again does so through a shared one. */
+function ownInboxesOf({ group, sources }: Wants): readonly Inbox[] {
+  return sources.flatMap((source) =>
+    source.prefetch === undefined ? [] : { queue: ownQueueOf(group, source), prefetch: source.prefetch },
+  );
+}
+
+function sharedInboxesOf({ group, sources }: Wants): readonly string[] {
   const inboxes: string[] = [];
   if (sources.some(({ kind }) => kind === 'event')) inboxes.push(queueOf(group));
   if (sources.some(({ kind }) => kind !== 'event')) inboxes.push(commandQueueOf(group));

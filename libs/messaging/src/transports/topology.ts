@@ -6,13 +6,14 @@
  *   direct exchange dovecote.boxes ────(the name of the queue)────────────▶ both of these, for one service alone
  *                                      default exchange, by name ────────▶ queue dovecote.<service>.quarantine, .dead
  *
+ * A handler with a prefetch of its own has a queue of its own instead of the first two ways: dovecote.<service>:<pattern>, dovecote.<service>.commands:<pattern>.
  * A service that reads in order has lanes instead of the first two ways: lanes/lane-topology.ts.
  *
  * All of it durable. The names are public: clients in other languages publish to the exchanges and bind queues of their own to them.
  */
 import type { Envelope, MessageKind } from '../envelope.js';
 import { MessagingError } from '../errors.js';
-import type { Box, BrokerPlaces, Route } from '../transport.js';
+import type { Box, BrokerPlaces, Route, Source } from '../transport.js';
 
 export const EVENTS_EXCHANGE = 'dovecote.events';
 export const COMMANDS_EXCHANGE = 'dovecote.commands';
@@ -35,6 +36,11 @@ export function quarantineOf(service: string): string {
 
 export function deadLettersOf(service: string): string {
   return `dovecote.${service}.dead`;
+}
+
+/** The queue of a handler with a prefetch of its own. No service's name has a colon. */
+export function ownQueueOf(service: string, { kind, pattern }: Pick<Source, 'kind' | 'pattern'>): string {
+  return `${kind === 'event' ? queueOf(service) : commandQueueOf(service)}:${pattern}`;
 }
 
 export function boxQueue({ group, box }: Box, kind: MessageKind): string {

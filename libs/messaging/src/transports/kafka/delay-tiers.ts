@@ -92,6 +92,10 @@ export class DelayForwarder implements GroupReading {
     return WAITING_MAX;
   }
 
+  hasRoom(): boolean {
+    return true;
+  }
+
   assigned(): Promise<void> {
     return Promise.resolve();
   }

@@ -52,6 +52,8 @@ export interface GroupReading {
   readonly note: { readonly topic: string; readonly text: string } | undefined;
   /** Of a partition. Where it is 1, each is handed out only when what came before it is committed: what ends the process can be no other then. */
   laneOutstandingMax(topic: string): number;
+  /** Whether this one may be out now. Asked again whenever something was settled. */
+  hasRoom(record: IncomingRecord, lane: PartitionLane): boolean;
   take(record: IncomingRecord, lane: PartitionLane, place: LanePlace): void;
   assigned(lane: PartitionLane): Promise<void>;
   revoked(lane: PartitionLane, isLost: boolean): Promise<void>;
@@ -354,7 +356,7 @@ export class GroupReader implements GroupEvents {
       isAny = false;
       for (const lane of this.#lanes.values()) {
         if (this.#outstanding >= this.reading.outstandingMax) return;
-        if (!lane.canHandOut || !this.#hasRoom(lane)) continue;
+        if (!lane.canHandOut || !this.#hasRoom(lane) || !this.reading.hasRoom(lane.next!, lane)) continue;
         // Silent for a whole session: somebody else may have the partition by now. The next heartbeat tells.
         if (!this.#member.isAlive) return this.#tickSoon();
         const { record, place } = lane.take()!;

@@ -83,6 +83,11 @@ export function fromRecord(topic: string, partition: number, record: IncomingRec
   };
 }
 
+/** As `fromRecord` reads them. */
+export function kindAndType(topic: string, { headers }: IncomingRecord): Pick<Envelope, 'kind' | 'type'> {
+  return { kind: kindOf(headers.get('ce_kind')), type: headers.get('ce_type') ?? topic };
+}
+
 const noBytes = Buffer.alloc(0);
 
 /** Those of the application, and whether there are some of the framework. */

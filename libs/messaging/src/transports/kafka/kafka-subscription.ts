@@ -5,11 +5,11 @@
  * with all of it where the topic came into being after a pattern asked for it, or is the group's own. Keeps nothing but through its commits.
  */
 import { MessagingError } from '../../errors.js';
-import type { Incoming, Lane, SubscriptionRequest, TransportConsumer, TransportSubscription } from '../../transport.js';
+import type { Incoming, Lane, Source, SubscriptionRequest, TransportConsumer, TransportSubscription } from '../../transport.js';
 import { isPattern } from '../../type-pattern.js';
 import { GroupReader, type GroupReaderSettings, type GroupReading } from './group-reader.js';
 import type { IncomingRecord, KafkaClient } from './kafka-client.js';
-import { fromRecord } from './kafka-events.js';
+import { fromRecord, kindAndType } from './kafka-events.js';
 import { boxTopic, boxTopics, foundTopics, literalTopics, sourceFinder } from './kafka-topics.js';
 import type { LanePlace, PartitionLane } from './partition-lane.js';
 import type { TopicMaker } from './topic-maker.js';
@@ -22,6 +22,8 @@ export class KafkaSubscription implements TransportSubscription, GroupReading {
   readonly #quarantine: string;
   readonly #literals: readonly string[];
   readonly #ordered = new Set<PartitionLane>();
+  /** What is out of sources with a prefetch of their own. */
+  readonly #out: ReadonlyMap<Source, Map<LanePlace, PartitionLane>>;
   readonly #find: ReturnType<typeof sourceFinder>;
   #isStarted = false;
 
@@ -37,6 +39,7 @@ export class KafkaSubscription implements TransportSubscription, GroupReading {
     this.#quarantine = boxTopic({ group, box: 'quarantine' });
     this.#literals = literalTopics(request);
     this.#find = sourceFinder(sources);
+    this.#out = new Map(sources.filter((source) => source.prefetch !== undefined).map((source) => [source, new Map()]));
     this.outstandingMax = prefetch;
     // So that a topic which appears while nobody is there is read from its beginning by whoever comes back.
     const patterns = sources.filter(({ pattern }) => isPattern(pattern)).map(({ kind, pattern }) => `${kind} ${pattern}`);
@@ -80,15 +83,28 @@ export class KafkaSubscription implements TransportSubscription, GroupReading {
     return topic === this.#quarantine ? 1 : Number.POSITIVE_INFINITY;
   }
 
+  /** What was fetched ahead and has no room waits in its partition, and everything behind it there; the others go on. */
+  hasRoom(record: IncomingRecord, lane: PartitionLane): boolean {
+    if (this.#out.size === 0 || this.#isOwn(lane)) return true;
+    const { kind, type } = kindAndType(lane.topic, record);
+    const source = this.#find(kind, type, lane.topic);
+    const out = source && this.#out.get(source);
+    if (source?.prefetch === undefined || out === undefined || out.size < source.prefetch) return true;
+    // What went to another member with its partition is not here any more.
+    for (const [place, from] of out) if (place.isDone || from.isGone) out.delete(place);
+    return out.size < source.prefetch;
+  }
+
   take(record: IncomingRecord, lane: PartitionLane, place: LanePlace): void {
     const envelope = fromRecord(lane.topic, lane.partition, record);
-    const isOwn = lane.topic === this.#inbox || lane.topic === this.#quarantine;
+    const isOwn = this.#isOwn(lane);
     const kind = 'problem' in envelope ? 'event' : envelope.kind;
     const source = isOwn ? undefined : this.#find(kind, envelope.type, lane.topic);
     if (!isOwn && source === undefined) {
       this.#reader.settle(lane, place);
       return;
     }
+    if (source !== undefined) this.#out.get(source)?.set(place, lane);
     const order = source?.order === 'key' ? lane : undefined;
     this.consumer.onMessage(
       new KafkaIncoming(this.#reader, this.consumer, lane, place, record, envelope, lane.topic === this.#quarantine, order),
@@ -96,13 +112,17 @@ export class KafkaSubscription implements TransportSubscription, GroupReading {
   }
 
   async assigned(lane: PartitionLane): Promise<void> {
-    if (!this.request.sources.some(({ order }) => order === 'key') || lane.topic === this.#inbox || lane.topic === this.#quarantine) return;
+    if (!this.request.sources.some(({ order }) => order === 'key') || this.#isOwn(lane)) return;
     this.#ordered.add(lane);
     await this.consumer.assigned(lane);
   }
 
   async revoked(lane: PartitionLane, isLost: boolean): Promise<void> {
     if (this.#ordered.delete(lane)) await this.consumer.revoked(lane, isLost);
+  }
+
+  #isOwn({ topic }: PartitionLane): boolean {
+    return topic === this.#inbox || topic === this.#quarantine;
   }
 }
 

@@ -73,6 +73,11 @@ export class PartitionLane implements TopicPartition, Lane {
     return !this.isClosing && !this.isPaused && this.#fetched.length > 0;
   }
 
+  /** What `take` would give. */
+  get next(): IncomingRecord | undefined {
+    return this.#fetched.peek();
+  }
+
   get wantsMore(): boolean {
     return !this.isClosing && !this.isPaused && this.#fetched.length === 0;
   }

@@ -11,7 +11,16 @@
  */
 import { LONGEST_HOLD_MS } from '../../limits.js';
 import type { SubscriptionRequest } from '../../transport.js';
-import { COMMANDS_EXCHANGE, type Declared, EVENTS_EXCHANGE, type QueueType, argumentsOf, commandQueueOf, queueOf } from '../topology.js';
+import {
+  COMMANDS_EXCHANGE,
+  type Declared,
+  EVENTS_EXCHANGE,
+  type QueueType,
+  argumentsOf,
+  commandQueueOf,
+  ownQueueOf,
+  queueOf,
+} from '../topology.js';
 import { SLOT_HEADER, slots } from './slots.js';
 
 /** The name of the lane, too. */
@@ -63,23 +72,25 @@ function queuesOf(laneId: string, queueType: QueueType): readonly Declared[] {
 }
 
 /**
- * The ways from the exchanges to the lanes, or to the inbox. The other way is taken down: an earlier version of the service may have read the same
- * messages without an order, or with one, and each would come twice.
+ * The ways from the exchanges to the lanes, to the inbox that handlers share, or to the queue of one handler. The other ways are taken down: an earlier version
+ * of the service may have gone another one, and each message would come twice.
  */
 export function waysOf({ group, sources }: Pick<SubscriptionRequest, 'group' | 'sources'>): readonly Declared[] {
   const lanes = lanesExchangeOf(group);
-  return sources.flatMap(({ kind, pattern, order }): readonly Declared[] => {
+  return sources.flatMap(({ kind, pattern, order, prefetch }): readonly Declared[] => {
     const exchange = kind === 'event' ? EVENTS_EXCHANGE : COMMANDS_EXCHANGE;
-    const queue = kind === 'event' ? queueOf(group) : commandQueueOf(group);
-    if (order === 'none') {
-      return [
-        { thing: 'binding', queue, exchange, routingKey: pattern },
-        { thing: 'no-link', from: exchange, to: lanes, routingKey: pattern },
-      ];
-    }
+    const shared = kind === 'event' ? queueOf(group) : commandQueueOf(group);
+    const own = ownQueueOf(group, { kind, pattern });
+    const from = (queue: string, isWay: boolean): Declared => ({
+      thing: isWay ? 'binding' : 'no-binding',
+      queue,
+      exchange,
+      routingKey: pattern,
+    });
     return [
-      { thing: 'link', from: exchange, to: lanes, routingKey: pattern },
-      { thing: 'no-binding', queue, exchange, routingKey: pattern },
+      { thing: order === 'none' ? 'no-link' : 'link', from: exchange, to: lanes, routingKey: pattern },
+      from(shared, order === 'none' && prefetch === undefined),
+      from(own, order === 'none' && prefetch !== undefined),
     ];
   });
 }
