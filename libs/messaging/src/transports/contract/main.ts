@@ -1,5 +1,6 @@
 /**
- * `npm run contract -- [--amqp URL] [--kafka URL] [--only TEXT]`: what every transport must do, on each broker that is there, and a table of it.
+ * `npm run contract -- [--amqp URL] [--kafka URL] [--only TEXT] [--on TEXT]`: what every transport must do, on each broker that is there, and a table of it.
+ * `--only` takes the cases whose name has the text in it, `--on` the brokers (the columns of the table). How far it has come is on standard error.
  *
  * The embedded broker and ours behind its two protocols are always there; a RabbitMQ and a Kafka are where the URLs say. Ends with 1 where a promise is
  * broken. What a broker does not promise is a dash: its transport says so, and a handler that needs it stops the start.
@@ -16,9 +17,10 @@ import { JumpingClock } from '../kafka/jumping-clock.js';
 import { KafkaSubject } from '../kafka/kafka-subject.js';
 import { openOurAmqp, openOurKafka } from '../our-subjects.js';
 import { TwoBrokersSubject } from '../two-brokers-subject.js';
+import { ContractProgress } from './progress.js';
 
 const CASE_MS_MAX = 60_000;
-const usage = 'usage: npm run contract -- [--amqp amqp://user:password@host:port] [--kafka kafka://host:port] [--only TEXT]';
+const usage = 'usage: npm run contract -- [--amqp amqp://user:password@host:port] [--kafka kafka://host:port] [--only TEXT] [--on TEXT]';
 
 type Outcome = 'kept' | 'not-promised' | 'broken';
 
@@ -30,7 +32,14 @@ interface Column {
 const signs: Readonly<Record<Outcome, string>> = { kept: 'yes', 'not-promised': '-', broken: 'BROKEN' };
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { amqp: { type: 'string' }, kafka: { type: 'string' }, only: { type: 'string', default: '' } } });
+  const { values } = parseArgs({
+    options: {
+      amqp: { type: 'string' },
+      kafka: { type: 'string' },
+      only: { type: 'string', default: '' },
+      on: { type: 'string', default: '' },
+    },
+  });
   const columns: Column[] = [
     { name: 'embedded', open: () => EmbeddedSubject.open() },
     { name: 'ours, AMQP', open: openOurAmqp },
@@ -53,16 +62,27 @@ async function main(): Promise<number> {
   const names = casesOn(() => EmbeddedSubject.open())
     .map(({ name }) => name)
     .filter((name) => name.includes(values.only));
+  const chosen = columns.filter(({ name }) => name.toLowerCase().includes(values.on.toLowerCase()));
+  refuseNothing('case', '--only', values.only, names);
+  refuseNothing(`broker among ${columns.map(({ name }) => name).join('; ')}`, '--on', values.on, chosen);
   const outcomes = new Map<string, Outcome[]>(names.map((name) => [name, []]));
-  for (const { name: column, open } of columns) {
+  const progress = new ContractProgress(names.length * chosen.length, realGround().clock);
+  for (const { name: column, open } of chosen) {
     for (const contractCase of casesOn(open)) {
-      if (outcomes.has(contractCase.name)) outcomes.get(contractCase.name)?.push(await judge(column, contractCase));
+      const results = outcomes.get(contractCase.name);
+      if (results === undefined) continue;
+      console.error(`> ${progress.begins(column, contractCase.name)}`);
+      results.push(await judge(column, contractCase));
     }
   }
-  print(columns, outcomes);
+  print(chosen, outcomes);
   if (amqp === undefined) console.log('Not run: a RabbitMQ (--amqp URL).');
   if (kafka === undefined) console.log('Not run: a Kafka (--kafka URL).');
   return [...outcomes.values()].flat().includes('broken') ? 1 : 0;
+}
+
+function refuseNothing(what: string, option: string, text: string, found: readonly unknown[]): void {
+  if (found.length === 0) throw new Error(`no ${what} has "${text}" in its name (${option})`);
 }
 
 function casesOn(open: Column['open']): readonly ContractCase[] {
