@@ -7,14 +7,7 @@ import { fileURLToPath } from 'node:url';
 import amqp from 'amqplib';
 import { Broker } from '@dovecote/broker';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { run } from './command-line.js';
-import type { Terminal } from './terminal.js';
-
-interface Ran {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
+import { type Ran, type Script, runScripted } from './scripted-terminal.js';
 
 let broker: Broker;
 let folder: string;
@@ -27,33 +20,8 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** `input` is what standard input holds; `typed` is what somebody types into a terminal. */
-async function dovecote(argv: readonly string[], { input = '', typed, environment = {} }: Given = {}): Promise<Ran> {
-  let [out, err] = ['', ''];
-  const answers = [...(typed ?? [])];
-  const terminal: Terminal = {
-    say: (text) => (out += text),
-    warn: (line) => (err += `dovecote: ${line}\n`),
-    isInteractive: typed !== undefined,
-    readAll: () => Promise.resolve(input),
-    flush: () => Promise.resolve(),
-    readLines: () => (async function* () {})(),
-    onStop: () => undefined,
-    ask: () => Promise.resolve(undefined),
-    readHidden: (question) => {
-      err += question;
-      return Promise.resolve(answers.shift());
-    },
-  };
-  const surroundings = { DOVECOTE_URL: `http://127.0.0.1:${broker.managementPort}`, ...environment };
-  const code = await run({ argv, environment: surroundings, terminal });
-  return { code, out, err };
-}
-
-interface Given {
-  readonly input?: string;
-  readonly typed?: readonly (string | undefined)[];
-  readonly environment?: Readonly<Record<string, string>>;
+function dovecote(argv: readonly string[], { environment, ...script }: Script = {}): Promise<Ran> {
+  return runScripted(argv, { ...script, environment: { DOVECOTE_URL: `http://127.0.0.1:${broker.managementPort}`, ...environment } });
 }
 
 const done = { code: 0, out: '', err: '' };

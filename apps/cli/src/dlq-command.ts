@@ -1,10 +1,24 @@
 /**
- * `dovecote dlq`: the dead letters of a service, over AMQP or Kafka. Whoever looks at them has them out of the box meanwhile, so two redrives at once send each
+ * `dovecote dlq`: the dead letters of a service, over AMQP or Kafka, or in the folder of an embedded broker. Whoever looks at them has them out of the box meanwhile, so two redrives at once send each
  * of them once. Keeps nothing: what was not sent or thrown away is where it was.
  */
 import type { Command } from 'commander';
 import type { DeadLetter, DeadLetters, RedriveOptions, RedriveProgress } from '@dovecote/messaging/dead-letters';
-import { addFilters, choiceOf, columns, deskCommand, type Filters, itemOf, lettersOf, NoLetterError, rowOf, withDesk } from './dlq-desk.js';
+import {
+  addFilters,
+  choiceOf,
+  claimsOption,
+  columns,
+  deskCommand,
+  type Filters,
+  isClaimed,
+  itemOf,
+  lettersOf,
+  NoLetterError,
+  rowOf,
+  withDesk,
+  withPayload,
+} from './dlq-desk.js';
 import { addResend } from './dlq-resend.js';
 import { type LogContext, Progress, show } from './log-commands.js';
 import { UsageError } from './passwords.js';
@@ -12,16 +26,18 @@ import { UsageError } from './passwords.js';
 type Given = Filters & { readonly rate?: string; readonly dryRun?: boolean; readonly yes?: boolean; readonly json?: boolean };
 
 export function addDeadLetters(program: Command, context: LogContext): void {
-  const dlq = program.command('dlq').description('dead letters of a service: what it could not handle, over AMQP or Kafka');
+  const dlq = program.command('dlq').description('dead letters of a service: what it could not handle, over AMQP or Kafka or in a folder');
   const list = addFilters(deskCommand(dlq, 'list <service>', 'what is there, with the reasons; everything stays'));
   list.action((service: string, given: Given) =>
     withDesk(list, context, service, async (letters) => showAll(list, context, await letters.list(await choiceOf(given, Date.now())))),
   );
   const one = deskCommand(dlq, 'show <service> <id>', 'one of them, with its payload and everything that became of it');
-  one.action((service: string, id: string) =>
+  one.option(...claimsOption).action((service: string, id: string, { claims }: { readonly claims?: string }) =>
     withDesk(one, context, service, async (letters) => {
-      const letter = await letters.show(id);
-      if (letter === undefined) throw new NoLetterError(service, id);
+      const found = await letters.show(id);
+      if (found === undefined) throw new NoLetterError(service, id);
+      const letter = await withPayload(found, claims);
+      if (isClaimed(letter)) context.terminal.warn(`its payload is kept at ${letter.dataRef}: --claims FOLDER shows it`);
       context.terminal.say(`${JSON.stringify(await itemOf(letter), null, 2)}\n`);
     }),
   );

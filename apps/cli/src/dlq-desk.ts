@@ -1,6 +1,9 @@
 /**
  * What the commands of `dlq` have in common: where the dead letters are, which of them are meant, and how they are shown. The password is never an option.
  */
+import { isUtf8 } from 'node:buffer';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { DeadLetter, DeadLetterDesk, DeadLetters } from '@dovecote/messaging/dead-letters';
 import { collect, type LogContext, readCount } from './log-commands.js';
@@ -8,6 +11,7 @@ import { UnreachableError } from './management-client.js';
 import { ownPassword, UsageError } from './passwords.js';
 
 export const defaultBroker = 'amqp://127.0.0.1:5672';
+const embedded = 'embedded:';
 const causes = ['attempts', 'fatal', 'unreadable', 'unhandled', 'poisoned', 'expired'] as const;
 const unitsMs: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
@@ -41,7 +45,10 @@ export function deskCommand(parent: Command, name: string, description: string):
   return parent
     .command(name)
     .description(description)
-    .option('-b, --broker <url>', `amqp://, amqps://, kafka:// or kafkas:// (DOVECOTE_BROKER; default: ${defaultBroker})`)
+    .option(
+      '-b, --broker <url>',
+      `amqp://, amqps://, kafka://, kafkas:// or embedded:FOLDER, whether its application runs or not (DOVECOTE_BROKER; default: ${defaultBroker})`,
+    )
     .option('--user <name>', 'who logs in, where the URL does not say (DOVECOTE_USER). The password is DOVECOTE_PASSWORD, or asked for')
     .option('--json', 'print JSON');
 }
@@ -123,7 +130,12 @@ export function rowOf({ id, type, key, death, time }: DeadLetter): Readonly<Reco
 
 export const columns = ['id', 'type', 'key', 'cause', 'handler', 'died', 'reason'] as const;
 
-/** All of it, for programs. What is no JSON is under `payloadBase64`. */
+/** Whether its payload is kept somewhere else. */
+export function isClaimed({ dataRef, body }: DeadLetter): boolean {
+  return dataRef !== undefined && body.byteLength === 0;
+}
+
+/** All of it, for programs. What is no JSON is under `payloadText`, or `payloadBase64` with its size; what is kept elsewhere is there under `dataRef`. */
 export async function itemOf(letter: DeadLetter): Promise<Readonly<Record<string, unknown>>> {
   const { payloadOf } = await import('@dovecote/messaging/dead-letters');
   const { body: _body, death, history, ...outside } = letter;
@@ -132,8 +144,37 @@ export async function itemOf(letter: DeadLetter): Promise<Readonly<Record<string
     ...outside,
     death: death && { ...death, atMs: undefined, at: new Date(death.atMs).toISOString() },
     history: history.map(({ atMs, reason }) => ({ at: new Date(atMs).toISOString(), reason })),
-    ...(payload === undefined ? { payloadBase64: Buffer.from(body).toString('base64') } : { payload }),
+    ...(isClaimed(letter) ? {} : payload === undefined ? unreadOf(letter) : { payload }),
   };
+}
+
+function unreadOf({ contentType, body }: DeadLetter): Readonly<Record<string, unknown>> {
+  const bytes = Buffer.from(body);
+  if (/^text\/|[/+](?:json|xml)\b/i.test(contentType) && isUtf8(bytes)) return { payloadText: bytes.toString('utf8') };
+  return { payloadBytes: bytes.length, payloadBase64: bytes.toString('base64') };
+}
+
+export const claimsOption = [
+  '--claims <folder>',
+  'where payloads are kept that were too large to travel: the folder of a FolderClaimStore',
+] as const;
+
+/** With the payload that is kept in the folder, where it is kept somewhere and a folder is said. Throws a UsageError where it is not there. */
+export async function withPayload(letter: DeadLetter, claims: string | undefined): Promise<DeadLetter> {
+  if (!isClaimed(letter) || claims === undefined) return letter;
+  if (!existsSync(claims)) throw new UsageError(`--claims must name a folder that is there; ${claims} is not`);
+  const { FolderClaimStore } = await import('@dovecote/messaging/dead-letters');
+  let body: Uint8Array | undefined;
+  try {
+    body = await new FolderClaimStore(claims).get(letter.dataRef!);
+  } catch (error) {
+    throw new UsageError(`The payload of ${letter.id} cannot be read in ${claims}: ${(error as Error).message}`);
+  }
+  if (body === undefined)
+    throw new UsageError(
+      `The payload of ${letter.id}, ${letter.dataRef}, is not in ${claims}: its time is over, or it is kept in another folder`,
+    );
+  return { ...letter, body };
 }
 
 /** "1 dead letter of 'shop'", "2 dead letters of 'shop'". */
@@ -153,12 +194,27 @@ function readAge(text: string, option: string): number {
   return Number(count) * (unitsMs[unit] ?? 0);
 }
 
+/** Nobody logs in: who may read the folder may join. A folder that no broker ever had stays as it is. */
+function embeddedUrl(url: string): string {
+  const folder = url.slice(embedded.length);
+  if (folder === '')
+    throw new UsageError(
+      '--broker embedded: needs the folder of the application, as in embedded:./data: what is in memory only it can see',
+    );
+  if (!existsSync(join(folder, 'journal')))
+    throw new UnreachableError(
+      `There is no broker's data in ${resolve(folder)}: give the folder that the application has in embedded:FOLDER`,
+    );
+  return url;
+}
+
 /** With the login in it, where there is one. */
 async function brokerUrl({ broker, user: given }: Where, { environment, terminal }: LogContext): Promise<string> {
   const text = broker ?? (environment['DOVECOTE_BROKER'] || defaultBroker);
+  if (text.startsWith(embedded)) return embeddedUrl(text);
   const [, scheme, login, rest] = /^(amqps?:\/\/|kafkas?:\/\/)(?:([^@/]*)@)?(.*)$/.exec(text) ?? [];
   // What was given may hold a password, so it is not repeated.
-  if (scheme === undefined) throw new UsageError(`--broker must be such as ${defaultBroker} or kafka://127.0.0.1:9092`);
+  if (scheme === undefined) throw new UsageError(`--broker must be such as ${defaultBroker}, kafka://127.0.0.1:9092 or embedded:./data`);
   const [inUrl = '', passwordInUrl] = login === undefined ? [] : login.split(':');
   const user =
     given ?? (inUrl === '' ? environment['DOVECOTE_USER'] || (scheme.startsWith('amqp') ? 'guest' : undefined) : decodeURIComponent(inUrl));

@@ -2,19 +2,21 @@
  * `dovecote dlq resend`: one dead letter with another payload, from a file, from standard input or out of an editor, and checked against a JSON Schema. While
  * somebody edits it, it stays in the box.
  */
+import { isUtf8 } from 'node:buffer';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { DeadLetter } from '@dovecote/messaging/dead-letters';
-import { deskCommand, lettersOf, NoLetterError, withDesk } from './dlq-desk.js';
+import { claimsOption, deskCommand, isClaimed, lettersOf, NoLetterError, withDesk, withPayload } from './dlq-desk.js';
 import type { LogContext } from './log-commands.js';
 import { UsageError } from './passwords.js';
 
 interface Given {
   readonly payload?: string;
   readonly schema?: string;
+  readonly claims?: string;
   readonly dryRun?: boolean;
 }
 
@@ -31,13 +33,14 @@ export function addResend(dlq: Command, context: LogContext): void {
       '-s, --schema <where>',
       'JSON Schema that the payload must fit: a file, a URL, or "dataschema" for the one that the message names',
     )
+    .option(...claimsOption)
     .option('--dry-run', 'checks it, and sends nothing');
-  resend.action((service: string, id: string, { payload, schema, dryRun = false }: Given) =>
+  resend.action((service: string, id: string, { payload, schema, claims, dryRun = false }: Given) =>
     withDesk(resend, context, service, async (letters) => {
       const letter = await letters.show(id);
       if (letter === undefined) throw new NoLetterError(service, id);
       const check = schema === undefined ? undefined : await readSchema(schema, letter);
-      const value = parsed(await newPayload(letter, payload, context));
+      const value = parsed(await newPayload(letter, { payload, claims }, context));
       const problem = check?.(value);
       if (problem !== undefined) throw new UsageError(`Nothing was sent: the payload does not fit its schema (${problem})`);
       if (!dryRun) await letters.resend(id, value);
@@ -47,15 +50,27 @@ export function addResend(dlq: Command, context: LogContext): void {
 }
 
 /** What is to be sent, as text. */
-async function newPayload(letter: DeadLetter, file: string | undefined, { terminal, environment }: LogContext): Promise<string> {
+async function newPayload(letter: DeadLetter, { payload: file, claims }: Given, { terminal, environment }: LogContext): Promise<string> {
   if (file !== undefined && file !== '-') return readText(file);
   if (file === '-' || !terminal.isInteractive) return terminal.readAll();
-  const { payloadOf } = await import('@dovecote/messaging/dead-letters');
-  const before = payloadOf(letter);
-  const text = before === undefined ? Buffer.from(letter.body).toString('utf8') : `${JSON.stringify(before, null, 2)}\n`;
+  const text = await editable(await withPayload(letter, claims));
   const after = edited(text, environment['VISUAL'] || environment['EDITOR'] || 'vi');
   if (after === text) throw new UsageError('Nothing was changed in the editor, and nothing was sent: `dlq redrive --id` sends it as it is');
   return after;
+}
+
+/** Throws a UsageError where an editor of texts would spoil it. */
+async function editable(letter: DeadLetter): Promise<string> {
+  const { id, contentType, body, dataRef } = letter;
+  if (isClaimed(letter))
+    throw new UsageError(`Nothing was sent: the payload of ${id} is kept at ${dataRef}. Say --claims FOLDER to edit it`);
+  const { payloadOf } = await import('@dovecote/messaging/dead-letters');
+  const before = payloadOf(letter);
+  if (before !== undefined) return `${JSON.stringify(before, null, 2)}\n`;
+  if (/^[^;]*[/+]json\b/i.test(contentType) && isUtf8(body)) return Buffer.from(body).toString('utf8');
+  throw new UsageError(
+    `Nothing was sent: the payload of ${id} is ${contentType} (${body.byteLength} bytes), and only JSON can be edited. \`dlq redrive --id ${id}\` sends it as it is; --payload FILE sends JSON in its place, which every service reads`,
+  );
 }
 
 function edited(text: string, editor: string): string {

@@ -6,23 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Broker, type BrokerSession } from '@dovecote/broker';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { run } from './command-line.js';
-import type { Terminal } from './terminal.js';
-
-interface Ran {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-interface Given {
-  readonly input?: string;
-  /** What somebody answers who sits there. */
-  readonly typed?: readonly (string | undefined)[];
-  readonly environment?: Readonly<Record<string, string>>;
-  /** Told what the command needs to be stopped. */
-  readonly onStop?: (stop: () => void) => void;
-}
+import { type Ran, type Script, runScripted as dovecote } from './scripted-terminal.js';
 
 const hourMs = 3_600_000;
 let broker: Broker;
@@ -39,29 +23,6 @@ afterEach(async () => {
   await broker.close();
   rmSync(folder, { recursive: true, force: true });
 });
-
-async function dovecote(argv: readonly string[], { input = '', typed, environment = {}, onStop }: Given = {}): Promise<Ran> {
-  let [out, err] = ['', ''];
-  const answers = [...(typed ?? [])];
-  const terminal: Terminal = {
-    say: (text) => (out += text),
-    warn: (line) => (err += `dovecote: ${line}\n`),
-    isInteractive: typed !== undefined,
-    readAll: () => Promise.resolve(input),
-    flush: () => Promise.resolve(),
-    readLines: async function* () {
-      yield* input.split('\n').slice(0, -1);
-    },
-    onStop: onStop ?? (() => undefined),
-    ask: (question) => {
-      err += question;
-      return Promise.resolve(answers.shift());
-    },
-    readHidden: () => Promise.resolve(undefined),
-  };
-  const code = await run({ argv, environment, terminal });
-  return { code, out, err };
-}
 
 interface Letter {
   readonly id: string;
@@ -147,7 +108,7 @@ describe.each([
   beforeEach(async () => {
     shop = await open();
   });
-  const dlq = (words: string, given: Given = {}): Promise<Ran> =>
+  const dlq = (words: string, given: Script = {}): Promise<Ran> =>
     dovecote(['dlq', ...words.split(' ')], { ...given, environment: { ...given.environment, DOVECOTE_BROKER: shop.url } });
   const ids = async (filters = ''): Promise<string> => {
     const { out } = await dlq(`list shop --json ${filters}`.trim());

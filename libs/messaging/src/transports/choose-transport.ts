@@ -9,7 +9,7 @@ import { parseAddress } from './amqp-address.js';
 import type { Connect } from './amqp-link.js';
 import { AmqpTransport } from './amqp-transport.js';
 import { type BrokerSource, type EmbeddedBroker, type EmbeddedSettings, EmbeddedTransport } from './embedded-transport.js';
-import { FolderTransport } from './folder-transport.js';
+import { type FolderSettings, FolderTransport } from './folder-transport.js';
 import { kafkaTransport } from './kafka/kafka-options.js';
 import { checkQuorumSize } from './quorum-size.js';
 import { TwoBrokers } from './two-brokers.js';
@@ -28,16 +28,21 @@ const LANES = 8;
 const EMBEDDED = 'embedded:';
 
 /** The transport for the broker the settings name; nothing is opened yet. Throws a `MessagingError` whose sentence says what to write instead. */
-export function chooseTransport(settings: Settings, log: Log): Transport {
+export function chooseTransport(settings: Settings, log: Log, role: Role = {}): Transport {
   const { broker } = settings;
-  if (!('events' in broker)) return transportFor(settings, broker, log);
-  return new TwoBrokers(transportFor(settings, broker.events, log), transportFor(settings, broker.commands, log));
+  if (!('events' in broker)) return transportFor(settings, broker, log, role);
+  return new TwoBrokers(transportFor(settings, broker.events, log, role), transportFor(settings, broker.commands, log, role));
 }
 
-function transportFor(settings: Settings, broker: OneBrokerOptions, log: Log): Transport {
+/** `isGuest`: moves messages of others, which are kept as whoever has the broker of a folder said; another service asks for its own durability. */
+export interface Role {
+  readonly isGuest?: boolean;
+}
+
+function transportFor(settings: Settings, broker: OneBrokerOptions, log: Log, role: Role): Transport {
   if ('broker' in broker) return new EmbeddedTransport(givenBroker(broker.broker), embeddedSettings(settings, broker, log));
   const { url } = broker;
-  if (url.startsWith(EMBEDDED)) return embeddedTransport(settings, broker, log);
+  if (url.startsWith(EMBEDDED)) return embeddedTransport(settings, broker, log, role);
   if (/^amqps?:\/\//.test(url)) return amqpTransport(settings, broker, log);
   if (/^kafkas?:\/\//.test(url)) return kafkaTransport(settings, broker, log, loadKafkaLibrary);
   // Only the scheme is repeated: what follows may hold a password.
@@ -105,7 +110,7 @@ function givenBroker(broker: object): BrokerSource {
   return { open: () => Promise.resolve(given), isOurs: false, isDurable: given.durability !== 'memory' };
 }
 
-function embeddedTransport(settings: Settings, broker: UrlBrokerOptions, log: Log): Transport {
+function embeddedTransport(settings: Settings, broker: UrlBrokerOptions, log: Log, role: Role): Transport {
   const { url, durability, queueType, quorumSize } = broker;
   if (quorumSize !== undefined)
     throw new MessagingError('invalid-options', 'quorumSize is for AMQP clusters: the embedded broker is one node. Remove it.');
@@ -126,7 +131,8 @@ function embeddedTransport(settings: Settings, broker: UrlBrokerOptions, log: Lo
     );
   }
   const embedded = embeddedSettings(settings, broker, log);
-  if (folder !== '' && durability !== 'memory') return folderTransport(settings, folder, durability ?? 'fsync', embedded);
+  if (folder !== '' && durability !== 'memory')
+    return folderTransport(settings, { folder, durability: durability ?? 'fsync', ...role }, embedded);
   const open = async (): Promise<EmbeddedBroker> => {
     const { Broker } = await import('@dovecote/broker');
     return Broker.open({ durability: 'memory', log: (line) => log.info(line) });
@@ -138,13 +144,17 @@ function embeddedSettings({ clock, random }: Settings, { lanes = LANES }: OneBro
   return { lanes, clock, random, log };
 }
 
-function folderTransport(settings: Settings, folder: string, durability: 'os' | 'fsync', embedded: EmbeddedSettings): Transport {
+function folderTransport(
+  settings: Settings,
+  place: Pick<FolderSettings, 'folder' | 'durability' | 'isGuest'>,
+  embedded: EmbeddedSettings,
+): Transport {
+  const { folder, durability } = place;
   const { service, connectTimeoutMs } = settings;
   const { lanes, clock, random, log } = embedded;
   const { doors } = realGround();
   return new FolderTransport({
-    folder,
-    durability,
+    ...place,
     openBroker: async () => {
       const { Broker } = await import('@dovecote/broker');
       return Broker.open({ data: folder, durability, door: true, log: (line) => log.info(line) });

@@ -34,6 +34,8 @@ import { amqpPlaces } from './topology.js';
 export interface FolderSettings {
   readonly folder: string;
   readonly durability: 'os' | 'fsync';
+  /** Joins a broker of any durability. */
+  readonly isGuest?: boolean;
   /** Opens the broker with its door. Rejects with an error of code `data-folder-locked` where another process has it. */
   openBroker(): Promise<EmbeddedBroker>;
   /** A transport to the broker in this process. */
@@ -171,8 +173,8 @@ export class FolderTransport implements Transport {
 
   /** What is asked for is never silently less. */
   #checkDurability({ about }: FoundDoor): void {
-    const { folder, durability } = this.settings;
-    if (durability === 'os' || about['durability'] === 'fsync') return;
+    const { folder, durability, isGuest = false } = this.settings;
+    if (isGuest || durability === 'os' || about['durability'] === 'fsync') return;
     throw new MessagingError(
       'invalid-options',
       `The broker in ${folder} belongs to a process that opened it with durability '${about['durability']}', and this service asks for 'fsync': give both the same.`,
