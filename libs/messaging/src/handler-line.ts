@@ -162,7 +162,7 @@ export class HandlerLine {
     if (isAtMostOnce) incoming.acknowledge();
     this.parts.handle(event, message).then(
       (value) => {
-        if (envelope.replyTo !== undefined) settlement.answer(envelope, { value });
+        if (envelope.replyTo !== undefined) settlement.answer(envelope, { value }, subscription.answerCodec);
         if (!isAtMostOnce) incoming.acknowledge();
         this.parts.telemetry?.ended(message, acknowledged);
         this.#end(message, true);

@@ -203,7 +203,7 @@ export function parseBody(envelope: Pick<Envelope, 'contentType' | 'body'>): unk
 
 const MEDIA_TYPE = /^[a-z0-9!#$&^_.+-]+\/[a-z0-9!#$&^_.+-]+$/;
 
-function isJson(contentType: string): boolean {
+export function isJson(contentType: string): boolean {
   return /^[^;]*[/+]json\s*(?:;|$)/i.test(contentType);
 }
 

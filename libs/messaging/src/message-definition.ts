@@ -17,6 +17,8 @@ export interface MessageDefinition {
   readonly schema: StandardSchema | undefined;
   /** The format it is published in; the module's where not given. */
   readonly codec: MessageCodec | undefined;
+  /** The format of what is answered to it; JSON where not given. */
+  readonly answerCodec?: MessageCodec | undefined;
   /** Where it lives on a log; what the type says where not given. */
   readonly topic: string | undefined;
 }
@@ -39,6 +41,10 @@ export interface MessageOptions<M extends object> {
   readonly schema?: StandardSchema;
   /** The format in which it is published; the module's when not given, JSON when that says nothing either. Handlers read it by its content type. */
   readonly codec?: MessageCodec;
+  /**
+   * The format in which a command or query is answered; JSON when not given. Whoever asks needs it as well as whoever handles. Errors are answered in JSON always.
+   */
+  readonly answerCodec?: MessageCodec;
   /** The topic that the message goes to on a broker with logs; the words of the type but the last one when not given. */
   readonly topic?: string;
 }
@@ -71,7 +77,9 @@ export function defineMessage<M extends object>(
   if (!Number.isInteger(version) || version < 1) throw refused(`version must be a whole number from 1, not ${version}`);
   // The key function is only ever called with an instance of the class it was declared on.
   const key = options.key as ((message: object) => string) | undefined;
-  const definition: MessageDefinition = { kind, type, version, key, schema: options.schema, codec: options.codec, topic: options.topic };
+  const { schema, codec, answerCodec, topic } = options;
+  if (answerCodec !== undefined && kind === 'event') throw refused('nobody answers an event: leave answerCodec out');
+  const definition: MessageDefinition = { kind, type, version, key, schema, codec, answerCodec, topic };
   Object.defineProperty(messageClass, DEFINITION, { value: definition });
 }
 

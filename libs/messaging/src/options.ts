@@ -42,7 +42,7 @@ export interface MessagingOptions {
   readonly topology?: 'create' | 'check';
   /** What was handled, for handlers with `deduplicate`; in memory when not given, 10,000 messages of each handler. */
   readonly deduplication?: Deduplication;
-  /** The format of what is published, where its class does not say; JSON. Answers to commands and queries are JSON always. */
+  /** The format of what is published, where its class does not say; JSON. Answers to commands and queries are JSON, where their class does not say another for them. */
   readonly codec?: MessageCodec;
   /** Other formats that handlers here read, beside JSON and those of their classes: each by its content type. */
   readonly codecs?: readonly MessageCodec[];

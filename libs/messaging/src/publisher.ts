@@ -20,7 +20,7 @@ import type { Message } from './message.js';
 import { type ClassSchemas, type StandardSchema, misfit } from './policies/validation.js';
 import type { PublishWindow } from './publish-window.js';
 import type { Requester } from './requester.js';
-import { type Outgoing, type TelemetrySwitch, traceHeaders } from './telemetry/telemetry.js';
+import { type Outgoing, type TelemetrySwitch, traceOf } from './telemetry/telemetry.js';
 import { OWN_PREFIX } from './trail.js';
 import type { Route } from './transport.js';
 
@@ -114,7 +114,7 @@ export class Publisher {
     const route = routeOf(definition, noOptions, this.clock);
     return this.#keepingApart(envelope, route, (light) =>
       this.#told('request', light, route, options, (told) =>
-        this.requester.ask((replyTo) => ({ ...told, replyTo, expiresAtMs }), route, timeoutMs),
+        this.requester.ask((replyTo) => ({ ...told, replyTo, expiresAtMs }), route, timeoutMs, definition.answerCodec),
       ),
     );
   }
@@ -297,13 +297,8 @@ function routeOf({ topic, type }: MessageDefinition, { delayMs, at }: PublishOpt
 /** The trace goes on where nobody gave another, and with it what it carries. */
 function headersOf(options: PublishOptions, cause: Message | undefined, definition: MessageDefinition): MessageHeaders {
   const own = options.headers === undefined ? noHeaders : checkedHeaders(options.headers, definition);
-  if (cause?.headers['traceparent'] === undefined || own['traceparent'] !== undefined) return own;
-  const carried: Record<string, string> = {};
-  for (const name of traceHeaders) {
-    const value = cause.headers[name];
-    if (value !== undefined) carried[name] = value;
-  }
-  return { ...carried, ...own };
+  const carried = cause && traceOf(cause.headers);
+  return carried === undefined || own['traceparent'] !== undefined ? own : { ...carried, ...own };
 }
 
 function keyOf(event: unknown, options: PublishOptions, definition: MessageDefinition): string | undefined {

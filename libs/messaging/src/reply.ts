@@ -1,10 +1,12 @@
 /**
- * What is answered to a command or a query, as JSON: `{"value":…}`, or `{"error":{"code":…,"message":…}}`. An error travels as a value, without its stack: what
+ * What is answered to a command or a query, as JSON: `{"value":…}`, or `{"error":{"code":…,"message":…}}`; or the value alone in the format that the message's class
+ * says for answers. An error travels as a value, without its stack: what
  * stands in that is nobody else's business. No I/O.
  */
-import type { Envelope } from './envelope.js';
+import { type Envelope, noHeaders } from './envelope.js';
 import { MessagingError, reasonOf } from './errors.js';
-import { JSON_CONTENT_TYPE, parseBody } from './message-codec.js';
+import { Codecs, type EncodedPayload, JSON_CONTENT_TYPE, type MessageCodec, encodePayload, isJson, parseBody } from './message-codec.js';
+import { traceOf } from './telemetry/telemetry.js';
 
 export interface AnsweredError {
   readonly code: string;
@@ -13,9 +15,23 @@ export interface AnsweredError {
 
 export type Answer = { readonly value: unknown } | { readonly error: AnsweredError };
 
-/** The answer's way back: to where the question says, under its id. Nothing for one that nobody waits for. */
-export function replyTo(question: Envelope, answer: Answer, id: string, source: string): Envelope | undefined {
-  if (question.replyTo === undefined) return undefined;
+/** What travels of an answer: an envelope in JSON, or a value in the format of a codec. One that cannot be written is an error to whoever asked. */
+export async function writtenAnswer(
+  { type, version = 1 }: Pick<Envelope, 'type' | 'version'>,
+  answer: Answer,
+  codec: MessageCodec | undefined,
+): Promise<EncodedPayload> {
+  if ('error' in answer || codec === undefined) return inJson(answer);
+  try {
+    return await encodePayload(answer.value, { type, version }, codec);
+  } catch (error) {
+    const reason = reasonOf(error instanceof MessagingError ? error.cause : error);
+    return inJson(errorAnswer(new MessagingError('unreadable', `the answer cannot be written as ${codec.contentType}: ${reason}`)));
+  }
+}
+
+/** The answer's way back: to where the question says, under its id, in its trace. */
+export function replyTo(question: Envelope, { contentType, dataSchema, body }: EncodedPayload, id: string, source: string): Envelope {
   return {
     kind: 'reply',
     id,
@@ -24,20 +40,32 @@ export function replyTo(question: Envelope, answer: Answer, id: string, source: 
     time: undefined,
     key: undefined,
     version: undefined,
-    dataSchema: undefined,
+    dataSchema,
     dataRef: undefined,
     correlationId: question.correlationId ?? question.id,
     causationId: question.id,
     replyTo: question.replyTo,
     expiresAtMs: question.expiresAtMs,
-    contentType: JSON_CONTENT_TYPE,
-    headers: {},
+    contentType,
+    headers: traceOf(question.headers) ?? noHeaders,
     trail: undefined,
-    body: Buffer.from(encode(answer)),
+    body,
   };
 }
 
-export function answerOf(reply: Envelope): Answer {
+/** A promise where the codec needs one. Throws a `MessagingError` of code `unreadable`, or rejects with one. */
+export function answerOf(reply: Envelope, codec: MessageCodec | undefined): Answer | Promise<Answer> {
+  const { type, contentType } = reply;
+  if (isJson(contentType)) return answerInJson(reply);
+  if (codec === undefined) {
+    const advice = `${type} was answered in ${contentType}: give its class here the answerCodec that it has where it is handled`;
+    throw new MessagingError('unreadable', advice);
+  }
+  const value: unknown = new Codecs([codec]).decode(reply);
+  return value instanceof Promise ? value.then((late: unknown) => ({ value: late })) : { value };
+}
+
+function answerInJson(reply: Envelope): Answer {
   const parsed = parseBody(reply);
   if (typeof parsed !== 'object' || parsed === null) throw new MessagingError('unreadable', 'the answer is no JSON object');
   if (!('error' in parsed)) return { value: 'value' in parsed ? parsed.value : undefined };
@@ -52,10 +80,11 @@ export function errorAnswer(error: unknown): Answer {
   return { error: { code, message: reasonOf(error) } };
 }
 
-function encode(answer: Answer): string {
+function inJson(answer: Answer): EncodedPayload {
+  const encoded = (text: string): EncodedPayload => ({ contentType: JSON_CONTENT_TYPE, dataSchema: undefined, body: Buffer.from(text) });
   try {
-    return JSON.stringify(answer);
+    return encoded(JSON.stringify(answer));
   } catch (error) {
-    return JSON.stringify(errorAnswer(new MessagingError('unreadable', `the answer has no JSON (${reasonOf(error)})`)));
+    return encoded(JSON.stringify(errorAnswer(new MessagingError('unreadable', `the answer has no JSON (${reasonOf(error)})`))));
   }
 }

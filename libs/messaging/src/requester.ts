@@ -6,6 +6,7 @@ import type { Clock, Timer } from '@dovecote/ground';
 import type { Envelope } from './envelope.js';
 import { MessagingError } from './errors.js';
 import { REQUESTS_UNDER_WAY_MAX } from './limits.js';
+import type { MessageCodec } from './message-codec.js';
 import type { PublishWindow } from './publish-window.js';
 import { answerOf } from './reply.js';
 import type { Route } from './transport.js';
@@ -14,6 +15,7 @@ interface Pending {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
   readonly timer: Timer;
+  readonly codec: MessageCodec | undefined;
 }
 
 export class Requester {
@@ -26,8 +28,8 @@ export class Requester {
     private readonly clock: Clock,
   ) {}
 
-  /** `question` is made for the address at which its answer is expected. */
-  async ask(question: (replyTo: string) => Envelope, route: Route | undefined, timeoutMs: number): Promise<unknown> {
+  /** `question` is made for the address at which its answer is expected, in JSON or the format of `codec`. */
+  async ask(question: (replyTo: string) => Envelope, route: Route | undefined, timeoutMs: number, codec?: MessageCodec): Promise<unknown> {
     if (this.#pending.size >= REQUESTS_UNDER_WAY_MAX) {
       throw new MessagingError(
         'too-many-publishes',
@@ -37,7 +39,7 @@ export class Requester {
     const envelope = question(await this.#open());
     return new Promise((resolve, reject) => {
       const timer = this.clock.after(timeoutMs, () => this.#expire(envelope, timeoutMs));
-      this.#pending.set(envelope.id, { resolve, reject, timer });
+      this.#pending.set(envelope.id, { resolve, reject, timer, codec });
       this.window.publish(envelope, route).catch((error: unknown) => this.#take(envelope.id)?.reject(error));
     });
   }
@@ -52,19 +54,19 @@ export class Requester {
   }
 
   #open(): Promise<string> {
-    this.#address ??= this.openReplies((reply) => this.#receive(reply)).catch((error: unknown) => {
+    this.#address ??= this.openReplies((reply) => void this.#receive(reply)).catch((error: unknown) => {
       this.#address = undefined;
       throw error;
     });
     return this.#address;
   }
 
-  #receive(reply: Envelope): void {
+  async #receive(reply: Envelope): Promise<void> {
     const pending = reply.causationId === undefined ? undefined : this.#take(reply.causationId);
     // Too late, or twice: a command may be handled more than once.
     if (pending === undefined) return;
     try {
-      const answer = answerOf(reply);
+      const answer = await answerOf(reply, pending.codec);
       if ('error' in answer)
         pending.reject(new RequestError(answer.error.code, `${reply.type} was refused by ${reply.source}: ${answer.error.message}`));
       else pending.resolve(answer.value);

@@ -13,7 +13,8 @@ import { FailureCounts } from './failure-counts.js';
 import type { Identifiers } from './identifiers.js';
 import { MOVE_TIMEOUT_MS } from './limits.js';
 import type { Log } from './log.js';
-import { type Answer, replyTo } from './reply.js';
+import type { MessageCodec } from './message-codec.js';
+import { type Answer, replyTo, writtenAnswer } from './reply.js';
 import type { Telemetry } from './telemetry/telemetry.js';
 import { died } from './trail.js';
 import type { Box, Incoming, Route, Transport, UnreadableEnvelope } from './transport.js';
@@ -22,7 +23,7 @@ import type { Box, Incoming, Route, Transport, UnreadableEnvelope } from './tran
 export interface Outcomes {
   readonly group: string;
   readonly nowMs: number;
-  answer(question: Envelope, answer: Answer): void;
+  answer(question: Envelope, answer: Answer, codec?: MessageCodec): void;
   again(incoming: Incoming, envelope: Envelope, delayMs: number, sentence: string): void;
   suspect(incoming: Incoming, envelope: Envelope): void;
   noteEnd(incoming: Incoming, envelope: Envelope): void;
@@ -63,13 +64,15 @@ export class Settlement implements Outcomes {
     return this.clock.now();
   }
 
-  /** What the handler answered, to whoever asked. At most once: where it is lost, whoever asked gives up after its time. */
-  answer(question: Envelope, answer: Answer): void {
-    const reply = replyTo(question, answer, this.identifiers.next(), this.group);
-    if (reply === undefined) return;
+  /** What the handler answered, to whoever asked, its value in the format of `codec`. At most once: where it is lost, whoever asked gives up after its time. */
+  answer(question: Envelope, answer: Answer, codec?: MessageCodec): void {
+    if (question.replyTo === undefined) return;
     this.underWay += 1;
-    this.transport
-      .publish(reply, this.clock.monotonicMs() + MOVE_TIMEOUT_MS)
+    writtenAnswer(question, answer, codec)
+      .then((written) => {
+        const reply = replyTo(question, written, this.identifiers.next(), this.group);
+        return this.transport.publish(reply, this.clock.monotonicMs() + MOVE_TIMEOUT_MS);
+      })
       .catch((error: unknown) => this.log.warn(`The answer to ${question.type} ${question.id} could not be sent: ${reasonOf(error)}.`))
       .finally(() => this.#moved());
   }

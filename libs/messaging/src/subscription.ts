@@ -29,6 +29,8 @@ export interface Subscription {
   readonly schema: StandardSchema | undefined;
   /** A format that it may come in, beside those of the module. */
   readonly codec?: MessageCodec | undefined;
+  /** The format in which it is answered; JSON where not given. */
+  readonly answerCodec?: MessageCodec | undefined;
   readonly contract: DeliveryContract;
   /** Where the handler stands, for logs: `Notifications.notify`. */
   readonly place: string;

@@ -130,7 +130,7 @@ export class SubscriptionsExplorer {
   }
 }
 
-type Subject = Pick<Subscription, 'kind' | 'pattern' | 'topic' | 'messageClass' | 'schema' | 'codec'>;
+type Subject = Pick<Subscription, 'kind' | 'pattern' | 'topic' | 'messageClass' | 'schema' | 'codec' | 'answerCodec'>;
 
 /** What the method takes, from its decorator. */
 function subjectOf({ decorator, subject }: SubscriptionRecord, place: string): Subject {
@@ -153,12 +153,12 @@ function subjectOf({ decorator, subject }: SubscriptionRecord, place: string): S
       `${place} ${verb} ${name}, which is ${what}: put ${decorators} on the class itself (a parent's does not count).`,
     );
   }
-  const { kind, type: pattern, topic, schema, codec } = definition;
+  const { kind, type: pattern, topic, schema, codec, answerCodec } = definition;
   if ((kind === 'event') !== (decorator === 'Subscribe')) {
     const advice = kind === 'event' ? 'an event: use @Subscribe' : `a ${kind}: use @Handle`;
     throw new MessagingError('not-an-event', `${place} has @${decorator} for ${name}, which is ${advice}.`);
   }
-  return { kind, pattern, topic, messageClass: subject, schema, codec };
+  return { kind, pattern, topic, messageClass: subject, schema, codec, answerCodec };
 }
 
 function isStatic(wrapper: Wrapper): boolean {

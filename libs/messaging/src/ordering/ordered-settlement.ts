@@ -4,6 +4,7 @@
  */
 import type { Death, Envelope } from '../envelope.js';
 import type { Log } from '../log.js';
+import type { MessageCodec } from '../message-codec.js';
 import type { Answer } from '../reply.js';
 import type { Outcomes, Settlement } from '../settlement.js';
 import type { Incoming, UnreadableEnvelope } from '../transport.js';
@@ -23,8 +24,8 @@ export class OrderedSettlement implements Outcomes {
     return this.settlement.group;
   }
 
-  answer(question: Envelope, answer: Answer): void {
-    this.settlement.answer(question, answer);
+  answer(question: Envelope, answer: Answer, codec?: MessageCodec): void {
+    this.settlement.answer(question, answer, codec);
   }
 
   again(incoming: Incoming, envelope: Envelope, delayMs: number, sentence: string): void {

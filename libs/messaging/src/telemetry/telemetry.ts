@@ -10,6 +10,17 @@ import type { Subscription } from '../subscription.js';
 /** Headers in which a trace goes on, whoever reads them: those of W3C's trace context and of its baggage. */
 export const traceHeaders: readonly string[] = ['traceparent', 'tracestate', 'baggage'];
 
+/** Those of them that are there; nothing where no trace is. */
+export function traceOf(headers: MessageHeaders): MessageHeaders | undefined {
+  if (headers['traceparent'] === undefined) return undefined;
+  const carried: Record<string, string> = {};
+  for (const name of traceHeaders) {
+    const value = headers[name];
+    if (value !== undefined) carried[name] = value;
+  }
+  return carried;
+}
+
 export interface Telemetry {
   /**
    * Sends a message with the trace in its headers. `given` are the headers that whoever publishes gave: a trace in them is theirs and stays. Ends with what
