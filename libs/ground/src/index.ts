@@ -14,6 +14,7 @@ export {
   type TlsIdentity,
   type TlsTrust,
 } from './network.js';
+export { httpGet, type HttpAnswer, type HttpGetOptions } from './http-get.js';
 export { serveHttp, type HttpBounds, type HttpRequest, type HttpResponse } from './http-server.js';
 export type { Random } from './random.js';
 export { RealClock } from './real-clock.js';

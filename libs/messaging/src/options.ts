@@ -87,6 +87,11 @@ export interface UrlBrokerOptions {
    */
   readonly quorumSize?: number;
   /**
+   * Where the management API of an AMQP broker answers, such as `http://localhost:15672`: a start compares bindings then, which AMQP does not tell. The login is that
+   * of `url` where this has none.
+   */
+  readonly management?: string;
+  /**
    * How many lanes share out the keys of what a service reads in order (`order: 'key'`), on an AMQP broker or an embedded one; 8, and 32 at most. Each is
    * with one instance at a time. The same for all instances; to change it, the lanes must be empty and are deleted.
    */

@@ -10,8 +10,14 @@ import type { PlannedThing } from './transport.js';
 export function reportTopology(planned: readonly PlannedThing[], topology: 'create' | 'check', service: string, log: Log): void {
   const absent = planned.filter(({ state }) => state === 'absent');
   const different = planned.filter(({ state }) => state === 'different');
-  const unseen = planned.filter(({ state }) => state === 'unseen');
+  const unseen = planned.filter(({ state, detail }) => state === 'unseen' && detail === undefined);
   for (const one of different) if (one.isUsable === true) log.warn(`${sentenceOf(one)}.`);
+  // What should have been seen, and was not; where something can be done about it, only for those who look closely.
+  for (const { thing, state, detail, wayOut } of planned) {
+    if (state !== 'unseen' || detail === undefined) continue;
+    if (wayOut === undefined) log.warn(`${thing}: ${detail}.`);
+    else if (topology === 'check') log.info(`${thing}: ${detail}; ${wayOut}.`);
+  }
   const unfit = different.filter(({ isUsable }) => isUsable !== true).map(sentenceOf);
   const missing = topology === 'check' ? absent.map(({ thing, detail }) => `${thing} is missing${detail ? ` (${detail})` : ''}`) : [];
   if (unfit.length + missing.length > 0) {

@@ -35,7 +35,7 @@ let broker: Broker;
 const apps: TestingModule[] = [];
 
 beforeEach(async () => {
-  broker = await Broker.open({ durability: 'memory', amqp: { port: 0 }, kafka: { port: 0 } });
+  broker = await Broker.open({ durability: 'memory', amqp: { port: 0 }, kafka: { port: 0 }, management: { port: 0 } });
 });
 afterEach(async () => {
   for (const app of apps.splice(0)) await app.close();
@@ -50,7 +50,7 @@ class Told implements LoggerService {
   error = (line: string): void => this.#keep('error', line);
 
   #keep(level: string, line: string): void {
-    if (/Makes on|not as it would be|Must be there/.test(line)) this.lines.push(`${level} ${line}`);
+    if (/Makes on|not as it would be|Must be there|^bindings/.test(line)) this.lines.push(`${level} ${line}`);
   }
 }
 
@@ -101,7 +101,7 @@ describe.each(['amqp', 'kafka'] as const)('a service that starts, over %s', (pro
     }
     await makeAll(protocol);
     const lines = await start({ broker: urls[protocol](), topology: 'check' });
-    expect(lines.filter((line) => !line.startsWith('info Must be there'))).toEqual([]);
+    expect(lines.filter((line) => !line.startsWith('info Must be there') && !line.startsWith('info bindings'))).toEqual([]);
   });
 
   it('is planned without being started', async () => {
@@ -118,6 +118,57 @@ describe.each(['amqp', 'kafka'] as const)('a service that starts, over %s', (pro
     expect(await plan()).toBe(before);
     await makeAll(protocol);
     expect(await plan()).not.toContain('absent');
+  });
+});
+
+describe('bindings on an AMQP broker', () => {
+  const compared = (): MessagingOptions['broker'] => ({ url: urls.amqp(), management: `http://127.0.0.1:${broker.managementPort}` });
+
+  async function plan(): Promise<string> {
+    const module = DovecoteModule.forRoot({ service: 'shop', broker: compared() });
+    const app = await NestFactory.create({ module: class AppModule {}, imports: [module], providers: [Shop] }, { logger: false });
+    return app.get(MessagingPlan).text();
+  }
+
+  it('are compared where the management API can be asked', async () => {
+    expect(await plan()).toMatch(/^absent {2}binding of dovecote\.shop to dovecote\.events by orders\.placed$/m);
+    await makeAll('amqp');
+    const after = await plan();
+    expect(after).toMatch(/^present {2}binding of dovecote\.shop to dovecote\.events by orders\.placed$/m);
+    expect(after).not.toMatch(/absent|unseen|different/);
+    expect(await start({ broker: compared(), topology: 'check' })).toEqual([]);
+    await stopAll();
+    await broker.session().unbindQueue('dovecote.shop.commands', 'dovecote.commands', 'orders.place');
+    await expect(start({ broker: compared(), topology: 'check' })).rejects.toThrow(
+      /: binding of dovecote\.shop\.commands to dovecote\.commands by orders\.place is missing\. Make what is missing/,
+    );
+  });
+
+  it('that nobody here asks for any more are told, and those of others are not', async () => {
+    await makeAll('amqp');
+    const session = broker.session();
+    await session.bindQueue('dovecote.shop', 'dovecote.events', 'orders.cancelled');
+    await session.declareExchange('legacy', 'topic', { durable: true });
+    await session.bindQueue('dovecote.shop', 'legacy', '#');
+    expect(await start({ broker: compared() })).toEqual([
+      'warn binding of dovecote.shop to dovecote.events by orders.cancelled is not as it would be made here: there should be none, and what comes by it nobody here asked for; remove it (in the management of the broker, or by `dovecote bindings delete`).',
+    ]);
+  });
+
+  it('are not compared where nobody says where that is, or it does not answer, and then it says so', async () => {
+    await makeAll('amqp');
+    const advice = await start({ broker: urls.amqp(), topology: 'check' });
+    expect(advice).toContain(
+      "info bindings: they were not compared, for AMQP does not tell them; say where the management API answers: broker: { url, management: 'http://localhost:15672' }.",
+    );
+    await stopAll();
+    const management = `http://ann:wrong@127.0.0.1:${broker.managementPort}`;
+    expect(await start({ broker: { url: urls.amqp(), management } })).toEqual([
+      `warn bindings: they were not compared, because of the management API at http://127.0.0.1:${broker.managementPort}: it answered 401 to 'ann'.`,
+    ]);
+    await stopAll();
+    await expect(start({ broker: { url: urls.amqp(), management: 'localhost' } })).rejects.toThrow('management must be where');
+    await expect(start({ broker: { url: 'embedded:', management } })).rejects.toThrow('management is for AMQP brokers');
   });
 });
 

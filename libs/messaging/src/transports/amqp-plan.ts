@@ -1,7 +1,7 @@
 /**
  * What is on an AMQP broker of what a service needs, found out without making anything: each thing is asked for passively, and what is there is declared as it
  * should be, which changes nothing and is refused where it differs. A refusal ends its channel, so each question has one of its own. Bindings cannot be
- * asked for over AMQP.
+ * asked for over AMQP: amqp-bindings.ts does it another way.
  */
 import type { Channel, ChannelModel } from 'amqplib';
 import { reasonOf } from '../errors.js';
@@ -15,7 +15,7 @@ export function planOf(connection: ChannelModel, things: readonly Declared[]): P
 }
 
 /** What must not be there is no part of a plan, and the 32 ways into the lanes come with their exchange: they would hide the others. */
-function isWorthALine(declared: Declared): boolean {
+export function isWorthALine(declared: Declared): boolean {
   if (declared.thing === 'no-link' || declared.thing === 'no-binding') return false;
   return declared.thing !== 'binding' || declared.arguments === undefined;
 }

@@ -25,6 +25,7 @@ import type {
   TransportSubscription,
 } from '../transport.js';
 import type { BrokerAddress } from './amqp-address.js';
+import { type Bindings, notCompared } from './amqp-bindings.js';
 import { AmqpBox, connectionLost } from './amqp-box.js';
 import { AmqpLink, type Connect, type LinkSettings } from './amqp-link.js';
 import { AmqpSubscription, declare } from './amqp-subscription.js';
@@ -58,6 +59,8 @@ export interface AmqpSettings {
   readonly lanes: number;
   /** What is missing stays missing. */
   readonly makesNothing?: boolean;
+  /** Compares bindings, where the management API can be asked for them. */
+  readonly bindings?: Bindings | undefined;
   readonly connectTimeoutMs: number | undefined;
   /** Finds the client library, or says which package to install. */
   loadClient(): Promise<Connect>;
@@ -123,9 +126,13 @@ export class AmqpTransport implements Transport {
   }
 
   async plan(request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
-    const { queueType, lanes, quorumSize, makesNothing } = this.settings;
+    const { queueType, lanes, quorumSize, makesNothing, bindings } = this.settings;
     if (this.#isClosed || this.#connection === undefined) throw closedError();
-    const planned = await planOf(this.#connection, sized(topologyOf(request, queueType, lanes), quorumSize));
+    const things = sized(topologyOf(request, queueType, lanes), quorumSize);
+    const ways = bindings === undefined ? [notCompared] : await bindings(things, makesNothing === true);
+    const isCompared = ways.every(({ state }) => state !== 'unseen');
+    const asked = await planOf(this.#connection, things);
+    const planned = [...asked.filter(({ state }) => !isCompared || state !== 'unseen'), ...ways];
     // Made with the first message that is delayed. Its first exchange stands for all of it: sixty lines would hide the others.
     if (makesNothing !== true) return planned;
     const levels = await planOf(this.#connection, delayLevels.slice(0, 1));

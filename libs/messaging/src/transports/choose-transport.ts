@@ -6,6 +6,7 @@ import { isMissing } from '../missing-package.js';
 import type { OneBrokerOptions, Settings, UrlBrokerOptions } from '../options.js';
 import type { Transport } from '../transport.js';
 import { parseAddress } from './amqp-address.js';
+import { bindingsBy } from './amqp-bindings.js';
 import type { Connect } from './amqp-link.js';
 import { AmqpTransport } from './amqp-transport.js';
 import { type BrokerSource, type EmbeddedBroker, type EmbeddedSettings, EmbeddedTransport } from './embedded-transport.js';
@@ -42,8 +43,10 @@ export interface Role {
 function transportFor(settings: Settings, broker: OneBrokerOptions, log: Log, role: Role): Transport {
   if ('broker' in broker) return new EmbeddedTransport(givenBroker(broker.broker), embeddedSettings(settings, broker, log));
   const { url } = broker;
-  if (url.startsWith(EMBEDDED)) return embeddedTransport(settings, broker, log, role);
   if (/^amqps?:\/\//.test(url)) return amqpTransport(settings, broker, log);
+  if (broker.management !== undefined)
+    throw new MessagingError('invalid-options', 'management is for AMQP brokers, whose bindings it tells. Remove it.');
+  if (url.startsWith(EMBEDDED)) return embeddedTransport(settings, broker, log, role);
   if (/^kafkas?:\/\//.test(url)) return kafkaTransport(settings, broker, log, loadKafkaLibrary);
   // Only the scheme is repeated: what follows may hold a password.
   const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0];
@@ -69,6 +72,7 @@ function amqpTransport(settings: Settings, broker: UrlBrokerOptions, log: Log): 
     queueType,
     quorumSize: checkQuorumSize(broker.quorumSize, queueType),
     makesNothing: settings.topology === 'check',
+    bindings: broker.management === undefined ? undefined : bindingsBy(broker.management, broker.url),
     lanes: broker.lanes ?? LANES,
     connectTimeoutMs,
     loadClient,
