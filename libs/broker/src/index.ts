@@ -49,7 +49,7 @@ export type {
 } from './embedded/broker-log.js';
 export type { LogBatch, LogRecord } from './embedded/log-batch.js';
 export type { ExchangeBinding, ExchangeContext, ExchangeRouter, ExchangeType, RoutedMessage } from './queues/exchange-type.js';
-export type { MessageProperties } from './queues/properties.js';
+export type { MessageProperties, PropertyVisitor } from './queues/properties.js';
 export type { FieldTable, FieldValue } from './queues/field-table.js';
 export { type BrokerErrorCode, CodedError } from './errors.js';
 export { defaultLimits, type Limits } from './limits.js';

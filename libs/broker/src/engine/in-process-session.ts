@@ -16,7 +16,7 @@ import { expirationFault } from '../queues/expiry.js';
 import { extraKeys } from '../queues/extra-keys.js';
 import type { FieldTable } from '../queues/field-table.js';
 import type { Owner } from '../queues/owner.js';
-import { decodeProperties, type MessageProperties } from '../queues/properties.js';
+import { decodeProperties, type MessageProperties, type PropertyVisitor, visitProperties } from '../queues/properties.js';
 import { isHeldOnly, nowhere, perMessage, type Route } from '../queues/route.js';
 import { ContentMessage } from '../queues/routed-message.js';
 import type { Session, SessionSink } from '../queues/session.js';
@@ -363,6 +363,10 @@ class ReceivedMessage implements Delivery {
   get properties(): MessageProperties {
     this.decoded ??= decodeProperties(this.image, propertiesStart(this.image, 0), propertiesEnd(this.image, 0));
     return this.decoded;
+  }
+
+  visitProperties(visitor: PropertyVisitor): void {
+    visitProperties(this.image, propertiesStart(this.image, 0), propertiesEnd(this.image, 0), visitor);
   }
 
   get body(): Buffer {

@@ -1,5 +1,5 @@
 import type { FieldTable } from '../queues/field-table.js';
-import type { MessageProperties } from '../queues/properties.js';
+import type { MessageProperties, PropertyVisitor } from '../queues/properties.js';
 
 /**
  * The broker from inside the same process: what an AMQP channel offers, without a socket and without frames.
@@ -92,6 +92,8 @@ export interface Delivery {
   readonly routingKey: string;
   readonly isRedelivered: boolean;
   readonly properties: MessageProperties;
+  /** Tells of each property and header that the message has, which costs half of what `properties` does. */
+  visitProperties(visitor: PropertyVisitor): void;
   readonly body: Buffer;
   /** The handler is done with it. A second call, or one after the session closed, does nothing. */
   acknowledge(): void;

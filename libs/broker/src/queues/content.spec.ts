@@ -24,8 +24,15 @@ import {
   MalformedError,
   tableDepthMax,
 } from './field-table.js';
-import { shortText, textBytes, writeText } from './short-text.js';
-import { decodeProperties, encodeProperties, findProperty, type MessageProperties, propertiesBytes } from './properties.js';
+import { nameText, shortText, textBytes, writeText } from './short-text.js';
+import {
+  decodeProperties,
+  encodeProperties,
+  findProperty,
+  type MessageProperties,
+  propertiesBytes,
+  visitProperties,
+} from './properties.js';
 
 function encode(table: FieldTable): Buffer {
   const bytes = Buffer.alloc(fieldTableBytes(table));
@@ -152,6 +159,25 @@ describe('field tables', () => {
   });
 });
 
+/** What a visitor is told, by one that reads another message each time. */
+function visited(bytes: Buffer, offset: number, end: number): MessageProperties {
+  const properties: Record<string, unknown> = {};
+  const other = Buffer.alloc(propertiesBytes({ messageId: 'other' }));
+  encodeProperties({ messageId: 'other' }, other, 0);
+  visitProperties(bytes, offset, end, {
+    wants: () => true,
+    property: (name, value) => {
+      properties[name] = value;
+      decodeProperties(other, 0, other.length);
+    },
+    header: (name, value) => {
+      properties['headers'] = { ...(properties['headers'] as FieldTable | undefined), [name]: value };
+      decodeProperties(other, 0, other.length);
+    },
+  });
+  return properties;
+}
+
 describe('properties', () => {
   it('come back as they were written, all and each alone', () => {
     const names = Object.keys(allProperties) as (keyof MessageProperties)[];
@@ -159,6 +185,7 @@ describe('properties', () => {
     for (const properties of [allProperties, {}, ...alone]) {
       const bytes = Buffer.alloc(propertiesBytes(properties) + 3);
       expect(encodeProperties(properties, bytes, 3)).toBe(bytes.length);
+      expect(visited(bytes, 3, bytes.length)).toEqual(properties);
       expect(decodeProperties(bytes, 3, bytes.length)).toEqual(properties);
       for (const name of names) expect(findProperty(bytes, 3, name) >= 0).toBe(name in properties);
     }
@@ -201,6 +228,7 @@ describe('short texts', () => {
       // What is no UTF-8 too, and the same text again and again.
       const bytes = random.chance(0.2) ? random.bytes(random.below(8)) : wanted;
       const isShort = bytes.length <= 64 && bytes.every((byte) => byte < 0x80);
+      for (let time = 0; time < 2; time++) expect(nameText(bytes, 0, bytes.length)).toBe(bytes.toString('utf8'));
       for (let time = 0; time < 2; time++) expect(shortText(bytes, 0, bytes.length)).toBe(isShort ? bytes.toString('utf8') : undefined);
     }
   });

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { shortStringRoom, shortText, textBytes, writeText } from './short-text.js';
+import { nameText, shortStringRoom, shortText, textBytes, writeText } from './short-text.js';
 
 /**
  * Field tables: the typed maps that AMQP 0-9-1 carries in headers and arguments, and their bytes.
@@ -48,13 +48,32 @@ export function decodeFields(bytes: Buffer, offset: number, end: number, depth =
   let at = offset;
   while (at < end) {
     const nameEnd = within(at + 1 + bytes[at]!, end);
-    const name = shortText(bytes, at + 1, nameEnd) ?? bytes.toString('utf8', at + 1, nameEnd);
+    const name = nameText(bytes, at + 1, nameEnd);
     const value = decodeValue(bytes, nameEnd, end, depth);
     if (name === '__proto__') Object.defineProperty(table, name, { value, enumerable: true, configurable: true, writable: true });
     else table[name] = value;
     at = decodedEnd;
   }
   return table;
+}
+
+/** Gives each field of the table whose length stands at `offset` to `visit`, without a table in between; returns where it ends. Throws MalformedError. */
+export function visitFields(bytes: Buffer, offset: number, end: number, visit: FieldVisitor): number {
+  const bodyEnd = enclosedEnd(bytes, offset, end);
+  let at = offset + 4;
+  while (at < bodyEnd) {
+    const nameEnd = within(at + 1 + bytes[at]!, bodyEnd);
+    const value = decodeValue(bytes, nameEnd, bodyEnd, 1);
+    const next = decodedEnd;
+    visit.header(nameText(bytes, at + 1, nameEnd), value);
+    at = next;
+  }
+  return bodyEnd;
+}
+
+/** What is told of each field; one that comes twice is told twice. */
+export interface FieldVisitor {
+  header(name: string, value: FieldValue): void;
 }
 
 /** Where the table at `offset` ends, after a look at every field in it. Throws MalformedError. Decodes nothing. */

@@ -2,10 +2,12 @@ import {
   checkFieldTable,
   decodeFieldTable,
   encodeFieldTable,
+  type FieldTable,
   fieldTableBytes,
+  type FieldVisitor,
   MalformedError,
   plainTableRoom,
-  type FieldTable,
+  visitFields,
 } from './field-table.js';
 import { shortStringRoom, shortText, textBytes, writeText } from './short-text.js';
 
@@ -102,6 +104,46 @@ export function decodeProperties(bytes: Buffer, offset: number, end: number): Me
   if ((flags & propertyFlags.clusterId) !== 0) properties.clusterId = takeText(bytes, end);
   if (cursor !== end) throw tooLong();
   return properties;
+}
+
+/** What is told of the properties that a message has, and of its headers one by one, in the order in which they stand there. */
+export interface PropertyVisitor extends FieldVisitor {
+  /** Asked before a property is read. */
+  wants(name: PropertyName): boolean;
+  property(name: PropertyName, value: string | number): void;
+}
+
+type PropertyName = Exclude<keyof MessageProperties, 'headers'>;
+
+/** As `decodeProperties`, of what is wanted, and without an object of it: who reads each once needs none. Throws MalformedError. */
+export function visitProperties(bytes: Buffer, offset: number, end: number, visitor: PropertyVisitor): void {
+  const flags = propertyFlagsAt(bytes, offset, end);
+  let at = offset + 2;
+  if ((flags & propertyFlags.contentType) !== 0) at = told(visitor, 'contentType', 'shortstr', bytes, at, end);
+  if ((flags & propertyFlags.contentEncoding) !== 0) at = told(visitor, 'contentEncoding', 'shortstr', bytes, at, end);
+  if ((flags & propertyFlags.headers) !== 0) at = visitFields(bytes, at, end, visitor);
+  if ((flags & propertyFlags.deliveryMode) !== 0) at = told(visitor, 'deliveryMode', 'octet', bytes, at, end);
+  if ((flags & propertyFlags.priority) !== 0) at = told(visitor, 'priority', 'octet', bytes, at, end);
+  if ((flags & propertyFlags.correlationId) !== 0) at = told(visitor, 'correlationId', 'shortstr', bytes, at, end);
+  if ((flags & propertyFlags.replyTo) !== 0) at = told(visitor, 'replyTo', 'shortstr', bytes, at, end);
+  if ((flags & propertyFlags.expiration) !== 0) at = told(visitor, 'expiration', 'shortstr', bytes, at, end);
+  if ((flags & propertyFlags.messageId) !== 0) at = told(visitor, 'messageId', 'shortstr', bytes, at, end);
+  if ((flags & propertyFlags.timestamp) !== 0) at = told(visitor, 'timestamp', 'timestamp', bytes, at, end);
+  if ((flags & propertyFlags.type) !== 0) at = told(visitor, 'type', 'shortstr', bytes, at, end);
+  if ((flags & propertyFlags.userId) !== 0) at = told(visitor, 'userId', 'shortstr', bytes, at, end);
+  if ((flags & propertyFlags.appId) !== 0) at = told(visitor, 'appId', 'shortstr', bytes, at, end);
+  if ((flags & propertyFlags.clusterId) !== 0) at = told(visitor, 'clusterId', 'shortstr', bytes, at, end);
+  if (at !== end) throw tooLong();
+}
+
+/** Returns where the next property stands. */
+function told(visitor: PropertyVisitor, name: PropertyName, kind: PropertyKind, bytes: Buffer, at: number, end: number): number {
+  const next = propertyEnd(bytes, at, end, kind);
+  if (!visitor.wants(name)) return next;
+  cursor = at;
+  const value = kind === 'shortstr' ? takeText(bytes, end) : kind === 'octet' ? takeOctet(bytes, end) : takeTimestamp(bytes, end);
+  visitor.property(name, value);
+  return next;
 }
 
 /** Where the next property stands while some are being decoded. */

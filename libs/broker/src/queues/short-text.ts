@@ -1,3 +1,5 @@
+import { KnownTexts } from './known-texts.js';
+
 /**
  * Short texts, which nearly always are ASCII, to bytes and back. Wire code: no I/O.
  *
@@ -31,34 +33,16 @@ export function writeText(text: string, into: Buffer, at: number): number {
   return at + length;
 }
 
-/** Texts that come again and again, by a hash of their bytes: names of headers, types, times. Small: whoever sends others pays what Node takes. */
-const knownTexts = new Array<string>(1024).fill('');
-/** So many bytes at its end, and its length, tell most texts from each other. */
-const hashedBytes = 8;
+const knownTexts = new KnownTexts(1024);
+/** Apart, so that texts which never come again do not push them out. */
+const knownNames = new KnownTexts(256);
 
 /** A short ASCII text, which is not made anew when it was met a moment ago; undefined for any other. */
 export function shortText(bytes: Buffer, start: number, end: number): string | undefined {
-  const length = end - start;
-  if (length > shortCharactersMax) return undefined;
-  let hash = length;
-  for (let at = length > hashedBytes ? end - hashedBytes : start; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, 0x0100_0193);
-  const slot = (hash ^ (hash >>> 15)) & (knownTexts.length - 1);
-  const known = knownTexts[slot]!;
-  if (known.length === length && isText(known, bytes, start)) return known;
-  if (!isAscii(bytes, start, end)) return undefined;
-  const text = bytes.toString('latin1', start, end);
-  knownTexts[slot] = text;
-  return text;
+  return knownTexts.text(bytes, start, end);
 }
 
-function isAscii(bytes: Buffer, start: number, end: number): boolean {
-  for (let at = start; at < end; at++) if (bytes[at]! > 0x7f) return false;
-  return true;
-}
-
-/** An ASCII text is the same as its bytes; any other one differs from them somewhere. */
-function isText(text: string, bytes: Buffer, start: number): boolean {
-  for (let index = 0; index < text.length; index++)
-    if (text.charCodeAt(index) !== bytes[start + index]! || bytes[start + index]! > 0x7f) return false;
-  return true;
+/** The name of a field, whatever its length. */
+export function nameText(bytes: Buffer, start: number, end: number): string {
+  return knownNames.text(bytes, start, end) ?? bytes.toString('utf8', start, end);
 }

@@ -7,7 +7,7 @@ import type { Envelope } from '../envelope.js';
 import { reasonOf } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Incoming, SubscriptionRequest, TransportConsumer, TransportSubscription, UnreadableEnvelope } from '../transport.js';
-import { deliveriesOf, fromProperties } from './cloud-events.js';
+import { deliveriesOf, fromDelivery } from './cloud-events.js';
 import { EmbeddedLaneDriver } from './lanes/embedded-lane-driver.js';
 import { hasLanes } from './lanes/lane-topology.js';
 import { type LaneSettings, Lanes } from './lanes/lanes.js';
@@ -121,7 +121,7 @@ export class EmbeddedIncoming implements Incoming {
     readonly isQuarantined: boolean,
   ) {
     this.isRedelivered = delivery.isRedelivered;
-    this.envelope = fromProperties(delivery.properties, delivery.routingKey, delivery.body);
+    this.envelope = fromDelivery(delivery);
   }
 
   get deliveries(): number {

@@ -20,7 +20,7 @@ import type {
   TransportConsumer,
   TransportSubscription,
 } from '../transport.js';
-import { fromProperties, toProperties } from './cloud-events.js';
+import { fromDelivery, toProperties } from './cloud-events.js';
 import { EmbeddedIncoming, EmbeddedSubscription, declare } from './embedded-subscription.js';
 import type { LaneDriver } from './lanes/lane-driver.js';
 import { otherLanesIn } from './lanes/lane-topology.js';
@@ -143,8 +143,8 @@ export class EmbeddedTransport implements Transport {
   async openReplies(onReply: (reply: Envelope) => void): Promise<string> {
     if (this.#session === undefined) throw closedError();
     const { name } = await this.#session.declareQueue('', { exclusive: true, autoDelete: true });
-    await this.#session.consume(name, { autoAck: true }, ({ properties, routingKey, body }) => {
-      const reply = fromProperties(properties, routingKey, body);
+    await this.#session.consume(name, { autoAck: true }, (delivery) => {
+      const reply = fromDelivery(delivery);
       if (!('problem' in reply)) onReply(reply);
     });
     return name;

@@ -1,6 +1,6 @@
 /** Lanes over one connection to an AMQP broker: a channel for each consumer, whose end gives back what it has out. */
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
-import type { ForeignProperties } from '../cloud-events.js';
+import type { ForeignProperties } from '../outside.js';
 import type { LaneConsumer, LaneDriver, OnDelivery, QueueDelivery } from './lane-driver.js';
 
 export class AmqpLaneDriver implements LaneDriver {

@@ -1,6 +1,6 @@
 /** Lanes on the broker in this process: a session for each consumer, whose end gives back what it has out. */
 import type { BrokerConsumer, BrokerSession } from '@dovecote/broker';
-import type { ForeignProperties } from '../cloud-events.js';
+import type { ForeignProperties } from '../outside.js';
 import type { LaneConsumer, LaneDriver, OnDelivery } from './lane-driver.js';
 
 export class EmbeddedLaneDriver implements LaneDriver {

@@ -1,6 +1,6 @@
 /** What lanes need of a connection to a broker that speaks AMQP, built in or not. */
 import type { Envelope } from '../../envelope.js';
-import type { ForeignProperties } from '../cloud-events.js';
+import type { ForeignProperties } from '../outside.js';
 
 export interface LaneDriver {
   /** A consumer on its own, so that its end gives back what it has out and nothing else. One of a higher rank comes first, where the broker can tell. */

@@ -4,7 +4,7 @@
  */
 import type { Envelope } from '../../envelope.js';
 import type { Parked } from '../../parking-store.js';
-import type { ForeignProperties } from '../cloud-events.js';
+import type { ForeignProperties } from '../outside.js';
 
 export const PARKED_HEADER = 'dovecote-parked';
 

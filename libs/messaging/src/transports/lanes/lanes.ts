@@ -11,7 +11,7 @@
  */
 import { reasonOf } from '../../errors.js';
 import { PARKED_PREFETCH } from '../../limits.js';
-import type { ForeignProperties } from '../cloud-events.js';
+import type { ForeignProperties } from '../outside.js';
 import type { LaneConsumer, LaneDriver, QueueDelivery } from './lane-driver.js';
 import { noted } from './lane-notes.js';
 import { LaneTerm, type LaneWorld, ownEnvelope } from './lane-term.js';
