@@ -14,6 +14,10 @@ export class Acknowledgements {
 
   constructor(private readonly channel: Pick<Channel, 'ack' | 'nack'>) {}
 
+  get outCount(): number {
+    return this.#out.size;
+  }
+
   delivered({ fields }: Delivery): void {
     this.#out.add(fields.deliveryTag);
   }

@@ -168,7 +168,7 @@ export class AmqpTransport implements Transport {
   openBox(box: Box): Promise<OpenBox> {
     if (this.#isClosed) return Promise.reject(closedError());
     if (this.#connection === undefined) return Promise.reject(connectionLost(box));
-    return AmqpBox.open(this.#connection, box);
+    return AmqpBox.open(this.#connection, box, this.settings.clock);
   }
 
   parkingStore(group: string): ParkingStore {
