@@ -147,6 +147,7 @@ export const rooms: readonly Room[] = [
       'broker/opening',
       'broker/amqp',
       'broker/kafka',
+      'broker/kafka-opening',
     ],
     because: 'the simulator drives the whole broker, so it sees all of it; nothing sees the simulator',
   },

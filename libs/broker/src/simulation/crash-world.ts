@@ -11,6 +11,7 @@ import { fetchRecords } from '../kafka/apis/01-fetch.js';
 import { metadata } from '../kafka/apis/03-metadata.js';
 import { offsetCommit } from '../kafka/apis/08-offset-commit.js';
 import { offsetFetch } from '../kafka/apis/09-offset-fetch.js';
+import { initProducerId } from '../kafka/apis/22-init-producer-id.js';
 import { Cursor } from '../kafka/cursor.js';
 import { frameOf, type Spoken } from '../kafka/kafka-world.js';
 import { recordsOf } from '../kafka/record-batch.js';
@@ -55,9 +56,26 @@ export class CrashClient {
     });
   }
 
+  /** Goes away without a word. */
+  leave(): void {
+    this.socket.destroy();
+    for (const { refuse } of this.waiting.splice(0)) refuse(new Error('the client left'));
+  }
+
+  async newProducer(): Promise<number> {
+    const { errorCode, producerId } = await this.ask(initProducerId, 4, { transactionalId: null, transactionTimeoutMs: 1 });
+    if (errorCode !== 0) throw new Error(`refused with ${errorCode}`);
+    return producerId;
+  }
+
   async makeTopic(name: string): Promise<void> {
     const topics = [{ name, topicId: '' }];
-    await this.ask(metadata, 4, { topics, includeClusterAuthorizedOperations: false, includeTopicAuthorizedOperations: false });
+    const answer = await this.ask(metadata, 4, {
+      topics,
+      includeClusterAuthorizedOperations: false,
+      includeTopicAuthorizedOperations: false,
+    });
+    if (answer.topics[0]!.errorCode !== 0) throw new Error(`refused with ${answer.topics[0]!.errorCode}`);
   }
 
   /** The offset that was acknowledged. Throws where it was refused. */

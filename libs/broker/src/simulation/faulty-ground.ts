@@ -40,7 +40,13 @@ export function watchedGround(ground: Ground, sabotage: Sabotage, failed: (opera
     exists: (path) => disk.exists(path),
     rename: (from, to) => disk.rename(from, to),
     remove: (path) => disk.remove(path),
-    syncDirectory: (path) => (sabotage === 'skip-directory-sync' ? Promise.resolve() : disk.syncDirectory(path)),
+    syncDirectory: async (path) => {
+      if (sabotage === 'skip-directory-sync') return;
+      await disk.syncDirectory(path).catch((error: DiskError) => {
+        failed('sync', error);
+        throw error;
+      });
+    },
     readNow: (path, into, position) => disk.readNow(path, into, position),
     lock: (path) => disk.lock(path),
     freeBytes: (path) => disk.freeBytes(path),

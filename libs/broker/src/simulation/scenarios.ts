@@ -33,14 +33,16 @@ export type Action =
       /** So many milliseconds later the process dies, or the power goes. */
       readonly crashAfterMs?: number;
     }
+  | { readonly do: 'produce'; readonly partition: number; readonly count: number; readonly size: number; readonly crashAfterMs?: number }
+  | { readonly do: 'look' | 'commit' }
   | { readonly do: 'cancel' | 'leave'; readonly client: number }
   | { readonly do: 'wait'; readonly ms: number }
   | { readonly do: 'crash'; readonly power: boolean }
-  | { readonly do: 'fail'; readonly operation: 'sync' | 'write'; readonly nth: number }
+  | { readonly do: 'fail'; readonly operation: 'sync' | 'syncDirectory' | 'write'; readonly nth: number }
   | { readonly do: 'fill'; readonly bytes: number }
   | { readonly do: 'restart' | 'free' | 'cut' };
 
-export const scenarioNames = ['power-cuts', 'process-kills', 'full-disk', 'socket-cuts'] as const;
+export const scenarioNames = ['power-cuts', 'process-kills', 'full-disk', 'socket-cuts', 'both-protocols', 'both-protocols-kills'] as const;
 export type ScenarioName = (typeof scenarioNames)[number];
 
 interface Setting {
@@ -49,24 +51,33 @@ interface Setting {
   readonly trouble: Readonly<Record<'kill' | 'power' | 'restart' | 'fail' | 'fill' | 'cut', number>>;
   /** Clients below this number are in the broker's process. */
   readonly inProcess: number;
+  /** How many of a Kafka client come on top of these hundred. */
+  readonly kafka: number;
 }
 
 const settings: Readonly<Record<ScenarioName, Setting>> = {
-  'power-cuts': { durability: 'fsync', trouble: { kill: 1, power: 6, restart: 1, fail: 1, fill: 0, cut: 1 }, inProcess: 2 },
-  'process-kills': { durability: 'os', trouble: { kill: 7, power: 0, restart: 1, fail: 0, fill: 0, cut: 1 }, inProcess: 2 },
-  'full-disk': { durability: 'fsync', trouble: { kill: 1, power: 2, restart: 1, fail: 0, fill: 8, cut: 0 }, inProcess: 2 },
-  'socket-cuts': { durability: 'fsync', trouble: { kill: 1, power: 0, restart: 1, fail: 0, fill: 0, cut: 10 }, inProcess: 0 },
+  'power-cuts': { durability: 'fsync', trouble: { kill: 1, power: 6, restart: 1, fail: 1, fill: 0, cut: 1 }, inProcess: 2, kafka: 0 },
+  'process-kills': { durability: 'os', trouble: { kill: 7, power: 0, restart: 1, fail: 0, fill: 0, cut: 1 }, inProcess: 2, kafka: 0 },
+  'full-disk': { durability: 'fsync', trouble: { kill: 1, power: 2, restart: 1, fail: 0, fill: 8, cut: 0 }, inProcess: 2, kafka: 0 },
+  'socket-cuts': { durability: 'fsync', trouble: { kill: 1, power: 0, restart: 1, fail: 0, fill: 0, cut: 10 }, inProcess: 0, kafka: 0 },
+  'both-protocols': { durability: 'fsync', trouble: { kill: 1, power: 6, restart: 1, fail: 1, fill: 0, cut: 2 }, inProcess: 2, kafka: 60 },
+  'both-protocols-kills': {
+    durability: 'os',
+    trouble: { kill: 7, power: 0, restart: 1, fail: 0, fill: 0, cut: 2 },
+    inProcess: 2,
+    kafka: 60,
+  },
 };
 
 const clientCount = 4;
 
 export function brokerScenario(name: ScenarioName, sabotage: Sabotage = 'none'): Scenario<World, Action> {
-  const { durability, trouble, inProcess } = settings[name];
+  const { durability, trouble, inProcess, kafka } = settings[name];
   return {
     name,
-    draw: (random) => draw(random, trouble),
+    draw: (random) => draw(random, trouble, kafka),
     begin: async (machine) => {
-      const world = new World(machine, { durability, sabotage });
+      const world = new World(machine, { durability, sabotage, hasKafka: kafka > 0 });
       await world.begin();
       return world;
     },
@@ -78,15 +89,17 @@ export function brokerScenario(name: ScenarioName, sabotage: Sabotage = 'none'):
   };
 }
 
-function draw(random: SeededRandom, trouble: Setting['trouble']): Action {
-  let left = random.below(100);
+function draw(random: SeededRandom, trouble: Setting['trouble'], kafka: number): Action {
+  let left = random.below(100 + kafka);
   const falls = (share: number): boolean => (left -= share) < 0;
   if (falls(trouble.kill)) return { do: 'crash', power: false };
   if (falls(trouble.power)) return { do: 'crash', power: true };
   if (falls(trouble.restart)) return { do: 'restart' };
-  if (falls(trouble.fail)) return { do: 'fail', operation: random.chance(0.8) ? 'sync' : 'write', nth: 1 + random.below(8) };
+  if (falls(trouble.fail))
+    return { do: 'fail', operation: pick(random, ['sync', 'sync', 'syncDirectory', 'write'] as const), nth: 1 + random.below(8) };
   if (falls(trouble.fill)) return random.chance(0.5) ? { do: 'fill', bytes: random.below(20_000) } : { do: 'free' };
   if (falls(trouble.cut)) return { do: 'cut' };
+  if (falls(kafka)) return drawOfKafka(random);
   const client = random.below(clientCount);
   if (falls(32)) {
     const to = random.chance(0.2)
@@ -119,6 +132,15 @@ function draw(random: SeededRandom, trouble: Setting['trouble']): Action {
   return { do: 'wait', ms: random.chance(0.1) ? random.below(2000) : random.between(0, 20) };
 }
 
+function drawOfKafka(random: SeededRandom): Action {
+  if (random.chance(0.2)) return { do: 'look' };
+  if (random.chance(0.15)) return { do: 'commit' };
+  // Now and then large enough to go to its segment at once, past the journal.
+  const size = random.chance(0.03) ? 300_000 : random.below(400);
+  const crash = random.chance(0.1) ? { crashAfterMs: random.between(0, 4) } : {};
+  return { do: 'produce', partition: random.below(2), count: size > 1000 ? 1 : 1 + random.below(4), size, ...crash };
+}
+
 function pick<Item>(random: SeededRandom, items: readonly Item[]): Item {
   return items[random.below(items.length)]!;
 }
@@ -140,6 +162,12 @@ async function act(world: World, action: Action, inProcess: number, power: boole
       return machine.faults.freeUp();
     case 'cut':
       return void machine.network.cutOne();
+    case 'produce':
+      await world.kafka?.produce(action.partition, action.count, action.size);
+      return crashAfter(world, action.crashAfterMs, power);
+    case 'look':
+    case 'commit':
+      return world.kafka?.[action.do]();
   }
   const place = action.client;
   const connected = await world.client(place, place < inProcess);
@@ -161,12 +189,16 @@ async function act(world: World, action: Action, inProcess: number, power: boole
     }
     case 'transact':
       world.transact(place, connected, action.to, action.size, action.count);
-      if (action.crashAfterMs === undefined) return;
-      await machine.clock.pause(action.crashAfterMs);
-      return world.crash({ power });
+      return crashAfter(world, action.crashAfterMs, power);
     case 'cancel':
       return connected.client.cancelAll();
     case 'leave':
       return world.leave(place, connected);
   }
+}
+
+async function crashAfter(world: World, ms: number | undefined, power: boolean): Promise<void> {
+  if (ms === undefined) return;
+  await world.machine.clock.pause(ms);
+  world.crash({ power });
 }

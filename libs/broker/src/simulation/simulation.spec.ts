@@ -53,6 +53,22 @@ describe('the whole broker in a simulated world', () => {
   });
 });
 
+describe('a broker for AMQP and Kafka clients, on one journal', () => {
+  // What the queues hold is proven above; here it must be the partitions that are missed.
+  it.each<readonly [ScenarioName, Sabotage]>([
+    ['both-protocols', 'confirm-before-sync'],
+    ['both-protocols', 'skip-directory-sync'],
+    ['both-protocols-kills', 'confirm-before-write'],
+  ])('notices in %s by a Kafka client that its disk is made to %s', async (name, sabotage) => {
+    const scenario = brokerScenario(name, sabotage);
+    const broken = /of feathers-\d was (answered|seen) and is lost|feathers-\d was there and is lost|was committed, and -?\d+ is left/;
+    let seen = '';
+    for (let seed = 1; seed <= 300 && !broken.test(seen); seed++)
+      seen = (await simulate({ scenario, seed, steps })).failure?.error.message ?? '';
+    expect(seen).toMatch(broken);
+  });
+});
+
 describe('random commands against a plain model of a virtual host', () => {
   it.each(modelScenarioNames)('have the answers and deliveries that the model has, through crashes too: %s', async (name) => {
     const outcome = await simulateMany({ scenario: modelScenario(name), firstSeed: 1, runs: 25, steps: 70 });

@@ -4,7 +4,10 @@ import type { Durability } from '../engine/options.js';
 import { CodedError } from '../errors.js';
 import { amqpClient } from './amqp-client.js';
 import { type Client, inProcessClient, type Received } from './client.js';
+import { CrashClient } from './crash-world.js';
 import { type Sabotage, sabotageMoves, watchedGround } from './faulty-ground.js';
+import '../kafka-opening.js'; // loaded in real time otherwise, while the simulated one goes on
+import { KafkaParty } from './kafka-party.js';
 import { BrokenPromise, type Entry, Ledger, type Party } from './ledger.js';
 
 /**
@@ -16,6 +19,8 @@ import { BrokenPromise, type Entry, Ledger, type Party } from './ledger.js';
 export interface WorldOptions {
   readonly durability: Durability;
   readonly sabotage: Sabotage;
+  /** Whether it has a door for Kafka clients, and one that comes in by it. */
+  readonly hasKafka: boolean;
 }
 
 /** What a connected client holds. */
@@ -42,6 +47,7 @@ export const exchanges = { everywhere: 'everywhere', chosen: 'chosen', later: 'l
 /** Small, so that files are begun and trimmed within a run; now and then so small that what lives in them is moved all the time. */
 const journalFileBytes = [24 * 1024, 3 * 1024] as const;
 const amqpPort = 5672;
+const kafkaPort = 9092;
 /** How long an answer is waited for before the run goes on without it. */
 const patienceMs = 1500;
 /** A broker whose sync failed must have ended by then. */
@@ -50,6 +56,7 @@ const attemptsMax = 8;
 
 export class World {
   readonly ledger = new Ledger();
+  readonly kafka: KafkaParty | undefined;
   private process: SimulatedProcess | undefined;
   private broker: Broker | undefined;
   private opening: Promise<void> | undefined;
@@ -61,7 +68,15 @@ export class World {
   constructor(
     readonly machine: SimulatedGround,
     private readonly options: WorldOptions,
-  ) {}
+  ) {
+    if (!options.hasKafka) return;
+    this.kafka = new KafkaParty({
+      connectKafka: () => this.connectKafka(),
+      patiently: (answer) => this.patiently(answer),
+      breakPromise: (what) => this.ledger.breakPromise(what),
+      pause: (ms) => machine.clock.pause(ms),
+    });
+  }
 
   /** The first opening, and what is there from the start. */
   async begin(): Promise<void> {
@@ -108,6 +123,15 @@ export class World {
 
   private async connect(isInProcess: boolean): Promise<Client> {
     return isInProcess ? inProcessClient(this.broker!) : amqpClient(this.machine.network, amqpPort);
+  }
+
+  private async connectKafka(): Promise<CrashClient | undefined> {
+    await this.ready();
+    const { life } = this.ledger;
+    const client = await this.patiently(CrashClient.connect(this.machine.network, kafkaPort));
+    if (this.ledger.life === life) return client;
+    client?.leave();
+    return undefined;
   }
 
   /** `delayMs` is how long a message to \`later\` is held. */
@@ -275,8 +299,10 @@ export class World {
       if (!isThere) ledger.breakPromise(`message ${entry.id} was dropped in ${entry.queue} and is lost on its way to the dead letters`);
     }
     ledger.checkWholes();
+    await this.kafka?.settle();
     await this.restart();
     await this.ready();
+    await this.kafka?.settle();
     for (const [queue, count] of this.counts()) {
       if (count > 0)
         ledger.breakPromise(`queue ${queue} holds ${count} messages again that were acknowledged before the broker was closed`);
@@ -305,11 +331,16 @@ export class World {
     this.isClosing = false;
     const ground = watchedGround(process.ground, this.options.sabotage, (operation, error) => this.diskFailed(life, operation, error));
     const { durability } = this.options;
+    const { disk } = process.ground;
+    // So slow that an answer which did not wait for a write is heard before it.
+    if (this.machine.random.chance(0.2)) disk.pace = { ...disk.pace, quickMs: [0.1, 5] };
     // Now and then so little that everything is paged out as soon as it can be.
     const journalFileBytesMax = journalFileBytes[this.machine.random.below(2)]!;
     const residentBytesMax = this.machine.random.chance(0.6) ? 1 : 32 << 20;
     const limits = { journalFileBytesMax, memoryBytesMax: 64 << 20, residentBytesMax, journalSlackBytes: 0 };
-    const opening = Broker.open({ data: '/data', durability, ground, limits, amqp: { port: amqpPort } });
+    const kafka = { port: kafkaPort, initialRebalanceDelayMs: 0, offsetsPartitionCount: 1, partitionCount: 2 };
+    const doors = { amqp: { port: amqpPort }, ...(this.options.hasKafka ? { kafka } : {}) };
+    const opening = Broker.open({ data: '/data', durability, ground, limits, ...doors });
     const broker = await opening.catch((error: unknown) => {
       process.kill();
       this.judgeRefusal(error);
@@ -351,6 +382,7 @@ export class World {
   private endLife(): void {
     this.broker = undefined;
     this.opening = undefined;
+    this.kafka?.leave();
     for (const [place, connected] of this.clients.entries()) {
       if (connected === undefined) continue;
       this.clients[place] = undefined;
