@@ -29,25 +29,17 @@ import { type Bindings, notCompared } from './amqp-bindings.js';
 import { AmqpBox, connectionLost } from './amqp-box.js';
 import { AmqpLink, type Connect, type LinkSettings } from './amqp-link.js';
 import { AmqpSubscription, declare } from './amqp-subscription.js';
-import { toProperties } from './cloud-events.js';
 import { delayLevels, delayed } from './delay-levels.js';
 import { planOf } from './amqp-plan.js';
+import type { Publishable } from './amqp-publish-frames.js';
 import { AmqpReplies } from './amqp-replies.js';
+import { type Sending, sendingOn } from './amqp-sending.js';
+import { Unconfirmed } from './amqp-unconfirmed.js';
 import type { LaneDriver } from './lanes/lane-driver.js';
 import { QueueParking } from './lanes/queue-parking.js';
 import { sized } from './quorum-size.js';
 import { topologyOf } from './subscription-topology.js';
-import {
-  type Address,
-  DEFAULT_EXCHANGE,
-  type QueueType,
-  addressOf,
-  amqpPlaces,
-  exchanges,
-  mustArrive,
-  nobodyThere,
-  queueOf,
-} from './topology.js';
+import { DEFAULT_EXCHANGE, type QueueType, addressOf, amqpPlaces, exchanges, mustArrive, nobodyThere, queueOf } from './topology.js';
 
 export interface AmqpSettings {
   readonly address: BrokerAddress;
@@ -70,27 +62,20 @@ export interface AmqpSettings {
   readonly log: Log;
 }
 
-interface Unconfirmed {
-  readonly envelope: Envelope;
-  readonly address: Address;
-  /** Refused where no queue takes it. */
-  readonly isMandatory: boolean;
+interface Publish extends Publishable {
   readonly route: Route | undefined;
   readonly deadlineMs: number;
   readonly resolve: () => void;
   readonly reject: (error: MessagingError) => void;
 }
 
-/** What amqplib says when the broker answered with basic.nack; every other error there is the end of the channel. */
-const NACKED = 'message nacked';
-
 export class AmqpTransport implements Transport {
   readonly capabilities: TransportCapabilities;
   readonly places: BrokerPlaces;
-  /** In the order of publishing, which is also that of the deadlines. */
-  readonly #unconfirmed = new Set<Unconfirmed>();
+  readonly #unconfirmed = new Unconfirmed<Publish>();
   #channel: ConfirmChannel | undefined;
-  /** Its connection, and the levels of delay on it. */
+  /** What is sent on the channel, its connection, and the levels of delay there. */
+  #sending: Sending | undefined;
   #connection: ChannelModel | undefined;
   #levels: Promise<void> | undefined;
   #replies: AmqpReplies | undefined;
@@ -181,8 +166,7 @@ export class AmqpTransport implements Transport {
     await this.#subscription?.stop();
     await this.#consuming?.close();
     await this.#publishing?.close();
-    for (const message of this.#unconfirmed) message.reject(closedError());
-    this.#unconfirmed.clear();
+    for (const message of this.#unconfirmed.takeAll()) message.reject(closedError());
   }
 
   /** What members of a group tell each other, and what they park. */
@@ -194,18 +178,18 @@ export class AmqpTransport implements Transport {
     return this.#enqueue({ envelope, address, isMandatory, route: undefined, deadlineMs });
   };
 
-  #enqueue(given: Omit<Unconfirmed, 'resolve' | 'reject'>): Promise<void> {
+  #enqueue({ envelope, address, isMandatory, route, deadlineMs }: Omit<Publish, 'resolve' | 'reject'>): Promise<void> {
     return new Promise((resolve, reject) => {
-      const { envelope, address, isMandatory, route, deadlineMs } = given;
-      const message: Unconfirmed = { envelope, address, isMandatory, route, deadlineMs, resolve, reject };
-      if (this.#channel === undefined) this.#forgetExpired();
-      this.#unconfirmed.add(message);
-      if (this.#channel !== undefined) this.#send(this.#channel, message);
+      const message: Publish = { envelope, address, isMandatory, route, deadlineMs, resolve, reject };
+      if (this.#sending === undefined) {
+        this.#forgetExpired();
+        this.#unconfirmed.add(message);
+      } else this.#send(this.#sending, message);
     });
   }
 
   /** The levels are declared when they are needed first, and again on every new connection: somebody may have deleted them. */
-  async #publishLater(message: Omit<Unconfirmed, 'resolve' | 'reject'>): Promise<void> {
+  async #publishLater(message: Omit<Publish, 'resolve' | 'reject'>): Promise<void> {
     if (this.settings.makesNothing !== true) this.#levels ??= this.#declareLevels();
     // What is wrong with the connection its link mends; without the levels the broker refuses the publish, which says more.
     await this.#levels?.catch(() => (this.#levels = undefined));
@@ -229,61 +213,50 @@ export class AmqpTransport implements Transport {
     channel.on('return', ({ properties }) => this.#returned.add(String(properties.messageId)));
     if (this.settings.makesNothing !== true) for (const exchange of exchanges) await declare(channel, exchange);
     await this.#replies?.consume(connection);
+    const sending = sendingOn(channel, (tag, isMultiple, isTaken) => this.#confirmed(channel, tag, isMultiple, isTaken));
     this.#channel = channel;
+    this.#sending = sending;
     this.#connection = connection;
     this.#forgetExpired();
-    for (const message of this.#unconfirmed) this.#send(channel, message);
+    for (const message of this.#unconfirmed.takeAll()) this.#send(sending, message);
   }
 
-  #send(channel: ConfirmChannel, message: Unconfirmed): void {
-    const { envelope } = message;
-    const body = Buffer.from(envelope.body.buffer, envelope.body.byteOffset, envelope.body.byteLength);
-    const confirmed = (error: Error | null): void => {
-      // The channel ended: the message stays in the set for the next one.
-      if (error !== null && error.message !== NACKED) return;
-      const isReturned = message.isMandatory && this.#returned.delete(envelope.id);
-      if (!this.#unconfirmed.delete(message)) return;
-      if (isReturned) message.reject(noQueue(message));
-      else if (error === null) message.resolve();
-      else message.reject(refusedError(envelope, 'it could not store it'));
-    };
+  #send(sending: Sending, message: Publish): void {
     try {
-      const { exchange, routingKey, copies } = message.address;
-      // The client wants the header apart from the others.
-      const properties = toProperties(envelope);
-      const options =
-        copies === undefined && !message.isMandatory
-          ? properties
-          : { ...properties, mandatory: message.isMandatory, ...(copies && { CC: copies }) };
-      channel.publish(exchange, routingKey, body, options, confirmed);
+      sending.send(message);
+      this.#unconfirmed.add(message);
     } catch (error) {
-      // Thrown for a channel that is ending, which the next one mends, and for headers that do not fit, which nothing does.
-      if (!(error instanceof RangeError)) return;
-      this.#unconfirmed.delete(message);
-      message.reject(refusedError(envelope, reasonOf(error)));
+      // What does not fit into AMQP no other channel mends.
+      message.reject(refusedError(message.envelope, reasonOf(error)));
     }
+  }
+
+  #confirmed(channel: ConfirmChannel, tag: number, isMultiple: boolean, isTaken: boolean): void {
+    if (channel !== this.#channel) return;
+    this.#unconfirmed.confirm(tag, isMultiple, (message) => {
+      if (message.isMandatory && this.#returned.delete(message.envelope.id)) message.reject(noQueue(message));
+      else if (isTaken) message.resolve();
+      else message.reject(refusedError(message.envelope, 'it could not store it'));
+    });
   }
 
   /** The broker closed the channel because of something sent on it. It does not say what, and sending all of it again could close the next one. */
   #refused(channel: ConfirmChannel, error: Error): void {
     if (channel !== this.#channel) return;
-    for (const message of this.#unconfirmed) message.reject(refusedError(message.envelope, reasonOf(error)));
-    this.#unconfirmed.clear();
+    for (const message of this.#unconfirmed.takeAll()) message.reject(refusedError(message.envelope, reasonOf(error)));
   }
 
   #lost(): void {
     this.#channel = undefined;
+    this.#sending = undefined;
     this.#connection = undefined;
     this.#levels = undefined;
     this.#returned.clear();
   }
 
   #forgetExpired(): void {
-    const nowMs = this.settings.clock.monotonicMs();
-    for (const message of this.#unconfirmed) {
-      if (message.deadlineMs > nowMs) return;
-      this.#unconfirmed.delete(message);
-      message.reject(new MessagingError('publish-timeout', `${message.envelope.type} ${message.envelope.id} was not confirmed in time.`));
+    for (const { envelope, reject } of this.#unconfirmed.takeExpired(this.settings.clock.monotonicMs())) {
+      reject(new MessagingError('publish-timeout', `${envelope.type} ${envelope.id} was not confirmed in time.`));
     }
   }
 
@@ -316,7 +289,7 @@ function capabilitiesOf(queueType: QueueType): TransportCapabilities {
 
 function nothing(): void {}
 
-function noQueue({ envelope, route, address }: Unconfirmed): MessagingError {
+function noQueue({ envelope, route, address }: Publish): MessagingError {
   if (address.exchange !== DEFAULT_EXCHANGE || route?.to !== undefined) return nobodyThere(envelope, route);
   const { routingKey } = address;
   return new MessagingError(

@@ -11,12 +11,12 @@ import type { UnreadableEnvelope } from '../transport.js';
 import { SLOT_HEADER, slotOf } from './lanes/slots.js';
 import { type ForeignProperties, Outside, isTable } from './outside.js';
 
-const SPEC_VERSION = '1.0';
-const PERSISTENT = 2;
+export const SPEC_VERSION = '1.0';
+export const PERSISTENT = 2;
 const DELIVERY_COUNT = 'x-delivery-count';
 
 export function toProperties(envelope: Envelope): MessageProperties {
-  const { id, type, source, time, key, version, contentType, headers: own, correlationId, replyTo, trail } = envelope;
+  const { id, type, source, time, key, version, contentType, correlationId, replyTo } = envelope;
   const headers: Record<string, string> = {
     cloudEvents_specversion: SPEC_VERSION,
     cloudEvents_id: id,
@@ -29,42 +29,53 @@ export function toProperties(envelope: Envelope): MessageProperties {
     headers[SLOT_HEADER] = slotOf(key);
   }
   if (version !== undefined) headers['cloudEvents_dataversion'] = String(version);
-  if (own !== noHeaders) Object.assign(headers, own);
-  if (isExtended(envelope)) addExtensions(headers, envelope);
-  if (trail !== undefined) Object.assign(headers, trailHeaders(trail));
+  if (!isPlain(envelope)) addExtraHeaders(headers, envelope);
   const rest = correlationId === undefined && replyTo === undefined ? undefined : conversation(correlationId, replyTo);
-  if (time === undefined) return { contentType, headers, deliveryMode: PERSISTENT, messageId: id, type, appId: source, ...rest };
-  headers['cloudEvents_time'] = time;
-  const timestamp = secondsOf(time);
+  if (time !== undefined) headers['cloudEvents_time'] = time;
+  const timestamp = time === undefined ? undefined : timestampOf(time);
+  if (timestamp === undefined) return { contentType, headers, deliveryMode: PERSISTENT, messageId: id, type, appId: source, ...rest };
   const properties = { contentType, headers, deliveryMode: PERSISTENT, messageId: id, timestamp, type, appId: source } as const;
   return rest === undefined ? properties : { ...properties, ...rest };
 }
 
 let lastTime = '';
-let lastSeconds = 0;
+let lastTimestamp: number | undefined;
 
-/** Many events share a millisecond. */
-function secondsOf(time: string): number {
+/** In whole seconds since 1970, as AMQP counts; many messages share a millisecond. Nothing for a time that a stranger wrote in another way. */
+export function timestampOf(time: string): number | undefined {
   if (time !== lastTime) {
+    const seconds = Math.floor(Date.parse(time) / 1000);
     lastTime = time;
-    lastSeconds = Math.floor(Date.parse(time) / 1000);
+    lastTimestamp = seconds >= 0 ? seconds : undefined;
   }
-  return lastSeconds;
+  return lastTimestamp;
 }
 
-/** Most events are not. */
-function isExtended({ kind, dataSchema, dataRef, correlationId, expiresAtMs }: Envelope): boolean {
-  return kind !== 'event' || dataSchema !== undefined || dataRef !== undefined || correlationId !== undefined || expiresAtMs !== undefined;
+/** Most events are: nothing about them is told but who published what, when and under which key. */
+export function isPlain({ kind, dataSchema, dataRef, correlationId, causationId, expiresAtMs, headers, trail }: Envelope): boolean {
+  return (
+    kind === 'event' &&
+    headers === noHeaders &&
+    trail === undefined &&
+    dataSchema === undefined &&
+    dataRef === undefined &&
+    correlationId === undefined &&
+    causationId === undefined &&
+    expiresAtMs === undefined
+  );
 }
 
-function addExtensions(headers: Record<string, string>, envelope: Envelope): void {
-  const { kind, dataSchema, dataRef, correlationId, causationId, expiresAtMs } = envelope;
+/** What travels in headers beside what every message has. */
+export function addExtraHeaders(headers: Record<string, string>, envelope: Envelope): void {
+  const { kind, dataSchema, dataRef, correlationId, causationId, expiresAtMs, headers: own, trail } = envelope;
+  Object.assign(headers, own);
   if (kind !== 'event') headers['cloudEvents_kind'] = kind;
   if (dataSchema !== undefined) headers['cloudEvents_dataschema'] = dataSchema;
   if (dataRef !== undefined) headers['cloudEvents_dataref'] = dataRef;
   if (correlationId !== undefined) headers['cloudEvents_correlationid'] = correlationId;
   if (causationId !== undefined) headers['cloudEvents_causationid'] = causationId;
   if (expiresAtMs !== undefined) headers['cloudEvents_expirytime'] = new Date(expiresAtMs).toISOString();
+  if (trail !== undefined) Object.assign(headers, trailHeaders(trail));
 }
 
 /** As properties they are short strings, which a client of ours or another may need to answer. */
