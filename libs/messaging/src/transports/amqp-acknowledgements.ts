@@ -3,14 +3,12 @@
  * still out, and one for each above it. A handler that only computes is done with all that came in one read at the same time, and a word for each of them
  * cost more than the rest of a delivery. Nothing waits longer than the turn. Keeps the tags that are out, which prefetch bounds.
  */
-import type { Channel, ConsumeMessage, GetMessage } from 'amqplib';
-
-type Delivery = ConsumeMessage | GetMessage;
+import type { Channel, Message } from 'amqplib';
 
 export class Acknowledgements {
   /** Tags that the broker waits for, in their order. */
   readonly #out = new Set<number>();
-  #done: Delivery[] = [];
+  #done: number[] = [];
 
   constructor(private readonly channel: Pick<Channel, 'ack' | 'nack'>) {}
 
@@ -18,18 +16,18 @@ export class Acknowledgements {
     return this.#out.size;
   }
 
-  delivered({ fields }: Delivery): void {
-    this.#out.add(fields.deliveryTag);
+  delivered(tag: number): void {
+    this.#out.add(tag);
   }
 
-  acknowledge(delivery: Delivery): void {
-    if (this.#done.push(delivery) === 1) queueMicrotask(() => this.flush());
+  acknowledge(tag: number): void {
+    if (this.#done.push(tag) === 1) queueMicrotask(() => this.flush());
   }
 
   /** Back to its queue, at once. */
-  release(delivery: Delivery): void {
-    this.#out.delete(delivery.fields.deliveryTag);
-    this.#tell(() => this.channel.nack(delivery, false, true));
+  release(tag: number): void {
+    this.#out.delete(tag);
+    this.#tell(() => this.channel.nack(delivery(tag), false, true));
   }
 
   /** Before the channel is closed: what it was not told is handed out again. */
@@ -37,16 +35,14 @@ export class Acknowledgements {
     const done = this.#done;
     if (done.length === 0) return;
     this.#done = [];
-    for (const { fields } of done) this.#out.delete(fields.deliveryTag);
+    for (const tag of done) this.#out.delete(tag);
     const [firstOut = Number.POSITIVE_INFINITY] = this.#out;
-    let last: Delivery | undefined;
-    for (const delivery of done) {
-      const tag = delivery.fields.deliveryTag;
-      if (tag > firstOut) this.#tell(() => this.channel.ack(delivery));
-      else if (last === undefined || tag > last.fields.deliveryTag) last = delivery;
+    let last = 0;
+    for (const tag of done) {
+      if (tag > firstOut) this.#tell(() => this.channel.ack(delivery(tag)));
+      else if (tag > last) last = tag;
     }
-    const lastOfAll = last;
-    if (lastOfAll !== undefined) this.#tell(() => this.channel.ack(lastOfAll, true));
+    if (last > 0) this.#tell(() => this.channel.ack(delivery(last), true));
   }
 
   #tell(word: () => void): void {
@@ -56,4 +52,9 @@ export class Acknowledgements {
       // The channel is ending; the broker hands the message out again.
     }
   }
+}
+
+/** All that the client looks at in a message that it acknowledges. */
+function delivery(deliveryTag: number): Message {
+  return { fields: { deliveryTag } } as Message;
 }

@@ -3,7 +3,7 @@ import type { ChannelModel } from 'amqplib';
 import type { Clock } from '@dovecote/ground';
 import { MessagingError, reasonOf } from '../errors.js';
 import type { Box, Incoming, OpenBox } from '../transport.js';
-import { AmqpConsumer, AmqpIncoming } from './amqp-subscription.js';
+import { AmqpConsumer, incomingOf } from './amqp-subscription.js';
 import { boxQueue } from './topology.js';
 
 /** RabbitMQ puts back what was out behind the answer that the channel is closed, and who looks at once would miss it. */
@@ -39,7 +39,7 @@ export class AmqpBox implements OpenBox {
       this.#ready = message === false ? 0 : message.fields.messageCount;
       if (message === false) this.left = 0;
       else this.left = this.left === undefined ? message.fields.messageCount : this.left - 1;
-      return message === false ? undefined : new AmqpIncoming(this.consumer, message, false);
+      return message === false ? undefined : incomingOf(this.consumer, message, false);
     } catch (error) {
       const { group, box } = this.box;
       const reason = reasonOf(error);

@@ -34,7 +34,7 @@ export interface KnownChannel extends Pick<ConfirmChannel, 'on'> {
 }
 
 export function isAsWeKnowIt(channel: unknown): channel is KnownChannel {
-  const inside = channel as KnownChannel & Pick<ConfirmChannel, 'publish' | 'listenerCount'>;
+  const inside = channel as KnownChannel & Pick<ConfirmChannel, 'listenerCount'> & { readonly publish: object };
   const { ch, connection } = inside;
   const way = connection?.channels?.[ch];
   return (

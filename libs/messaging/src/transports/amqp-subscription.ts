@@ -8,6 +8,7 @@ import type { Envelope } from '../envelope.js';
 import type { Incoming, SubscriptionRequest, TransportConsumer, TransportSubscription, UnreadableEnvelope } from '../transport.js';
 import { Acknowledgements } from './amqp-acknowledgements.js';
 import type { LinkTenant } from './amqp-link.js';
+import { type Receiving, receivingOn } from './amqp-receiving.js';
 import { deliveriesOf, fromProperties } from './cloud-events.js';
 import { AmqpLaneDriver } from './lanes/amqp-lane-driver.js';
 import { hasLanes } from './lanes/lane-topology.js';
@@ -32,7 +33,7 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
   async moveIn(connection: ChannelModel): Promise<void> {
     if (this.#isStopped) return;
     const channel = await connection.createChannel();
-    const consumer = new AmqpConsumer(channel);
+    const consumer = new AmqpConsumer(channel, receivingOn(connection));
     let refusal: Error | undefined;
     channel.on('error', (error) => (refusal = error));
     channel.on('close', () => {
@@ -76,10 +77,15 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
     const onDelivery = (message: ConsumeMessage | null): void => {
       if (message === null)
         this.drop(connection, new Error(`the queue ${queue} was deleted; it is declared again, and what it held is gone`));
-      else this.consumer.onMessage(new AmqpIncoming(consumer, message, isQuarantine));
+      else this.consumer.onMessage(incomingOf(consumer, message, isQuarantine));
     };
-    const { consumerTag } = await consumer.channel.consume(queue, onDelivery);
-    consumer.tags.push(consumerTag);
+    const { channel, receiving, tags } = consumer;
+    const { consumerTag } = await channel.consume(queue, onDelivery);
+    tags.push(consumerTag);
+    receiving?.consume(channel, consumerTag, (envelope, tag) => {
+      // While the connection says goodbye nothing is begun any more.
+      if (!consumer.isTakenBack) this.consumer.onMessage(new AmqpIncoming(consumer, tag, isQuarantine, envelope, false, 1));
+    });
   }
 }
 
@@ -98,7 +104,10 @@ export class AmqpConsumer {
   readonly acknowledgements: Acknowledgements;
   isTakenBack = false;
 
-  constructor(readonly channel: Channel) {
+  constructor(
+    readonly channel: Channel,
+    readonly receiving?: Receiving,
+  ) {
     this.acknowledgements = new Acknowledgements(channel);
   }
 
@@ -111,24 +120,26 @@ export class AmqpConsumer {
   }
 }
 
-export class AmqpIncoming implements Incoming {
-  readonly envelope: Envelope | UnreadableEnvelope;
-  readonly isRedelivered: boolean;
+export function incomingOf(consumer: AmqpConsumer, message: ConsumeMessage | GetMessage, isQuarantined: boolean): AmqpIncoming {
+  const { fields, properties, content } = message;
+  const deliveries = deliveriesOf(properties, fields.redelivered);
+  const envelope = fromProperties(properties, fields.routingKey, content);
+  return new AmqpIncoming(consumer, fields.deliveryTag, isQuarantined, envelope, fields.redelivered, deliveries);
+}
+
+class AmqpIncoming implements Incoming {
   readonly lane = undefined;
   #isSettled = false;
 
   constructor(
     private readonly consumer: AmqpConsumer,
-    private readonly message: ConsumeMessage | GetMessage,
+    private readonly tag: number,
     readonly isQuarantined: boolean,
+    readonly envelope: Envelope | UnreadableEnvelope,
+    readonly isRedelivered: boolean,
+    readonly deliveries: number,
   ) {
-    consumer.acknowledgements.delivered(message);
-    this.isRedelivered = message.fields.redelivered;
-    this.envelope = fromProperties(message.properties, message.fields.routingKey, message.content);
-  }
-
-  get deliveries(): number {
-    return deliveriesOf(this.message.properties, this.isRedelivered);
+    consumer.acknowledgements.delivered(tag);
   }
 
   get isTakenBack(): boolean {
@@ -138,12 +149,12 @@ export class AmqpIncoming implements Incoming {
   acknowledge(): void {
     if (this.#isSettled || this.isTakenBack) return;
     this.#isSettled = true;
-    this.consumer.acknowledgements.acknowledge(this.message);
+    this.consumer.acknowledgements.acknowledge(this.tag);
   }
 
   release(): void {
     if (this.#isSettled || this.isTakenBack) return;
     this.#isSettled = true;
-    this.consumer.acknowledgements.release(this.message);
+    this.consumer.acknowledgements.release(this.tag);
   }
 }
