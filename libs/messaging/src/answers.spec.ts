@@ -2,8 +2,8 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Broker } from '@dovecote/broker';
 import { Injectable, type Type } from '@nestjs/common';
-import { Test } from '@nestjs/testing';
-import { DovecoteModule, Handle, type MessageCodec, Publisher, QueryMessage } from './index.js';
+import { Handle, type MessageCodec, Publisher, QueryMessage } from './index.js';
+import { StartedServices } from './started-services.module.js';
 
 /** Numbers as eight bytes: a format that is not JSON, and cannot write everything. A registry may be asked for it. */
 class Doubles implements MessageCodec {
@@ -46,7 +46,7 @@ class Orders {
 }
 
 let broker: Broker;
-const closing: (() => Promise<unknown>)[] = [];
+const services = new StartedServices();
 
 beforeEach(async () => {
   doubles.isLate = false;
@@ -55,16 +55,12 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
+  await services.end();
   await broker.close();
 });
 
 async function start(service: string, providers: Type[]): Promise<Publisher> {
-  const imports = [DovecoteModule.forRoot({ service, broker: { broker } })];
-  const app = await Test.createTestingModule({ imports, providers }).compile();
-  app.useLogger(false);
-  await app.init();
-  closing.push(() => app.close());
+  const app = await services.start({ service, broker: { broker } }, providers);
   return app.get(Publisher);
 }
 

@@ -2,14 +2,14 @@
 import 'reflect-metadata';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Broker } from '@dovecote/broker';
-import { Injectable, Logger, type Type as ClassType } from '@nestjs/common';
-import { Test, type TestingModule } from '@nestjs/testing';
+import { type INestApplicationContext, Injectable, type Type as ClassType } from '@nestjs/common';
 import { Type } from 'class-transformer';
 import * as validator from 'class-validator';
 import { ClassValidation } from './class-validation.js';
-import { DeadLetters, DovecoteModule, EventMessage, type Message, MessagingError, Publisher, Subscribe, jsonSchemaOf } from './index.js';
+import { DeadLetters, EventMessage, type Message, MessagingError, Publisher, Subscribe, jsonSchemaOf } from './index.js';
+import { StartedServices } from './started-services.module.js';
 import type { StandardSchema } from './policies/validation.js';
-import { turn } from './turn.js';
+import { turn, until } from './turn.js';
 
 const { IsDate, IsInt, IsOptional, IsString, Length, Min, ValidateNested } = validator;
 
@@ -105,27 +105,15 @@ class Orders {
   }
 }
 
-const closing: (() => Promise<unknown>)[] = [];
+const services = new StartedServices();
 
-async function start(providers: ClassType[] = [Orders]): Promise<TestingModule> {
+async function start(providers: ClassType[] = [Orders]): Promise<INestApplicationContext> {
   const broker = await Broker.open({ durability: 'memory' });
-  const imports = [DovecoteModule.forRoot({ service: 'orders', broker: { broker } })];
-  const app = await Test.createTestingModule({ imports, providers }).compile();
-  app.useLogger(false);
-  await app.init();
-  closing.push(() => broker.close());
-  closing.push(() => app.close());
-  return app;
+  services.add(() => broker.close());
+  return services.start({ service: 'orders', broker: { broker } }, providers);
 }
 
-async function until(isTrue: () => boolean): Promise<void> {
-  for (let turns = 0; !isTrue(); turns++) {
-    if (turns > 5_000) throw new Error('what the test waits for did not happen');
-    await turn();
-  }
-}
-
-async function reasons(app: TestingModule, count: number): Promise<readonly (string | undefined)[]> {
+async function reasons(app: INestApplicationContext, count: number): Promise<readonly (string | undefined)[]> {
   for (let turns = 0; turns < 5_000; turns++) {
     const letters = await app.get(DeadLetters).list();
     if (letters.length >= count) return letters.map(({ death }) => `${death?.cause}: ${death?.reason}`);
@@ -139,8 +127,7 @@ function lineOf(article: unknown, count: unknown): Line {
 }
 
 afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-  Logger.overrideLogger(false);
+  await services.end();
 });
 
 describe('a message class with decorators of class-validator', () => {

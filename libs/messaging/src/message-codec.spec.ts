@@ -2,13 +2,11 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Broker } from '@dovecote/broker';
 import { realGround } from '@dovecote/ground';
-import { Injectable, Logger, type Type } from '@nestjs/common';
-import { Test, type TestingModule } from '@nestjs/testing';
+import { type INestApplicationContext, Injectable, type Type } from '@nestjs/common';
 import avro from 'avsc';
 import {
   CommandMessage,
   DeadLetters,
-  DovecoteModule,
   type Encoded,
   EventMessage,
   Handle,
@@ -19,9 +17,10 @@ import {
   Publisher,
   Subscribe,
 } from './index.js';
+import { StartedServices } from './started-services.module.js';
 import type { StandardSchema } from './policies/validation.js';
 import { JumpingClock } from './transports/kafka/jumping-clock.js';
-import { turn } from './turn.js';
+import { turn, until } from './turn.js';
 
 /** Schemas by their ids, as a registry at the other end of a network answers. */
 class Registry {
@@ -172,31 +171,24 @@ const schemas = {
 } as const satisfies Record<string, avro.schema.RecordType>;
 
 const clock = new JumpingClock();
-const closing: (() => Promise<unknown>)[] = [];
+const services = new StartedServices();
 
 async function openBroker(): Promise<MessagingOptions['broker']> {
   const broker = await Broker.open({ durability: 'memory', ground: { ...realGround(), clock } });
-  closing.push(() => broker.close());
+  services.add(() => broker.close());
   return { broker };
 }
 
-async function start(broker: MessagingOptions['broker'], extra: Partial<MessagingOptions>, providers: Type[] = []): Promise<TestingModule> {
+async function start(
+  broker: MessagingOptions['broker'],
+  extra: Partial<MessagingOptions>,
+  providers: Type[] = [],
+): Promise<INestApplicationContext> {
   const options: MessagingOptions = { service: 'orders', broker, ground: { ...realGround(), clock }, ...extra };
-  const app = await Test.createTestingModule({ imports: [DovecoteModule.forRoot(options)], providers }).compile();
-  app.useLogger(false);
-  await app.init();
-  closing.push(() => app.close());
-  return app;
+  return services.start(options, providers);
 }
 
-async function until(isTrue: () => boolean): Promise<void> {
-  for (let turns = 0; !isTrue(); turns++) {
-    if (turns > 5_000) throw new Error('what the test waits for did not happen');
-    await turn();
-  }
-}
-
-async function deaths(app: TestingModule, count: number): Promise<readonly string[]> {
+async function deaths(app: INestApplicationContext, count: number): Promise<readonly string[]> {
   for (let turns = 0; turns < 5_000; turns++) {
     const letters = await app.get(DeadLetters).list();
     if (letters.length >= count) return letters.map(({ death }) => `${death?.cause}: ${death?.reason}`);
@@ -206,8 +198,7 @@ async function deaths(app: TestingModule, count: number): Promise<readonly strin
 }
 
 afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-  Logger.overrideLogger(false);
+  await services.end();
 });
 
 describe('a codec of the module', () => {

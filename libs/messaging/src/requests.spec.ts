@@ -2,12 +2,10 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Broker } from '@dovecote/broker';
 import { realGround } from '@dovecote/ground';
-import { Injectable, Logger, type Type } from '@nestjs/common';
-import { Test, type TestingModule } from '@nestjs/testing';
+import { type INestApplicationContext, Injectable, type Type } from '@nestjs/common';
 import {
   BatchFailure,
   CommandMessage,
-  DovecoteModule,
   EventMessage,
   Handle,
   type Message,
@@ -18,8 +16,9 @@ import {
   RequestError,
   Subscribe,
 } from './index.js';
+import { StartedServices } from './started-services.module.js';
 import { JumpingClock } from './transports/kafka/jumping-clock.js';
-import { turn } from './turn.js';
+import { until } from './turn.js';
 
 @CommandMessage('orders.place-order')
 class PlaceOrder {
@@ -76,33 +75,21 @@ class Audit {
 }
 
 const clock = new JumpingClock();
-const closing: (() => Promise<unknown>)[] = [];
+const services = new StartedServices();
 
 afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-  Logger.overrideLogger(false);
+  await services.end();
 });
 
 async function openBroker(): Promise<Broker> {
   const broker = await Broker.open({ durability: 'memory', amqp: { port: 0 }, ground: { ...realGround(), clock } });
-  closing.push(() => broker.close());
+  services.add(() => broker.close());
   return broker;
 }
 
-async function start(service: string, broker: MessagingOptions['broker'], providers: Type[]): Promise<TestingModule> {
+async function start(service: string, broker: MessagingOptions['broker'], providers: Type[]): Promise<INestApplicationContext> {
   const ground = { ...realGround(), clock };
-  const app = await Test.createTestingModule({ imports: [DovecoteModule.forRoot({ service, broker, ground })], providers }).compile();
-  app.useLogger(false);
-  await app.init();
-  closing.push(() => app.close());
-  return app;
-}
-
-async function until(isTrue: () => boolean): Promise<void> {
-  for (let turns = 0; !isTrue(); turns++) {
-    if (turns > 5_000) throw new Error('what the test waits for did not happen');
-    await turn();
-  }
+  return services.start({ service, broker, ground }, providers);
 }
 
 async function errorOf(work: Promise<unknown>): Promise<Error & { readonly code: string }> {
@@ -199,7 +186,7 @@ describe('a batch', () => {
     return desk;
   }
 
-  const publish = (app: TestingModule, ...ids: string[]): Promise<unknown> =>
+  const publish = (app: INestApplicationContext, ...ids: string[]): Promise<unknown> =>
     Promise.all(ids.map((id) => app.get(Publisher).publish(new OrderPlaced(id))));
 
   it('is as large as asked for, or what came within its time', async () => {

@@ -12,3 +12,16 @@ export function turn(): Promise<void> {
     port1.postMessage(undefined);
   });
 }
+
+/** Resolves when it is so, in one of the next turns; rejects when it is not after very many. */
+export async function until(isTrue: () => boolean): Promise<void> {
+  for (let turns = 0; !isTrue(); turns++) {
+    if (turns > 20_000) throw new Error('what the test waits for did not happen');
+    await turn();
+  }
+}
+
+/** Enough turns for what is under way in this process. */
+export async function settle(): Promise<void> {
+  for (let turns = 0; turns < 20; turns++) await turn();
+}

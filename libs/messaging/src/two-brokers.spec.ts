@@ -26,7 +26,7 @@ import type { Subscription } from './subscription.js';
 import type { Capability, Transport } from './transport.js';
 import { type BrokerSource, EmbeddedTransport } from './transports/embedded-transport.js';
 import { TwoBrokers } from './transports/two-brokers.js';
-import { turn } from './turn.js';
+import { turn, until } from './turn.js';
 
 @CommandMessage('orders.place-order')
 class PlaceOrder {
@@ -154,10 +154,6 @@ async function start(broker: BrokerOptions, more: Partial<MessagingOptions> = {}
 }
 
 /** A real socket is in between, so it takes as many turns as it takes. */
-async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await turn();
-}
-
 describe('events on one broker and commands on another', () => {
   it('go each over its own, and so do answers', async () => {
     const { kafka, amqp, publisher, orders } = await Town.open();

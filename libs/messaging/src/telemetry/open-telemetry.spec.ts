@@ -2,8 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Broker } from '@dovecote/broker';
 import { realGround } from '@dovecote/ground';
-import { Injectable, Logger, type Type } from '@nestjs/common';
-import { Test, type TestingModule } from '@nestjs/testing';
+import { type INestApplicationContext, Injectable, Logger, type Type } from '@nestjs/common';
 import { type Attributes, SpanKind, context, metrics, propagation, trace } from '@opentelemetry/api';
 import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
 import { InMemorySpanExporter, NodeTracerProvider, type ReadableSpan, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-node';
@@ -11,7 +10,6 @@ import {
   BatchFailure,
   CommandMessage,
   DeadLetters,
-  DovecoteModule,
   EventMessage,
   Handle,
   type Message,
@@ -19,8 +17,9 @@ import {
   Publisher,
   Subscribe,
 } from '../index.js';
+import { StartedServices } from '../started-services.module.js';
 import { JumpingClock } from '../transports/kafka/jumping-clock.js';
-import { turn } from '../turn.js';
+import { until } from '../turn.js';
 
 @EventMessage('orders.order-placed')
 class OrderPlaced {
@@ -81,7 +80,7 @@ const counted = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
 const reader = new PeriodicExportingMetricReader({ exporter: counted, exportIntervalMillis: 3_600_000 });
 const meters = new MeterProvider({ readers: [reader] });
 const clock = new JumpingClock();
-const closing: (() => Promise<unknown>)[] = [];
+const services = new StartedServices();
 
 function register(): void {
   new NodeTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }).register();
@@ -92,22 +91,11 @@ function unregister(): void {
   for (const api of [trace, metrics, context, propagation]) api.disable();
 }
 
-async function start(extra: Partial<MessagingOptions> = {}, providers: Type[] = [Payments]): Promise<TestingModule> {
+async function start(extra: Partial<MessagingOptions> = {}, providers: Type[] = [Payments]): Promise<INestApplicationContext> {
   const broker = await Broker.open({ durability: 'memory', ground: { ...realGround(), clock } });
   const options: MessagingOptions = { service: 'payments', broker: { broker }, ground: { ...realGround(), clock }, ...extra };
-  const app = await Test.createTestingModule({ imports: [DovecoteModule.forRoot(options)], providers }).compile();
-  app.useLogger(false);
-  await app.init();
-  closing.push(() => broker.close());
-  closing.push(() => app.close());
-  return app;
-}
-
-async function until(isTrue: () => boolean): Promise<void> {
-  for (let turns = 0; !isTrue(); turns++) {
-    if (turns > 5_000) throw new Error('what the test waits for did not happen');
-    await turn();
-  }
+  services.add(() => broker.close());
+  return services.start(options, providers);
 }
 
 /** Waits until as many spans of that name have ended. */
@@ -121,7 +109,7 @@ const published = 'publish dovecote.events:orders.order-placed';
 const processed = 'process dovecote.events:orders.order-placed:dovecote.payments';
 
 afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
+  await services.end();
   exporter.reset();
   Logger.overrideLogger(false);
 });
