@@ -5,14 +5,14 @@ import { SeededRandom, SimulatedClock } from '@dovecote/ground/testing';
 import amqplib from 'amqplib';
 import { Backoff } from '../backoff.js';
 import { type Envelope, plainEvent } from '../envelope.js';
-import { MessagingError } from '../errors.js';
+import { MessagingError, reasonOf } from '../errors.js';
 import type { Log } from '../log.js';
 import { checkOptions } from '../options.js';
 import type { Incoming, SubscriptionRequest, TransportConsumer } from '../transport.js';
 import { turn } from '../turn.js';
 import { parseAddress } from './amqp-address.js';
 import { AmqpSubject } from './amqp-subject.js';
-import { AmqpTransport } from './amqp-transport.js';
+import { type AmqpSettings, AmqpTransport } from './amqp-transport.js';
 import { chooseTransport } from './choose-transport.js';
 import { EVENTS_EXCHANGE, deadLettersOf, queueOf } from './topology.js';
 
@@ -38,6 +38,21 @@ async function openBroker(): Promise<{ broker: Broker; subject: AmqpSubject }> {
 
 async function open(): Promise<AmqpSubject> {
   return (await openBroker()).subject;
+}
+
+function settingsOf(url: string, clock: SimulatedClock): AmqpSettings {
+  return {
+    address: parseAddress(url),
+    service: 'shop',
+    queueType: 'quorum',
+    lanes: 1,
+    connectTimeoutMs: 60_000,
+    loadClient: () => Promise.resolve(amqplib.connect),
+    clock,
+    random: new SeededRandom(1),
+    backoff: new Backoff(new SeededRandom(1), 100, 5_000),
+    log,
+  };
 }
 
 function envelope(id: string): Envelope {
@@ -195,18 +210,7 @@ describe('at the start', () => {
   it('keeps trying with growing pauses, says so each time, and gives up after connectTimeoutMs', async () => {
     const clock = new SimulatedClock();
     const port = await deadPort();
-    const transport = new AmqpTransport({
-      address: parseAddress(`amqp://user:secret@127.0.0.1:${port}`),
-      service: 'shop',
-      queueType: 'quorum',
-      lanes: 1,
-      connectTimeoutMs: 60_000,
-      loadClient: () => Promise.resolve(amqplib.connect),
-      clock,
-      random: new SeededRandom(1),
-      backoff: new Backoff(new SeededRandom(1), 100, 5_000),
-      log,
-    });
+    const transport = new AmqpTransport(settingsOf(`amqp://user:secret@127.0.0.1:${port}`, clock));
     const outcomes: MessagingError[] = [];
     void errorOf(transport.open()).then((error) => outcomes.push(error));
     while (outcomes.length === 0) {
@@ -300,6 +304,28 @@ describe('at the start', () => {
       ]);
       expect(planned.find(({ state }) => state === 'different')!.detail).toMatch(/inequivalent arg 'x-queue-type'/);
     }
+  });
+
+  it('refuses a RabbitMQ whose quorum queues would drop what comes back', async () => {
+    const { broker } = await openBroker();
+    const outcome = async (version: string, queueType: 'quorum' | 'classic'): Promise<string> => {
+      const transport = new AmqpTransport({
+        ...settingsOf(`amqp://guest:guest@127.0.0.1:${broker.amqpPort}`, new SimulatedClock()),
+        queueType,
+        loadClient: () =>
+          Promise.resolve(async (...where) => {
+            const connection = await amqplib.connect(...where);
+            Object.assign(connection.connection.serverProperties, { version });
+            return connection;
+          }),
+      });
+      const opened = await transport.open().catch(reasonOf);
+      await transport.close();
+      return opened ?? 'opened';
+    };
+    expect(await outcome('3.13.7', 'quorum')).toMatch(/^The broker at amqp:.* is RabbitMQ 3\.13\.7, .* use RabbitMQ 4\.0 or newer, or say/);
+    expect(await outcome('3.13.7', 'classic')).toBe('opened');
+    expect(await outcome('4.0.0-rc.1', 'quorum')).toBe('opened');
   });
 
   it('says when a queue of that name is another kind', async () => {

@@ -38,6 +38,7 @@ import { Unconfirmed } from './amqp-unconfirmed.js';
 import type { LaneDriver } from './lanes/lane-driver.js';
 import { QueueParking } from './lanes/queue-parking.js';
 import { sized } from './quorum-size.js';
+import { refuseOldRabbit } from './rabbitmq-version.js';
 import { topologyOf } from './subscription-topology.js';
 import { DEFAULT_EXCHANGE, type QueueType, addressOf, amqpPlaces, exchanges, mustArrive, nobodyThere, queueOf } from './topology.js';
 
@@ -206,6 +207,7 @@ export class AmqpTransport implements Transport {
   }
 
   async #moveIn(connection: ChannelModel): Promise<void> {
+    refuseOldRabbit(connection, this.settings.queueType, this.settings.address.shown);
     const channel = await connection.createConfirmChannel();
     // Without a listener Node would end the process; the answer to whoever is waiting comes with `refused`.
     channel.on('error', (error) => this.#refused(channel, error));
