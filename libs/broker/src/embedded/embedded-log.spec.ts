@@ -313,6 +313,17 @@ describe('the offsets of groups', () => {
     expect(log.committedOffsets('g')).toEqual([]);
     await log.deleteGroup('unknown');
   });
+
+  it('are gone with their topic when its deletion resolves, those too whose commit was under way', async () => {
+    await open();
+    await drive(log.createTopic('t', { partitionCount: 2 }));
+    await drive(log.createTopic('other'));
+    const place = (topic: string, partition: number) => ({ topic, partition, offset: 5 });
+    await drive(log.commitOffsets('g', [place('t', 0), place('other', 0)]));
+    void log.commitOffsets('g', [place('t', 1)]);
+    await drive(log.deleteTopic('t'));
+    expect(log.committedOffsets('g')).toMatchObject([place('other', 0)]);
+  });
 });
 
 /** Of one record, compressed with gzip. */

@@ -73,8 +73,7 @@ export class EmbeddedLog implements BrokerLog {
 
   async deleteTopic(name: string): Promise<void> {
     if (this.find(name).isInternal) throw internal(name);
-    await this.node.log.deleteTopic(name);
-    this.node.groups.topicsDeleted(new Set([name]));
+    await this.node.groups.deleteTopic(name);
   }
 
   async addPartitions(name: string, partitionCount: number): Promise<void> {

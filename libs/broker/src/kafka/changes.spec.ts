@@ -95,13 +95,19 @@ const changes: Readonly<Record<string, Change | typeof changesNothing>> = {
     seen: [3, ['1111', null]],
   },
   DeleteTopics: {
-    before: (client, name) => createTopic(client, name),
-    make: async (client, name) => {
-      const { responses } = await client.ask(deleteTopics, 6, { topics: [{ name, topicId: '' }], topicNames: [], timeoutMs: 1 });
-      succeeded(...responses);
+    before: async (client, name) => {
+      for (const topic of [name, `${name}-again`]) {
+        await createTopic(client, topic);
+        await client.commit(name, topic, 7);
+      }
     },
-    see: (client, name) => partitionsOf(client, name),
-    seen: 0,
+    make: async (client, name) => {
+      for (const topic of [name, `${name}-again`]) await deleteTopic(client, topic);
+      await createTopic(client, `${name}-again`);
+    },
+    // Another topic of the name finds nothing of what groups committed for the first.
+    see: async (client, name) => [await partitionsOf(client, name), await client.committed(name, `${name}-again`)],
+    seen: [0, -1],
   },
   DeleteRecords: {
     before: async (client, name) => {
@@ -204,6 +210,11 @@ async function createTopic(client: CrashClient, name: string, numPartitions = 1,
   succeeded(...(await client.ask(createTopics, 7, { topics, timeoutMs: 1, validateOnly: false })).topics);
 }
 
+async function deleteTopic(client: CrashClient, name: string): Promise<void> {
+  const topics = [{ name, topicId: '' }];
+  succeeded(...(await client.ask(deleteTopics, 6, { topics, topicNames: [], timeoutMs: 1 })).responses);
+}
+
 /** 0 where there is no such topic. */
 async function partitionsOf(client: CrashClient, name: string): Promise<number> {
   const all = { topics: null, includeClusterAuthorizedOperations: false, includeTopicAuthorizedOperations: false };
@@ -280,4 +291,27 @@ it('all of them are there after one loss of power, and after another one that no
     for (const [name, { see }] of each) seen.push([name, await world.drive(see(again, name, made.get(name)))]);
     expect(seen).toEqual(each.map(([name, change]) => [name, change.seen]));
   }
+});
+
+it('a deletion that does not come to its end has taken the topic and what groups committed for it, or neither', async () => {
+  const seen = new Set<string>();
+  for (let seed = 1; seed <= 30; seed++) {
+    const world = new CrashWorld(seed);
+    const client = await world.open();
+    await world.drive(createTopic(client, 'topic'));
+    await world.drive(client.commit('group', 'topic', 7));
+    world.slowSyncs();
+    const deletion = deleteTopic(client, 'topic').catch(() => undefined);
+    await world.machine.clock.advance(2 * seed ** 2);
+    world.crash(seed % 2 === 0);
+    await world.drive(deletion);
+    const again = await world.open();
+    const partitions = await world.drive(partitionsOf(again, 'topic'));
+    if (partitions === 0) await world.drive(createTopic(again, 'topic'));
+    const committed = await world.drive(again.committed('group', 'topic'));
+    world.crash(true);
+    expect(await world.drive((await world.open()).committed('group', 'topic'))).toBe(committed);
+    seen.add(`${partitions} partitions, committed ${committed}`);
+  }
+  expect([...seen].sort()).toEqual(['0 partitions, committed -1', '1 partitions, committed 7']);
 });

@@ -91,12 +91,12 @@ export class MemoryLog implements Log {
     return Promise.resolve(topic);
   }
 
-  deleteTopic(name: string): Promise<void> {
+  async deleteTopic(name: string, takeAlso?: () => Promise<void>): Promise<void> {
     const topic = this.byName.get(name);
-    if (topic === undefined) return Promise.reject(new CodedError('no-topic', `There is no topic '${name}'`));
+    if (topic === undefined) throw new CodedError('no-topic', `There is no topic '${name}'`);
     this.byName.delete(name);
     for (const partition of topic.partitions) partition.remove();
-    return Promise.resolve();
+    await takeAlso?.();
   }
 
   addPartitions(name: string, partitionCount: number): Promise<void> {

@@ -31,8 +31,11 @@ export interface Log {
   describeConfigs(configs: Readonly<Record<string, string>>): readonly ConfigEntry[];
   /** Says what `createTopic` would say, and makes nothing. */
   checkTopic(name: string, settings: TopicSettings): CodedError | undefined;
-  /** Rejects with `no-topic`. Readers that watch it are told (`removed`). Gone for good when it resolves. */
-  deleteTopic(name: string): Promise<void>;
+  /**
+   * Rejects with `no-topic`. Readers that watch it are told (`removed`). Gone for good when it resolves. `takeAlso` takes away what others keep of it:
+   * it runs when the topic is gone, and before there can be another one of the name. After a crash in between the topic is gone, and that is not.
+   */
+  deleteTopic(name: string, takeAlso?: () => Promise<void>): Promise<void>;
   /** More partitions; rejects with `no-topic`, `invalid-partitions`. */
   addPartitions(name: string, partitionCount: number): Promise<void>;
   /** Sets and takes back configs of a topic, all or none; rejects with `no-topic`, `invalid-config`. */

@@ -32,8 +32,6 @@ export const deleteTopics = api(table, async (request, { node, rights, version }
   const responses = await Promise.all(
     [...eachOnce(named)].map(({ name, topicId, isTwice }) => remove(name, topicId, isTwice, node, rights)),
   );
-  const gone = responses.flatMap(({ errorCode, name }) => (errorCode === 0 && name !== null ? [name] : []));
-  if (gone.length > 0) node.groups.topicsDeleted(new Set(gone));
   return { responses };
 });
 
@@ -56,7 +54,7 @@ async function remove(
   name: string | null,
   topicId: string,
   isTwice: boolean,
-  { log }: KafkaNode,
+  { log, groups }: KafkaNode,
   rights: Rights,
 ): Promise<Write<typeof table.response>['responses'][number]> {
   const refused = (error: ErrorName, errorMessage: string): Write<typeof table.response>['responses'][number] => ({
@@ -84,7 +82,7 @@ async function remove(
     return { ...about, errorCode: errorCodes.invalidRequest, errorMessage: `The topic ${topic.name} belongs to the broker: it stays` };
   }
   try {
-    await log.deleteTopic(topic.name);
+    await groups.deleteTopic(topic.name);
     return { ...about, errorCode: 0 };
   } catch (error) {
     return { ...about, ...refusal(error) };

@@ -116,6 +116,8 @@ export class GroupCoordinator implements GroupWorld {
         outcome.release?.();
       }
     }
+    // The process may have ended between the topic and what was committed for it: the next topic of the name must not find that.
+    await this.forgetTopics((topic) => this.node.log.topic(topic) === undefined);
     for (const [id, value] of stored) this.restore(id, value);
     for (const [id, group] of this.groups) if (!group.hasOffsets && !stored.has(id)) this.groups.delete(id);
     this.deadlines.set(this.expiry, expiryEveryMs);
@@ -191,12 +193,25 @@ export class GroupCoordinator implements GroupWorld {
     });
   }
 
-  /** The topics are gone: so are the offsets in them. */
-  topicsDeleted(topics: ReadonlySet<string>): void {
-    for (const group of this.groups.values()) {
-      const gone = listOffsets(group).filter(({ topic }) => topics.has(topic));
-      if (gone.length > 0) this.forgetOffsets(group, gone, () => undefined);
-    }
+  /** Takes a topic away, and what groups committed for it: both are gone for good when it resolves. Rejects with `no-topic`. */
+  deleteTopic(name: string): Promise<void> {
+    return this.node.log.deleteTopic(name, async () => {
+      // Those too whose commit was under way.
+      await new Promise<void>((resolve) => this.node.log.afterCommit(() => resolve()));
+      await this.forgetTopics((topic) => topic === name);
+    });
+  }
+
+  private async forgetTopics(isGone: (topic: string) => boolean): Promise<void> {
+    const forget = (group: Group): Promise<void> =>
+      new Promise((resolve) => {
+        const gone = listOffsets(group).filter(({ topic }) => isGone(topic));
+        this.forgetOffsets(group, gone, (error) => {
+          if (error !== undefined) this.node.report(`what the group ${group.id} committed for topics that are gone could not be taken away`);
+          resolve();
+        });
+      });
+    await Promise.all([...this.groups.values()].map(forget));
   }
 
   private append(groupId: string, records: readonly NewRecord[], done: (error: ErrorName | undefined) => void): void {
