@@ -207,7 +207,8 @@ export class GroupCoordinator implements GroupWorld {
       new Promise((resolve) => {
         const gone = listOffsets(group).filter(({ topic }) => isGone(topic));
         this.forgetOffsets(group, gone, (error) => {
-          if (error !== undefined) this.node.report(`what the group ${group.id} committed for topics that are gone could not be taken away`);
+          if (error !== undefined)
+            this.node.report(`what the group ${group.id} committed for topics that are gone could not be taken away`);
           resolve();
         });
       });
