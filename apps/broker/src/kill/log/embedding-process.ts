@@ -51,6 +51,12 @@ export type Saying =
 /** It ended before it answered: what was asked may have happened. */
 export class Ended extends Error {}
 
+/** Who asked. */
+interface Waiting {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
 const program = fileURLToPath(new URL('embedding-program.js', import.meta.url));
 
 export class EmbeddingProcess {
@@ -59,7 +65,7 @@ export class EmbeddingProcess {
   /** What the member of the group says. */
   heard: (saying: Saying) => void = () => undefined;
   private readonly child: ChildProcess;
-  private readonly questions = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
+  private readonly questions = new Map<number, Waiting>();
   private lastId = 0;
   private hasEnded = false;
   private stderr = '';
@@ -72,7 +78,7 @@ export class EmbeddingProcess {
     // Both: what was said before the end is heard before it.
     this.ended = Promise.all([once(this.child, 'close'), once(this.child, 'disconnect')]).then(() => {
       this.hasEnded = true;
-      for (const { reject } of this.questions.values()) reject(new Ended('the process has ended'));
+      for (const waiting of this.questions.values()) waiting.reject(new Ended('the process has ended'));
       this.opened();
     });
   }
@@ -132,7 +138,7 @@ export class EmbeddingProcess {
     else this.heard(saying);
   }
 
-  private take(id: number): { resolve(value: unknown): void; reject(error: Error): void } | undefined {
+  private take(id: number): Waiting | undefined {
     const question = this.questions.get(id);
     this.questions.delete(id);
     return question;

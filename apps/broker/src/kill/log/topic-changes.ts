@@ -79,8 +79,23 @@ export class TopicChanges {
     const name = names[random.below(names.length)]!;
     const state = this.states.get(name);
     if (state === undefined) return this.creation(name);
-    const kinds = [this.alteration, this.growth, this.appending, this.appending, this.cutting, this.commit, this.commit, this.forgetting];
-    return random.below(8) === 0 ? deletion(name) : kinds[random.below(kinds.length)]!.call(this, name, state);
+    switch (random.below(10)) {
+      case 0:
+        return deletion(name);
+      case 1:
+        return this.alteration(name, state);
+      case 2:
+        return this.growth(name, state);
+      case 3:
+        return this.cutting(name, state);
+      case 4:
+        return forgetting(name, state);
+      case 5:
+      case 6:
+        return this.commit(name, state);
+      default:
+        return this.appending(name, state);
+    }
   }
 
   private creation(name: string): Change {
@@ -141,10 +156,10 @@ export class TopicChanges {
     const place = { topic: name, partition: 0, offset, metadata: String(offset) };
     return { name, after: { ...state, committed: offset }, ask: (process) => process.ask('commitOffsets', groupOf(name), [place]) };
   }
+}
 
-  private forgetting(name: string, state: TopicState): Change {
-    return { name, after: { ...state, committed: undefined }, ask: (process) => process.ask('deleteGroup', groupOf(name)) };
-  }
+function forgetting(name: string, state: TopicState): Change {
+  return { name, after: { ...state, committed: undefined }, ask: (process) => process.ask('deleteGroup', groupOf(name)) };
 }
 
 /** What its group committed goes with it. */
