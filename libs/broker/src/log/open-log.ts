@@ -10,7 +10,7 @@ import { readOldCommitFiles, removeOldCommitFiles } from './old-commit-files.js'
 import { readWhole, removeIfThere, replaceFile } from './open-files.js';
 import type { PartitionOpening } from './partition-recovery.js';
 import type { PartitionLog } from './partition-log.js';
-import { cleanMarker, drawId, indexSumsFile, PartitionedLog, removeFolder } from './partitioned-log.js';
+import { cleanMarker, drawId, indexSumsFile, nameAside, PartitionedLog, removeFolder } from './partitioned-log.js';
 import { readInt64 } from './record-batch.js';
 import type { IndexSums } from './segment.js';
 import { checkValue } from './topic-config.js';
@@ -283,8 +283,10 @@ class LogOpening {
       const hasBatches = (await disk.list(path)).some((each) => each.endsWith('.log'));
       if (!hasBatches) await removeFolder(disk, path);
       else {
-        await disk.rename(path, `${path}-stray`);
-        log.parts.report(`${path} belongs to no topic: it is kept as ${path}-stray and not read`);
+        // There may be one of an earlier topic of that name.
+        const aside = `${directory}/${nameAside(name, 'stray', log.parts.random)}`;
+        await disk.rename(path, aside);
+        log.parts.report(`${path} belongs to no topic: it is kept as ${aside} and not read`);
       }
     }
   }

@@ -400,9 +400,7 @@ export class PartitionedLog implements Log {
   async setAside(folder: string): Promise<void> {
     const { disk, directory, random, isSynced } = this.parts;
     await this.files.forgetFolder(folder);
-    const name = folder.slice(directory.length + 1);
-    const mark = `.${random.bytes(16).toString('hex')}-delete`;
-    const aside = `${directory}/${name.slice(0, 255 - mark.length)}${mark}`;
+    const aside = `${directory}/${nameAside(folder.slice(directory.length + 1), 'delete', random)}`;
     await disk.rename(folder, aside);
     if (isSynced) await disk.syncDirectory(directory);
     void this.housekeeping.run(`Removing ${folder}`, () => removeFolder(disk, aside));
@@ -558,6 +556,12 @@ const newPartition: RecoveryHints = {
 /** Of the indexes that are not synced: those of the active segments. */
 export const indexSumsFile = 'index-checkpoint';
 export const cleanMarker = '.kafka_cleanshutdown';
+
+/** A name that nothing had before, for a folder that no partition reads any more. Cut off where it would be too long for a file. */
+export function nameAside(folder: string, why: 'delete' | 'stray', random: Random): string {
+  const mark = `.${random.bytes(16).toString('hex')}-${why}`;
+  return `${folder.slice(0, 255 - mark.length)}${mark}`;
+}
 
 export async function removeFolder(disk: Disk, folder: string): Promise<void> {
   for (const name of await disk.list(folder)) await removeIfThere(disk, `${folder}/${name}`);

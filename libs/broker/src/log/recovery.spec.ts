@@ -238,13 +238,19 @@ describe('files lost by hand', () => {
     expect((await open()).topic('t')!.partitions[0]!.highWatermark).toBe(3);
   });
 
-  it('keeps a folder of no topic aside', async () => {
-    const log = await open();
-    await fill(log, 3);
-    await drive(log.close());
-    await drive(machine.disk.remove(`${folder}/topics/t.json`));
-    expect([...(await open()).topics]).toEqual([]);
-    expect(await drive(machine.disk.list(folder))).toContain('t-0-stray');
+  it('keeps a folder of no topic aside, and another one of the same name too', async () => {
+    for (let count = 1; count <= 2; count++) {
+      const log = await open();
+      await fill(log, 3);
+      await drive(log.close());
+      // As after a deletion that a crash came into.
+      await drive(machine.disk.remove(`${folder}/topics/t.json`));
+      const again = await open();
+      expect([...again.topics]).toEqual([]);
+      await drive(again.close());
+      const aside = (await drive(machine.disk.list(folder))).filter((name) => name.startsWith('t-0'));
+      expect(aside).toEqual(Array.from({ length: count }, () => expect.stringMatching(/^t-0\.[0-9a-f]{32}-stray$/)));
+    }
     expect(reports.join('\n')).toContain('belongs to no topic');
   });
 });
