@@ -197,14 +197,15 @@ export class Messaging {
 
   #ordering(subscriptions: readonly Subscription[], backoff: Backoff): ConsumptionParts['ordering'] {
     const ordered = subscriptions.find(({ contract }) => contract.order !== 'none');
-    if (ordered === undefined) return undefined;
     const store = this.transport.parkingStore(this.settings.service);
     if (store === undefined) {
+      if (ordered === undefined) return undefined;
       throw new MessagingError(
         'unsupported',
         `${ordered.place} needs order '${ordered.contract.order}', and ${this.transport.capabilities.broker} has nowhere to keep what waits for it: leave the order out, or use another broker.`,
       );
     }
+    // Also where nobody asks for an order now: what an earlier version of the service parked is handled still.
     return { store, backoff, patienceMs: this.settings.drainTimeoutMs, graceMs: this.settings.abortGraceMs };
   }
 

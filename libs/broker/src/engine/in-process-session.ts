@@ -108,6 +108,13 @@ export class InProcessSession implements BrokerSession, SessionSink {
     return { name: queue.name, messageCount: queue.messageCount, consumerCount: queue.consumerCount };
   }
 
+  async checkQueue(name: string): Promise<{ messageCount: number; consumerCount: number }> {
+    await this.messagesOf(name);
+    const asked = { passive: true, durable: false, exclusive: false, autoDelete: false, arguments: {} };
+    const { messageCount, consumerCount } = await this.define(() => this.host.declareQueue(this.session, name, asked));
+    return { messageCount, consumerCount };
+  }
+
   async deleteQueue(name: string, { ifUnused = false, ifEmpty = false } = {}): Promise<{ messageCount: number }> {
     await this.messagesOf(name);
     return { messageCount: await this.define(() => this.host.deleteQueue(this.session, name, { ifUnused, ifEmpty })) };

@@ -20,6 +20,8 @@ export interface BrokerSession {
     name: string,
     options?: QueueOptions,
   ): Promise<{ readonly name: string; readonly messageCount: number; readonly consumerCount: number }>;
+  /** Makes nothing: refused with `no-queue` where there is none. */
+  checkQueue(name: string): Promise<{ readonly messageCount: number; readonly consumerCount: number }>;
   /** Refused with `in-use` or `not-empty` where a condition is not met. */
   deleteQueue(
     name: string,

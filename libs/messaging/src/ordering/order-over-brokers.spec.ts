@@ -68,9 +68,9 @@ class Service {
     members.push(this);
   }
 
-  async start(order: 'key' | 'strict'): Promise<this> {
+  async start(order: 'none' | 'key' | 'strict', firstMs = 30): Promise<this> {
     const place = 'Readers.read';
-    const contract = contractOf({ order, retry: { attempts: 3, backoff: 'delayed', firstMs: 30 } }, place);
+    const contract = contractOf({ order, retry: { attempts: 3, backoff: 'delayed', firstMs } }, place);
     const subscription: Subscription = {
       kind: 'event',
       pattern: subject.unique('orders.placed'),
@@ -196,6 +196,36 @@ describe.each(Object.entries(ways))('the order of keys %s', (_way, open) => {
     await until(() => ends.get(keyOf(2))?.length === held.length);
     expect(ends.get(keyOf(2))).toEqual(held);
     expect(await deadLetters.list()).toEqual([]);
+  });
+
+  it('is that of what is parked also where its handler asks for no order any more', async () => {
+    const first = await new Service(new Map([['m-0', 1]])).start('key', 2_000);
+    const ids = Array.from({ length: 6 }, (_, index) => `m-${index}`);
+    for (const id of ids) await first.publish(id, 'o-1');
+    await until(() => lines.some((line) => line.includes('It comes again in')));
+    for (let count = 0; count < 200; count++) await turn();
+    await first.crash();
+    await new Service(new Map()).start('none');
+    await until(() => count() === ids.length);
+    expect(ends.get('o-1')).toEqual(ids);
+  });
+
+  it('holds a key behind its dead letter also where its handler asks for no order any more', async () => {
+    const first = await new Service(new Map([['m-0', Number.POSITIVE_INFINITY]])).start('strict');
+    const ids = ['m-0', 'm-1', 'm-2'];
+    for (const id of ids) await first.publish(id, 'o-1');
+    await until(() => lines.some((line) => line.includes('its key waits until')));
+    let letters: readonly DeadLetter[] = [];
+    while (letters.length === 0) letters = await first.messaging.deadLetters.list();
+    for (let count = 0; count < 200; count++) await turn();
+    await first.crash();
+    const second = await new Service(new Map()).start('none');
+    await second.publish('m-other', 'o-2');
+    await until(() => count() === 1);
+    let done = 0;
+    while (done === 0) ({ done } = await second.messaging.deadLetters.redrive());
+    await until(() => count() === 4);
+    expect([ends.get('o-2'), ends.get('o-1')]).toEqual([['m-other'], ids]);
   });
 
   it('goes on behind a dead letter that is thrown away', async () => {

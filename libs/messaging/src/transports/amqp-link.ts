@@ -13,7 +13,7 @@ import type { Backoff } from '../backoff.js';
 import { MessagingError, reasonOf } from '../errors.js';
 import type { Log } from '../log.js';
 import type { BrokerAddress } from './amqp-address.js';
-import { otherLanesIn } from './lanes/lane-topology.js';
+import { otherLanes } from './lanes/lane-topology.js';
 
 /** The library that speaks AMQP, as far as it is used. */
 export type Connect = (
@@ -227,8 +227,8 @@ function refusalOf(error: unknown, address: string): MessagingError | undefined 
     return refused('Check the virtual host at the end of the broker URL: it must exist, and the user must be allowed to use it.');
   }
   if (/PRECONDITION[-_]FAILED/i.test(reason)) {
-    const wayOut = otherLanesIn(reason);
-    if (wayOut !== undefined) return refused(`It has another number of lanes there: ${wayOut}.`);
+    const other = otherLanes(reason);
+    if (other !== undefined) return refused(`It has another number of lanes there: ${other.wayOut}.`);
     return refused('The exchange or queue exists with other properties: delete it, or give the queueType it was made with.');
   }
   return undefined;

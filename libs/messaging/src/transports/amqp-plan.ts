@@ -6,8 +6,9 @@
 import type { Channel, ChannelModel } from 'amqplib';
 import { reasonOf } from '../errors.js';
 import type { PlannedThing } from '../transport.js';
+import { messagesIn } from './amqp-queue-count.js';
 import { declare } from './amqp-subscription.js';
-import { otherLanesIn } from './lanes/lane-topology.js';
+import { waysOutOfOtherLanes } from './lanes/left-lanes.js';
 import { type Declared, describe } from './topology.js';
 
 export function planOf(connection: ChannelModel, things: readonly Declared[]): Promise<readonly PlannedThing[]> {
@@ -35,7 +36,7 @@ async function findOut(connection: ChannelModel, declared: Declared): Promise<Pl
     thing,
     state: 'different',
     detail: / with message "(?:[A-Z_]+ - )?(.*)"$/.exec(difference)?.[1] ?? difference,
-    wayOut: otherLanesIn(difference) ?? otherwise,
+    wayOut: (await waysOutOfOtherLanes(difference, (queue) => messagesIn(connection, queue))) ?? otherwise,
   };
 }
 

@@ -8,11 +8,13 @@ import type { Envelope } from '../envelope.js';
 import type { Incoming, SubscriptionRequest, TransportConsumer, TransportSubscription, UnreadableEnvelope } from '../transport.js';
 import { Acknowledgements } from './amqp-acknowledgements.js';
 import type { LinkTenant } from './amqp-link.js';
+import { messagesIn } from './amqp-queue-count.js';
 import { type Receiving, receivingOn } from './amqp-receiving.js';
 import { deliveriesOf, fromProperties } from './cloud-events.js';
 import { AmqpLaneDriver } from './lanes/amqp-lane-driver.js';
 import { hasLanes } from './lanes/lane-topology.js';
 import { type LaneSettings, Lanes } from './lanes/lanes.js';
+import { countLanes, leftLanesSentence } from './lanes/left-lanes.js';
 import { inboxesOf } from './subscription-topology.js';
 import { type Declared, quarantineOf } from './topology.js';
 
@@ -49,7 +51,7 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
     await channel.prefetch(1);
     await this.#consume(connection, consumer, quarantineOf(this.request.group), true);
     this.#consumer = consumer;
-    if (hasLanes(this.request)) await this.#openLanes(connection);
+    await this.#openLanes(connection);
     if (this.#isStopped) await this.stop();
   }
 
@@ -66,8 +68,11 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
   }
 
   async #openLanes(connection: ChannelModel): Promise<void> {
-    const { count, publish, ...shared } = this.laneSettings;
+    const { count: wanted, publish, ...shared } = this.laneSettings;
     const { request, consumer } = this;
+    const count = hasLanes(request) ? wanted : await countLanes(request.group, (queue) => messagesIn(connection, queue));
+    if (count === 0) return;
+    if (!hasLanes(request)) shared.log.info(leftLanesSentence(request.group, count));
     const driver = new AmqpLaneDriver(connection, publish, this.drop);
     this.#lanes = new Lanes({ ...shared, group: request.group, prefetch: request.prefetch, driver, consumer }, count);
     await this.#lanes.open();

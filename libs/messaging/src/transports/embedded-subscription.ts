@@ -11,6 +11,7 @@ import { deliveriesOf, fromDelivery } from './cloud-events.js';
 import { EmbeddedLaneDriver } from './lanes/embedded-lane-driver.js';
 import { hasLanes } from './lanes/lane-topology.js';
 import { type LaneSettings, Lanes } from './lanes/lanes.js';
+import { countLanes, leftLanesSentence } from './lanes/left-lanes.js';
 import { inboxesOf, topologyOf } from './subscription-topology.js';
 import { type Declared, quarantineOf } from './topology.js';
 
@@ -34,7 +35,7 @@ export class EmbeddedSubscription implements TransportSubscription {
     await this.#declare();
     for (const { queue, prefetch } of inboxesOf(this.request)) await this.#consume(queue, prefetch, false);
     await this.#consume(quarantineOf(this.request.group), 1, true);
-    if (hasLanes(this.request)) await this.#openLanes();
+    await this.#openLanes();
   }
 
   async stop(): Promise<void> {
@@ -55,8 +56,11 @@ export class EmbeddedSubscription implements TransportSubscription {
   }
 
   async #openLanes(): Promise<void> {
-    const { count, publish, ...shared } = this.laneSettings;
+    const { count: wanted, publish, ...shared } = this.laneSettings;
     const { request, consumer } = this;
+    const count = hasLanes(request) ? wanted : await countLanes(request.group, (queue) => messagesIn(this.session, queue));
+    if (count === 0) return;
+    if (!hasLanes(request)) shared.log.info(leftLanesSentence(request.group, count));
     const driver = new EmbeddedLaneDriver(this.openSession, publish, (reason) => this.#restartLanes(reason));
     this.#laneDriver = driver;
     this.#lanes = new Lanes({ ...shared, group: request.group, prefetch: request.prefetch, driver, consumer }, count);
@@ -107,6 +111,16 @@ export async function declare(session: BrokerSession, declared: Declared): Promi
   else if (declared.thing === 'no-link') await session.unbindExchange(declared.to, declared.from, declared.routingKey);
   else if (declared.thing === 'no-binding') await session.unbindQueue(declared.queue, declared.exchange, declared.routingKey);
   else await session.bindQueue(declared.queue, declared.exchange, declared.routingKey, declared.arguments);
+}
+
+/** How many a queue has that nobody has out; nothing where there is no such queue. */
+export async function messagesIn(session: BrokerSession, queue: string): Promise<number | undefined> {
+  try {
+    return (await session.checkQueue(queue)).messageCount;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'no-queue') return undefined;
+    throw error;
+  }
 }
 
 /** `owner` knows whether the broker has taken back what was out. */

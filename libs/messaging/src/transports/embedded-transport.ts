@@ -21,9 +21,9 @@ import type {
   TransportSubscription,
 } from '../transport.js';
 import { fromDelivery, toProperties } from './cloud-events.js';
-import { EmbeddedIncoming, EmbeddedSubscription, declare } from './embedded-subscription.js';
+import { EmbeddedIncoming, EmbeddedSubscription, declare, messagesIn } from './embedded-subscription.js';
 import type { LaneDriver } from './lanes/lane-driver.js';
-import { otherLanesIn } from './lanes/lane-topology.js';
+import { waysOutOfOtherLanes } from './lanes/left-lanes.js';
 import { QueueParking } from './lanes/queue-parking.js';
 import {
   type Address,
@@ -131,7 +131,7 @@ export class EmbeddedTransport implements Transport {
       await subscription.start();
     } catch (error) {
       const reason = reasonOf(error);
-      const wayOut = otherLanesIn(reason);
+      const wayOut = await waysOutOfOtherLanes(reason, (queue) => messagesIn(session, queue));
       const advice = wayOut === undefined ? '' : ` It has another number of lanes there: ${wayOut}.`;
       throw new MessagingError('broker-refused', `The embedded broker refused the queues of '${request.group}': ${reason}.${advice}`, {
         cause: error,

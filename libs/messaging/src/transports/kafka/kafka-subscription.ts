@@ -10,7 +10,7 @@ import { isPattern } from '../../type-pattern.js';
 import { GroupReader, type GroupReaderSettings, type GroupReading } from './group-reader.js';
 import type { IncomingRecord, KafkaClient } from './kafka-client.js';
 import { fromRecord, kindAndType } from './kafka-events.js';
-import { boxTopic, boxTopics, foundTopics, literalTopics, sourceFinder } from './kafka-topics.js';
+import { boxTopic, boxTopics, foundTopics, literalTopics, parkedTopic, sourceFinder } from './kafka-topics.js';
 import type { LanePlace, PartitionLane } from './partition-lane.js';
 import type { TopicMaker } from './topic-maker.js';
 
@@ -26,6 +26,8 @@ export class KafkaSubscription implements TransportSubscription, GroupReading {
   readonly #out: ReadonlyMap<Source, Map<LanePlace, PartitionLane>>;
   readonly #find: ReturnType<typeof sourceFinder>;
   #isStarted = false;
+  /** A handler asks for an order, or one did, and something may be parked still. */
+  #hasLanes = false;
 
   constructor(
     private readonly client: KafkaClient,
@@ -50,6 +52,7 @@ export class KafkaSubscription implements TransportSubscription, GroupReading {
   async start(): Promise<void> {
     const { group } = this.request;
     await this.topicMaker.ensure([...this.#literals, ...boxTopics(group)]);
+    this.#hasLanes = this.request.sources.some(({ order }) => order === 'key') || (await this.#wasParked(parkedTopic(group)));
     await this.#reader.start();
     this.#isStarted = true;
   }
@@ -112,9 +115,13 @@ export class KafkaSubscription implements TransportSubscription, GroupReading {
   }
 
   async assigned(lane: PartitionLane): Promise<void> {
-    if (!this.request.sources.some(({ order }) => order === 'key') || this.#isOwn(lane)) return;
+    if (!this.#hasLanes || this.#isOwn(lane)) return;
     this.#ordered.add(lane);
     await this.consumer.assigned(lane);
+  }
+
+  async #wasParked(topic: string): Promise<boolean> {
+    return (await this.client.topics([topic])).has(topic);
   }
 
   async revoked(lane: PartitionLane, isLost: boolean): Promise<void> {

@@ -95,9 +95,10 @@ export function waysOf({ group, sources }: Pick<SubscriptionRequest, 'group' | '
   });
 }
 
-/** The way out, as a clause, where the broker refused another number of lanes; nothing where it says something else. */
-export function otherLanesIn(reason: string): string | undefined {
+/** Where the broker refused another number of lanes: the group, how many it has there, and the way out as a clause. Nothing where it says something else. */
+export function otherLanes(reason: string): { readonly group: string; readonly count: number; readonly wayOut: string } | undefined {
   const [, group, count] = /current is '?dovecote\.(.+)\.lanes\.(\d+)/.exec(reason) ?? [];
   if (group === undefined) return undefined;
-  return `say lanes: ${count} in the options of the broker, or stop all instances of '${group}' when its lanes are empty and delete the exchange ${lanesExchangeOf(group)} and the queues ${queueOf(group)}.lane.* before they start again`;
+  const wayOut = `say lanes: ${count} in the options of the broker, or stop all instances of '${group}' when its lanes are empty and delete the exchange ${lanesExchangeOf(group)} and the queues ${queueOf(group)}.lane.* before they start again`;
+  return { group, count: Number(count), wayOut };
 }
