@@ -177,7 +177,17 @@ export class GroupReader implements GroupEvents {
         const { starts } = this.#notes.read(metadata);
         const leader = shapes[partition]?.leader ?? -1;
         lanes.push(
-          new PartitionLane({ topic, partition }, { topicId: id, leader, offset, knownUpTo: ends.get(partition) ?? offset, starts }),
+          new PartitionLane(
+            { topic, partition },
+            {
+              topicId: id,
+              leader,
+              offset,
+              knownUpTo: ends.get(partition) ?? offset,
+              starts,
+              inHandMax: this.reading.outstandingMax,
+            },
+          ),
         );
       }
     }
@@ -374,6 +384,11 @@ export class GroupReader implements GroupEvents {
    */
   #hasRoom(lane: PartitionLane): boolean {
     const most = this.reading.laneOutstandingMax(lane.topic);
+    if (most > 1 && lane.isOneByOne) {
+      if (lane.outstanding > 0) return false;
+      if (lane.isUncommitted) void this.#commit();
+      return !lane.isUncommitted;
+    }
     if (lane.outstanding >= most || most > 1) return lane.outstanding < most;
     if (lane.isUncommitted) return false;
     for (const other of this.#lanes.values()) {

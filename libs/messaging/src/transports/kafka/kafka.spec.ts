@@ -92,7 +92,7 @@ describe('sharing partitions out', () => {
 });
 
 describe('a lane', () => {
-  const start = { topicId: 'id', leader: 1, offset: 10, knownUpTo: 13, starts: 2 };
+  const start = { topicId: 'id', leader: 1, offset: 10, knownUpTo: 13, starts: 2, inHandMax: 10 };
   const record = (offset: number): IncomingRecord => ({ offset, timestampMs: 0, key: null, value: null, headers: new Map() });
   const lane = (): PartitionLane => {
     const made = new PartitionLane({ topic: 'orders', partition: 0 }, start);
@@ -137,6 +137,15 @@ describe('a lane', () => {
     expect([made.isSuspect, made.isUncommitted]).toEqual([true, true]);
     made.committed = made.committable;
     expect([made.isSuspect, made.isUncommitted]).toEqual([false, false]);
+  });
+
+  it('is handed out one by one where members ended again and again with what they had in hand, and only that', () => {
+    const twice = new PartitionLane({ topic: 'orders', partition: 0 }, { ...start, inHandMax: 2 });
+    twice.receive({ records: [10, 11, 12, 13].map(record), nextOffset: 20 });
+    expect([twice.isOneByOne, twice.take() && twice.isOneByOne, twice.take() && twice.isOneByOne]).toEqual([true, true, false]);
+    const known = lane();
+    expect([known.isOneByOne, known.take() && known.isOneByOne, known.take() && known.isOneByOne]).toEqual([true, true, false]);
+    expect(new PartitionLane({ topic: 'orders', partition: 0 }, { ...start, starts: 1 }).isOneByOne).toBe(false);
   });
 
   it('leaves its starts with a commit that makes no progress, and none with another or as a farewell', () => {

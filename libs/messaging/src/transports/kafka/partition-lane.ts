@@ -21,7 +21,12 @@ export interface LaneStart {
   readonly knownUpTo: number;
   /** How often a member began at `offset` and ended without a word. */
   readonly starts: number;
+  /** How many records a member may have had in hand when it ended. */
+  readonly inHandMax: number;
 }
+
+/** So many members ended without having got further, before the records they had in hand are handed out one by one. */
+const ENDS_UNSUSPECTED_MAX = 1;
 
 export class PartitionLane implements TopicPartition, Lane {
   readonly id: string;
@@ -43,6 +48,7 @@ export class PartitionLane implements TopicPartition, Lane {
   readonly #fetched = new Fifo<IncomingRecord>();
   readonly #open = new Fifo<LanePlace>();
   #outstanding = 0;
+  #taken = 0;
   #idle: (() => void)[] = [];
 
   constructor({ topic, partition }: TopicPartition, start: LaneStart) {
@@ -101,6 +107,15 @@ export class PartitionLane implements TopicPartition, Lane {
     return starts > 0 && offset < knownUpTo && this.committed === offset;
   }
 
+  /**
+   * Members ended here again and again, and what ended them need not be the first of what they had in hand: handed out one by one, each when what was before
+   * it is committed, it comes to be the first.
+   */
+  get isOneByOne(): boolean {
+    const { starts, inHandMax } = this.#start;
+    return starts > ENDS_UNSUSPECTED_MAX && this.#taken < inHandMax && this.isKnown(this.#fetched.peek()?.offset ?? this.nextOffset);
+  }
+
   /** How often the record at `offset` was handed out, this time included, as far as that is known: exact for the one at which reading began. */
   deliveries(offset: number): number {
     if (offset === this.#start.offset) return this.#start.starts + 1;
@@ -126,6 +141,7 @@ export class PartitionLane implements TopicPartition, Lane {
   take(): { readonly record: IncomingRecord; readonly place: LanePlace } | undefined {
     const record = this.#fetched.shift();
     if (record === undefined) return undefined;
+    this.#taken += 1;
     const place = new LanePlace(record.offset);
     this.#open.push(place);
     this.#outstanding += 1;
