@@ -186,6 +186,23 @@ describe.each(Object.keys(openers))('dead letters over %s', (kind) => {
     await desk.takes(1);
   });
 
+  it('are the oldest where only so many are wanted, also when somebody has looked at a few of them', async () => {
+    const desk = await Desk.open(kind);
+    for (const [index, id] of ['a', 'b', 'c', 'd', 'e'].entries()) await desk.buryAt(clock.now() + index, id);
+    const first = async (limit: number, where?: (letter: { readonly id: string }) => boolean): Promise<string> =>
+      (await desk.letters.list(where === undefined ? { limit } : { limit, where })).map(({ id }) => id).join('');
+    expect(await first(2)).toBe('ab');
+    expect(await first(2)).toBe('ab');
+    expect(await first(1, ({ id }) => id > 'b')).toBe('c');
+    await desk.letters.show('d');
+    expect(await desk.letters.redrive({ limit: 2, isDryRun: true })).toMatchObject({ done: 2 });
+    expect(await desk.letters.redrive({ limit: 2 })).toMatchObject({ done: 2 });
+    expect((await desk.takes(2)).map(({ id }) => id)).toEqual(['a', 'b']);
+    expect(await desk.letters.purge({ limit: 1, isDryRun: true })).toMatchObject({ done: 1 });
+    expect(await desk.letters.purge({ limit: 1 })).toMatchObject({ done: 1 });
+    expect(await first(9)).toBe('de');
+  });
+
   it('are mended and sent, if what they say now fits their schema', async () => {
     const desk = await Desk.open(kind);
     await desk.bury('a', 'b');

@@ -40,7 +40,7 @@ export interface DeadLetter {
 export interface DeadLetterChoice {
   readonly ids?: readonly string[];
   readonly where?: (letter: DeadLetter) => boolean;
-  /** At most so many. */
+  /** At most so many: those that died first, for which all of them are looked at. */
   readonly limit?: number;
 }
 
@@ -76,16 +76,14 @@ export class DeadLetters {
 
   /** Oldest first, at most 10,000. */
   async list(choice: DeadLetterChoice = {}, service = this.service): Promise<readonly DeadLetter[]> {
-    const letters: DeadLetter[] = [];
-    await this.#each(
-      service,
-      { ...choice, limit: Math.min(choice.limit ?? DEAD_LETTERS_LISTED_MAX, DEAD_LETTERS_LISTED_MAX) },
-      (letter) => {
-        letters.push(letter);
-        return Promise.resolve(true);
-      },
-    );
-    return letters;
+    const limit = Math.min(choice.limit ?? DEAD_LETTERS_LISTED_MAX, DEAD_LETTERS_LISTED_MAX);
+    const isToTheEnd = choice.limit !== undefined && choice.ids === undefined;
+    const oldest = new Oldest<DeadLetter>(limit);
+    await this.#each(service, { ...choice, limit: isToTheEnd ? Number.POSITIVE_INFINITY : limit }, (letter) => {
+      oldest.add(letter, letter);
+      return Promise.resolve(true);
+    });
+    return oldest.all();
   }
 
   async show(id: string, service = this.service): Promise<DeadLetter | undefined> {
@@ -102,10 +100,11 @@ export class DeadLetters {
    * Sends them to their service again, as if they had failed never; their history stays. One for which others of its key wait takes its place before them. What fails again while this runs is not sent twice. Resolves when
    * all that were there have been looked at.
    */
-  redrive(options: RedriveOptions = {}, service = this.service): Promise<RedriveProgress> {
+  async redrive(options: RedriveOptions = {}, service = this.service): Promise<RedriveProgress> {
     const pauseMs = options.perSecond === undefined ? 0 : 1_000 / options.perSecond;
+    const choice = await this.#chosen(service, options);
     let nextMs = this.clock.monotonicMs();
-    return this.#each(service, options, async (_letter, incoming) => {
+    return this.#each(service, choice, async (_letter, incoming) => {
       if (options.isDryRun === true) return true;
       if (!(await this.#until(nextMs, options.signal))) return false;
       nextMs = Math.max(nextMs + pauseMs, this.clock.monotonicMs());
@@ -136,13 +135,28 @@ export class DeadLetters {
   }
 
   /** Throws them away for good. What waited for one of them goes on without it. */
-  purge(options: Omit<RedriveOptions, 'perSecond'> = {}, service = this.service): Promise<RedriveProgress> {
-    return this.#each(service, options, async (letter, incoming) => {
+  async purge(options: Omit<RedriveOptions, 'perSecond'> = {}, service = this.service): Promise<RedriveProgress> {
+    return this.#each(service, await this.#chosen(service, options), async (letter, incoming) => {
       if (options.isDryRun === true) return true;
       if (letter.death?.parked !== undefined) await this.#release(service, letter, letter.death.parked, undefined);
       incoming.acknowledge();
       return true;
     });
+  }
+
+  /**
+   * By their ids where only so many are wanted: those that died first. A look puts back what it does not take, and a quorum queue puts that behind the rest, so
+   * that the first in the box may be others each time.
+   */
+  async #chosen(service: string, options: RedriveOptions): Promise<RedriveOptions> {
+    const { limit, ids, where, signal, ...others } = options;
+    if (limit === undefined || ids !== undefined) return options;
+    const oldest = new Oldest<string>(limit);
+    await this.#each(service, { ...(where && { where }), ...(signal && { signal }) }, (letter) => {
+      oldest.add(letter, letter.id);
+      return Promise.resolve(true);
+    });
+    return { ...others, ...(signal && { signal }), ids: oldest.all(), limit };
   }
 
   /** Those that were there when it began; the others come back when the box is closed. `visit` says whether it did something with it. */
@@ -207,6 +221,28 @@ export class DeadLetters {
       });
       signal?.addEventListener('abort', stop, { once: true });
     });
+  }
+}
+
+/** Of those that were added, so many that died first; those whose death nobody noted by when they were published. */
+class Oldest<T> {
+  #found: { readonly atMs: number; readonly item: T }[] = [];
+
+  constructor(private readonly limit: number) {}
+
+  add({ death, time }: DeadLetter, item: T): void {
+    const atMs = death?.atMs ?? (Date.parse(time ?? '') || 0);
+    this.#found.push({ atMs, item });
+    if (this.#found.length > 2 * this.limit + 1_000) this.#trim();
+  }
+
+  all(): readonly T[] {
+    this.#trim();
+    return this.#found.map(({ item }) => item);
+  }
+
+  #trim(): void {
+    this.#found = this.#found.toSorted((one, other) => one.atMs - other.atMs).slice(0, this.limit);
   }
 }
 
