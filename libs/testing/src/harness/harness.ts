@@ -152,10 +152,11 @@ export class Harness {
     this.#record.facts.length = 0;
   }
 
-  /** Ends the applications and the broker. */
+  /** Ends the applications and the broker; handlers that do not end are waited for once, in real time. */
   async stop(): Promise<void> {
-    for (const app of this.#apps.splice(0)) await this.#driven(app.close());
-    await this.#driven(this.sender.close());
+    const deadlineMs = this.#real.monotonicMs() + this.#withinMs;
+    for (const app of this.#apps.splice(0)) await this.#driven(app.close(), deadlineMs);
+    await this.#driven(this.sender.close(), deadlineMs);
     await this.broker.close();
   }
 
@@ -226,8 +227,7 @@ export class Harness {
   }
 
   /** An end may wait for time to go on. */
-  async #driven(work: Promise<void>): Promise<void> {
-    const deadlineMs = this.#real.monotonicMs() + this.#withinMs;
+  async #driven(work: Promise<void>, deadlineMs: number): Promise<void> {
     let isOver = false;
     const over = work.finally(() => (isOver = true));
     over.catch(() => undefined);
