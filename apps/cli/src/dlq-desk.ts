@@ -12,7 +12,7 @@ import { ownPassword, UsageError } from './passwords.js';
 
 export const defaultBroker = 'amqp://127.0.0.1:5672';
 const embedded = 'embedded:';
-const causes = ['attempts', 'fatal', 'unreadable', 'unhandled', 'poisoned', 'expired'] as const;
+const causes = ['attempts', 'fatal', 'unreadable', 'unhandled', 'poisoned', 'expired', 'too-large'] as const;
 const unitsMs: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 interface Where {

@@ -209,7 +209,12 @@ export class Consumption {
       abort: (lane) => {
         for (const line of this.#lines) line.abort(lane);
       },
-      deadLetter: (letter) => settlement.deadLetter(letter),
+      tooLarge: (incoming, envelope, reason) => {
+        begun(incoming, envelope);
+        this.#buryTooLarge(incoming, envelope, reason);
+      },
+      deadLetter: (letter, origin) => settlement.deadLetter(letter, origin),
+      checkIn: settlement.checkIn,
       idle: () => this.#noticeIdle(),
     });
   }
@@ -219,6 +224,12 @@ export class Consumption {
     const reason = `its process ended ${ends} times while it was being handled`;
     const sentence = `${envelope.type} ${envelope.id} is poison for ${handler}: ${reason}`;
     this.#settlement.bury(incoming, envelope, { cause: 'poisoned', reason, handler }, sentence);
+  }
+
+  #buryTooLarge(incoming: Incoming, envelope: Envelope, reason: string): void {
+    const handler = this.#lineOf(envelope)?.place;
+    const sentence = `${envelope.type} ${envelope.id} has to wait in the order of its key, and is too large to be kept: ${reason}`;
+    this.#settlement.bury(incoming, envelope, { cause: 'too-large', reason, handler }, sentence);
   }
 
   #line(subscription: Subscription): HandlerLine {

@@ -91,8 +91,8 @@ export interface ParkedPlace {
 
 /**
  * Its attempts are used up; its handler's error can never pass; it cannot be read, or does not fit its schema; nobody here handles it; it ended the
- * process again and again; it came after it expired.
+ * process again and again; it came after it expired; it had to be kept for later, and is too large for that.
  */
-export type DeathCause = 'attempts' | 'fatal' | 'unreadable' | 'unhandled' | 'poisoned' | 'expired';
+export type DeathCause = 'attempts' | 'fatal' | 'unreadable' | 'unhandled' | 'poisoned' | 'expired' | 'too-large';
 
 export const noTrail: Trail = Object.freeze({ failures: 0, starts: 0, history: Object.freeze([]), death: undefined });

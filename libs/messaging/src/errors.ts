@@ -57,6 +57,11 @@ export class MessagingError extends Error {
   }
 }
 
+/** The message has more bytes than the broker takes: sent again it would be refused again. */
+export function isTooLarge(error: unknown): boolean {
+  return error instanceof MessagingError && error.code === 'too-large';
+}
+
 /** What went wrong, in words that fit into a sentence of one line, whatever was thrown. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

@@ -6,6 +6,7 @@ import { Backoff } from './backoff.js';
 import { type ClassValidation, classValidation } from './class-validation.js';
 import { ClaimCheck } from './claims/claim-check.js';
 import { Consumption, type ConsumptionParts } from './consumption.js';
+import type { Envelope } from './envelope.js';
 import { MessagingError } from './errors.js';
 import { Identifiers } from './identifiers.js';
 import { Codecs } from './message-codec.js';
@@ -156,7 +157,9 @@ export class Messaging {
     const { service, prefetch, clock, random, deduplication, tracksCauses = mayPublish } = this.settings;
     const backoff = new Backoff(random, HOLD_FIRST_MS, HOLD_MAX_MS);
     const telemetry = this.#telemetry.current;
-    const settlement = new Settlement(service, this.transport, clock, backoff, this.#identifiers, this.log, telemetry);
+    const settlement = new Settlement(service, this.transport, clock, backoff, this.#identifiers, this.log, telemetry, (envelope) =>
+      this.#checkIn(envelope),
+    );
     const countsDeliveries = this.transport.capabilities.can['delivery-counts'] === true;
     const consumption = new Consumption(subscriptions, {
       settlement,
@@ -179,6 +182,11 @@ export class Messaging {
     this.#subscription = await this.transport.subscribe(requestOf(service, subscriptions, prefetch), consumer);
     // Shut down while it was still starting.
     if (this.#isClosed) await this.#subscription.stop();
+  }
+
+  async #checkIn(envelope: Envelope): Promise<Envelope | undefined> {
+    if (envelope.dataRef !== undefined || envelope.body.byteLength === 0) return undefined;
+    return this.#claims?.checkIn(envelope, this.settings.clock.now());
   }
 
   #reading(subscriptions: readonly Subscription[]): Payloads {

@@ -8,13 +8,14 @@
 import type { Clock, Timer } from '@dovecote/ground';
 import type { Backoff } from './backoff.js';
 import type { Death, Envelope } from './envelope.js';
-import { reasonOf } from './errors.js';
+import { isTooLarge, reasonOf } from './errors.js';
 import { FailureCounts } from './failure-counts.js';
 import type { Identifiers } from './identifiers.js';
 import { MOVE_TIMEOUT_MS } from './limits.js';
 import type { Log } from './log.js';
 import type { MessageCodec } from './message-codec.js';
 import { type Answer, replyTo, writtenAnswer } from './reply.js';
+import { type CheckIn, keepSlim } from './slimming.js';
 import type { Telemetry } from './telemetry/telemetry.js';
 import { died } from './trail.js';
 import type { Box, Incoming, Route, Transport, UnreadableEnvelope } from './transport.js';
@@ -58,6 +59,8 @@ export class Settlement implements Outcomes {
     private readonly identifiers: Identifiers,
     private readonly log: Log,
     private readonly telemetry?: Telemetry,
+    /** What has too many bytes for the broker, with its trail, stays there. */
+    readonly checkIn: CheckIn = () => Promise.resolve(undefined),
   ) {}
 
   get nowMs(): number {
@@ -129,9 +132,9 @@ export class Settlement implements Outcomes {
     this.#move(incoming, { ...readable, trail }, { to: this.#box('dead-letters') }, sentence);
   }
 
-  /** Resolves when it is among the dead letters, with its death in its trail. */
-  deadLetter(letter: Envelope): Promise<void> {
-    return this.transport.publish(letter, this.clock.monotonicMs() + MOVE_TIMEOUT_MS, { to: this.#box('dead-letters') });
+  /** Resolves when it is among the dead letters, with its death in its trail. `origin`: where the message stands still. */
+  async deadLetter(letter: Envelope, origin?: string): Promise<void> {
+    await this.#publish(letter, { to: this.#box('dead-letters') }, origin);
   }
 
   /** Keeps the delivery unacknowledged for a while, then gives it back: whoever takes it next may do better. */
@@ -144,7 +147,7 @@ export class Settlement implements Outcomes {
     const { id, type } = incoming.envelope;
     const failures = this.#failures.add(id ?? `no id, ${type}`);
     const delayMs = this.backoff.delayMs(failures);
-    this.log.error(`${sentence}. Failure ${failures} here; it is kept and comes again in ${delayMs} ms.`);
+    if (isWorthSaying(failures)) this.log.error(`${sentence}. Failure ${failures} here; it is kept and comes again in ${delayMs} ms.`);
     this.#keep(incoming, delayMs, () => incoming.release());
   }
 
@@ -168,16 +171,23 @@ export class Settlement implements Outcomes {
 
   #move(incoming: Incoming, envelope: Envelope, route: Route, sentence: string, ended?: () => void): void {
     this.underWay += 1;
-    this.transport
-      .publish(envelope, this.clock.monotonicMs() + MOVE_TIMEOUT_MS, route)
-      .then(
-        () => incoming.acknowledge(),
-        (error: unknown) => this.hold(incoming, `${sentence}, and the broker did not take it elsewhere: ${reasonOf(error)}`),
-      )
+    const refused = (error: unknown): void => {
+      const reason = reasonOf(error);
+      if (!isTooLarge(error) || route.to?.box === 'dead-letters')
+        return this.hold(incoming, `${sentence}, and the broker did not take it elsewhere: ${reason}`);
+      this.bury(incoming, envelope, { cause: 'too-large', reason, handler: undefined }, `${sentence}, and it cannot be kept: ${reason}`);
+    };
+    this.#publish(envelope, route, incoming.origin)
+      .then(() => incoming.acknowledge(), refused)
       .finally(() => {
         ended?.();
         this.#moved();
       });
+  }
+
+  async #publish(envelope: Envelope, route: Route, origin: string | undefined): Promise<void> {
+    const send = (form: Envelope): Promise<void> => this.transport.publish(form, this.clock.monotonicMs() + MOVE_TIMEOUT_MS, route);
+    await keepSlim(envelope, send, this.checkIn, origin);
   }
 
   #moved(): void {
@@ -211,4 +221,9 @@ export class Settlement implements Outcomes {
       body,
     };
   }
+}
+
+/** The first, and then ever fewer: what cannot pass by itself is not worth a line every half a minute. */
+function isWorthSaying(failures: number): boolean {
+  return (failures & (failures - 1)) === 0;
 }

@@ -25,6 +25,7 @@ const causes: Readonly<Record<DeathCause, true>> = {
   unhandled: true,
   poisoned: true,
   expired: true,
+  'too-large': true,
 };
 
 export function trailHeaders({ failures, starts, history, death }: Trail): Record<string, string> {

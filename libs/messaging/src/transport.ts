@@ -182,6 +182,8 @@ export interface Incoming {
   readonly lane: Lane | undefined;
   /** The connection it came on is gone and the broker will hand it out again: to handle it now would only repeat it. */
   readonly isTakenBack: boolean;
+  /** Where it stands still when it is acknowledged, for a while, in words; absent where it is gone then. */
+  readonly origin?: string;
   /** The handler is done with it, or it was published on to somewhere else. */
   acknowledge(): void;
   /** Back to where it was kept, for whoever takes it next. There is no way to drop one. */

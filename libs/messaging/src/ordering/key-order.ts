@@ -23,9 +23,11 @@ export interface KeyLane {
   hasRoom(): boolean;
   untilWanted(message: OrderedMessage): Promise<void>;
   handle(message: OrderedMessage, key: string): Promise<Outcome>;
-  keepForLater(message: OrderedMessage, key: string, again: Outcome & { readonly kind: 'again' }): Promise<void>;
+  /** Resolves to what becomes of it where it is too large to be kept. */
+  keepForLater(message: OrderedMessage, key: string, again: Outcome & { readonly kind: 'again' }): Promise<Outcome | undefined>;
   keepDead(message: OrderedMessage, key: string, dead: Outcome & { readonly kind: 'dead' }): Promise<void>;
-  keepBehind(message: OrderedMessage, key: string): Promise<void>;
+  /** Resolves to whether it is: not where it is too large. */
+  keepBehind(message: OrderedMessage, key: string): Promise<boolean>;
   settle(message: OrderedMessage): Promise<void>;
 }
 
@@ -36,7 +38,7 @@ export class KeyOrder {
   #isRunning = false;
   #isParking = false;
   /** What the broker is about to have: the first of those that wait. */
-  #beingParked: Promise<void> | undefined;
+  #beingParked: Promise<unknown> | undefined;
 
   constructor(
     readonly key: string,
@@ -102,11 +104,15 @@ export class KeyOrder {
     for (;;) {
       if (message.sequence !== undefined) await lane.untilWanted(message);
       if (message.isGone) return lane.settle(message);
-      const outcome = await lane.handle(message, this.key);
+      let outcome = await lane.handle(message, this.key);
+      while (outcome.kind === 'again') {
+        const refused = await lane.keepForLater(message, this.key, outcome);
+        if (refused === undefined) break;
+        outcome = refused;
+      }
       if (outcome.kind === 'done') return lane.settle(message);
-      if (outcome.kind === 'again') await lane.keepForLater(message, this.key, outcome);
-      else if (outcome.kind === 'dead') await lane.keepDead(message, this.key, outcome);
-      else if (!lane.startsWaiting) throw new LaneGone();
+      if (outcome.kind === 'dead') await lane.keepDead(message, this.key, outcome);
+      else if (outcome.kind === 'back' && !lane.startsWaiting) throw new LaneGone();
       this.goOn();
     }
   }
@@ -116,9 +122,11 @@ export class KeyOrder {
     this.lane.enter();
     try {
       for (let message = this.#waiting.peek(); message !== undefined && this.#isBlocked; message = this.#waiting.peek()) {
-        if (!this.lane.startsParked || !this.lane.hasRoom()) break;
-        this.#beingParked = this.lane.keepBehind(message, this.key);
-        await this.#beingParked;
+        // Nothing behind it may be parked before it is.
+        if (message.isTooLarge || !this.lane.startsParked || !this.lane.hasRoom()) break;
+        const parking = this.lane.keepBehind(message, this.key);
+        this.#beingParked = parking;
+        if (!(await parking)) break;
         this.#waiting.shift();
         this.#parked.push(message);
       }

@@ -9,10 +9,11 @@ import type { Clock, Timer } from '@dovecote/ground';
 import type { Backoff } from '../backoff.js';
 import type { Death, Envelope } from '../envelope.js';
 import { noTrail } from '../envelope.js';
-import { reasonOf } from '../errors.js';
+import { isTooLarge, reasonOf } from '../errors.js';
 import { LONGEST_WAIT_MS, PARKED_MAX, SUSPECTED_STARTS_MAX } from '../limits.js';
 import type { Log } from '../log.js';
 import type { Parked, ParkingStore, Released } from '../parking-store.js';
+import { type CheckIn, keepSlim } from '../slimming.js';
 import { died, started } from '../trail.js';
 import type { Incoming, Lane } from '../transport.js';
 import { type KeyLane, KeyOrder } from './key-order.js';
@@ -33,10 +34,14 @@ export interface OrderingParts {
   begin(incoming: OrderedIncoming, envelope: Envelope): void;
   /** It ended its process too often. */
   poisoned(incoming: OrderedIncoming, envelope: Envelope, ends: number): void;
+  /** It has to be kept for later, and the broker does not take so many bytes. */
+  tooLarge(incoming: OrderedIncoming, envelope: Envelope, reason: string): void;
+  /** Puts a payload that is too large where it may stay. */
+  readonly checkIn: CheckIn;
   /** Aborts the signals of what runs of the lane. */
   abort(lane: Lane): void;
-  /** Puts it among the dead letters. */
-  deadLetter(letter: Envelope): Promise<void>;
+  /** Puts it among the dead letters. `origin`: where the message stands still. */
+  deadLetter(letter: Envelope, origin: string | undefined): Promise<void>;
   /** Told when nothing of a lane is under way any more. */
   idle(): void;
 }
@@ -185,15 +190,31 @@ export class LaneOrder implements KeyLane {
     return isSuspected || message.mayHaveBegun ? this.#handleNoted(message, key, isSuspected) : this.#begin(message);
   }
 
-  async keepForLater(message: OrderedMessage, key: string, again: Outcome & { readonly kind: 'again' }): Promise<void> {
+  async keepForLater(message: OrderedMessage, key: string, again: Outcome & { readonly kind: 'again' }): Promise<Outcome | undefined> {
     const { envelope, delayMs } = again;
     // It came to an end by itself.
     const trail = { ...(envelope.trail ?? noTrail), starts: 0 };
-    await this.#keep(message, key, { ...envelope, trail }, 'retry', this.parts.clock.now() + delayMs);
+    try {
+      await this.#keep(message, key, { ...envelope, trail }, 'retry', this.parts.clock.now() + delayMs);
+      return undefined;
+    } catch (error) {
+      if (!isTooLarge(error)) throw error;
+      return this.#refuse(message, envelope, reasonOf(error));
+    }
   }
 
-  async keepBehind(message: OrderedMessage, key: string): Promise<void> {
-    await this.#keep(message, key, message.envelope, 'behind', undefined);
+  async keepBehind(message: OrderedMessage, key: string): Promise<boolean> {
+    try {
+      await this.#keep(message, key, message.envelope, 'behind', undefined);
+      return true;
+    } catch (error) {
+      if (!isTooLarge(error)) throw error;
+      message.isTooLarge = true;
+      this.parts.log.warn(
+        `${this.lane.id}: ${message.envelope.id} is too large to be parked behind the one of its key that waits: it and what is behind it wait unacknowledged, and take places of the prefetch. ${reasonOf(error)}`,
+      );
+      return false;
+    }
   }
 
   /** First it is known to be dead, then it is among the dead letters, and only then nobody needs to see to that any more. */
@@ -201,7 +222,16 @@ export class LaneOrder implements KeyLane {
     message.sequence ??= this.#nextSequence();
     const parked = { lane: this.lane.id, sequence: message.sequence };
     const letter = { ...envelope, trail: died(envelope.trail, { ...death, parked }) };
-    await this.#keep(message, key, letter, 'dead', this.parts.clock.now());
+    for (let failures = 1; ; failures += 1) {
+      try {
+        return await this.#keep(message, key, letter, 'dead', this.parts.clock.now());
+      } catch (error) {
+        // Its source would be gone with its payload: it stays where it is, until the broker takes more.
+        if (!isTooLarge(error)) throw error;
+        message.sequence ??= this.#nextSequence();
+        await this.#pause(failures, 'a dead letter for which its key waits cannot be kept', error);
+      }
+    }
   }
 
   /** Done with: nothing of it is to come again. */
@@ -233,9 +263,17 @@ export class LaneOrder implements KeyLane {
       await this.#keep(message, key, { ...message.envelope, trail: started(message.envelope.trail) }, 'retry', this.parts.clock.now());
       message.mayHaveBegun = false;
       return await this.#begin(message);
+    } catch (error) {
+      // Begun without that, it could end one process after the other.
+      if (isTooLarge(error)) return await this.#refuse(message, message.envelope, reasonOf(error));
+      throw error;
     } finally {
       leave?.();
     }
+  }
+
+  #refuse(message: OrderedMessage, envelope: Envelope, reason: string): Promise<Outcome> {
+    return this.#turn(message, (incoming) => this.parts.tooLarge(incoming, envelope, reason));
   }
 
   #begin(message: OrderedMessage): Promise<Outcome> {
@@ -254,24 +292,44 @@ export class LaneOrder implements KeyLane {
     state: Parked['state'],
     dueAtMs: number | undefined,
   ): Promise<void> {
-    const { store } = this.parts;
+    const { store, checkIn } = this.parts;
     const sequence = (message.sequence ??= this.#nextSequence());
     const isNew = !this.#parked.has(sequence);
-    // Before it is written: a release that comes meanwhile counts more.
-    Object.assign(message, { envelope, state, dueAtMs });
+    const before = { envelope: message.envelope, state: message.state, dueAtMs: message.dueAtMs };
     this.#parked.set(sequence, message);
     this.#ids.add(envelope.id);
-    const parked: Parked = { sequence, key, envelope, state, dueAtMs };
-    await this.#written(`${envelope.id} could not be parked`, () =>
-      isNew ? store.park(this.lane, parked) : store.update(this.lane, parked),
-    );
+    const keep = async (form: Envelope): Promise<void> => {
+      // Before it is written: a release that comes meanwhile counts more.
+      Object.assign(message, { envelope: form, state, dueAtMs });
+      const parked: Parked = { sequence, key, envelope: form, state, dueAtMs };
+      await this.#written(
+        `${form.id} could not be parked`,
+        () => (isNew ? store.park(this.lane, parked) : store.update(this.lane, parked)),
+        true,
+      );
+    };
+    try {
+      await keepSlim(envelope, keep, checkIn, message.origin);
+    } catch (error) {
+      if (!isTooLarge(error)) throw error;
+      Object.assign(message, before);
+      if (isNew) this.#forget(message, sequence);
+      throw error;
+    }
     message.source?.acknowledge();
     message.source = undefined;
   }
 
+  /** Nothing of it was written. */
+  #forget(message: OrderedMessage, sequence: number): void {
+    this.#parked.delete(sequence);
+    this.#ids.delete(message.envelope.id);
+    message.sequence = undefined;
+  }
+
   async #sendLetter(message: OrderedMessage): Promise<void> {
     const letter = message.envelope;
-    await this.#written(`${letter.id} could not be put among the dead letters`, () => this.parts.deadLetter(letter));
+    await this.#written(`${letter.id} could not be put among the dead letters`, () => this.parts.deadLetter(letter, message.origin));
     if (message.state === 'dead') await this.#keep(message, letter.key ?? '', letter, 'dead', undefined);
   }
 
@@ -302,8 +360,7 @@ export class LaneOrder implements KeyLane {
   }
 
   /** Until the broker took it. Rejects with `LaneGone` where it is not ours to write any more. */
-  async #written<T>(failure: string, write: () => Promise<T>): Promise<T> {
-    const { backoff, log } = this.parts;
+  async #written<T>(failure: string, write: () => Promise<T>, isEndedByTooLarge = false): Promise<T> {
     for (let failures = 1; ; failures += 1) {
       await this.#undoubted();
       try {
@@ -312,11 +369,19 @@ export class LaneOrder implements KeyLane {
         return value;
       } catch (error) {
         if (error instanceof LaneGone || this.#isOver()) throw new LaneGone();
-        const delayMs = backoff.delayMs(failures);
-        log.error(`${this.lane.id}: ${failure}: ${reasonOf(error)}. Its key waits; trying again in ${delayMs} ms.`);
-        await new Promise<void>((resolve) => this.#after(delayMs, resolve));
+        if (isEndedByTooLarge && isTooLarge(error)) throw error;
+        await this.#pause(failures, failure, error);
       }
     }
+  }
+
+  async #pause(failures: number, failure: string, error: unknown): Promise<void> {
+    const delayMs = this.parts.backoff.delayMs(failures);
+    // The first, and then ever fewer: what does not pass by itself is not worth a line every half a minute.
+    if ((failures & (failures - 1)) === 0)
+      this.parts.log.error(`${this.lane.id}: ${failure}: ${reasonOf(error)}. Its key waits; trying again in ${delayMs} ms.`);
+    await new Promise<void>((resolve) => this.#after(delayMs, resolve));
+    if (this.#isOver()) throw new LaneGone();
   }
 
   async #undoubted(): Promise<void> {

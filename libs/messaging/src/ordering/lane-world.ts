@@ -8,6 +8,7 @@ import { Backoff } from '../backoff.js';
 import { Consumption } from '../consumption.js';
 import { type DeliveryOptions, contractOf } from '../delivery-contract.js';
 import { type Envelope, plainEvent } from '../envelope.js';
+import { MessagingError } from '../errors.js';
 import { Identifiers } from '../identifiers.js';
 import type { Log } from '../log.js';
 import type { Message } from '../message.js';
@@ -28,6 +29,8 @@ export interface WorldOptions {
   readonly isLog?: boolean;
   /** How often the broker refuses what is to be kept. */
   readonly refusals?: number;
+  /** The most that the broker takes of a message: its body, and what its trail adds. */
+  readonly bytesMax?: number;
   /** Nothing takes its time. */
   readonly isInstant?: boolean;
   readonly delivery?: DeliveryOptions;
@@ -74,7 +77,7 @@ export class World {
     return new Member(this, this.#members);
   }
 
-  publish(id: string, key: string): void {
+  publish(id: string, key: string, text = ''): void {
     const envelope: Envelope = {
       ...plainEvent,
       id,
@@ -84,7 +87,7 @@ export class World {
       key,
       version: 1,
       contentType: 'application/json',
-      body: Buffer.from(JSON.stringify({ id })),
+      body: Buffer.from(JSON.stringify({ id, text })),
     };
     const lane = this.laneOf(key);
     lane.entries.push({ envelope, isDone: false, deliveries: 0 });
@@ -239,7 +242,7 @@ export class Member {
   }
 
   async #publish(envelope: Envelope, route: Route | undefined): Promise<void> {
-    await this.#reach();
+    await this.#reach(envelope);
     if (!this.world.keepsLetters) await never();
     if (route?.to?.box !== 'dead-letters') throw new Error(`${envelope.id} went to ${route?.to?.box}`);
     this.world.letters.set(envelope.id, envelope);
@@ -252,7 +255,7 @@ export class Member {
       const log = (lane as Handle).log;
       const heard = log.releases.get(parked.sequence);
       const wasHeard = heard !== undefined && this.#heard.has(heard);
-      await this.#reach();
+      await this.#reach(parked.envelope);
       log.parked.set(parked.sequence, parked);
       if (wasHeard && log.releases.get(parked.sequence) === heard) log.releases.delete(parked.sequence);
       await this.#hearBack();
@@ -288,9 +291,12 @@ export class Member {
     };
   }
 
-  async #reach(): Promise<void> {
+  async #reach(envelope?: Envelope): Promise<void> {
     await this.world.pause();
     if (this.isDead) await never();
+    const { bytesMax = Number.POSITIVE_INFINITY } = this.world.options;
+    if (envelope !== undefined && envelope.body.byteLength + JSON.stringify(envelope.trail ?? '').length > bytesMax)
+      throw new MessagingError('too-large', `the broker takes ${bytesMax} bytes`);
     if (this.world.random.chance(this.world.options.refusals ?? 0)) throw new Error('the broker is full');
   }
 
@@ -356,6 +362,7 @@ class Handle implements Lane {
       isRedelivered: deliveries > 1,
       isQuarantined: false,
       lane: this,
+      ...(this.isLog && { origin: `${this.id}, offset ${this.log.entries.indexOf(entry)}` }),
       get isTakenBack() {
         return isTakenBack();
       },

@@ -17,6 +17,10 @@ export class OrderedMessage {
   isRestored = false;
   /** Released, and nothing is to be handled in its place. */
   isGone = false;
+  /** The broker does not take it as it would be parked: it can only wait unacknowledged. */
+  isTooLarge = false;
+  /** Where it stands still when it is acknowledged, in words. */
+  readonly origin: string | undefined;
   /** Ends its waiting early. */
   wake: (() => void) | undefined;
 
@@ -24,7 +28,9 @@ export class OrderedMessage {
     public envelope: Envelope,
     /** The delivery, as long as it is not acknowledged. */
     public source: Incoming | undefined,
-  ) {}
+  ) {
+    this.origin = source?.origin;
+  }
 
   static restored({ sequence, envelope, state, dueAtMs }: Parked): OrderedMessage {
     const message = new OrderedMessage(envelope, undefined);
@@ -49,6 +55,7 @@ export class OrderedIncoming implements Incoming {
   readonly isRedelivered: boolean;
   readonly deliveries: number;
   readonly isQuarantined = false;
+  readonly origin?: string;
   /** Its key waits for it although it is among the dead letters. */
   isStrict = false;
 
@@ -61,6 +68,7 @@ export class OrderedIncoming implements Incoming {
     this.envelope = message.envelope;
     this.isRedelivered = message.source?.isRedelivered ?? message.isRestored;
     this.deliveries = message.source?.deliveries ?? 1;
+    if (message.origin !== undefined) this.origin = message.origin;
   }
 
   get isTakenBack(): boolean {

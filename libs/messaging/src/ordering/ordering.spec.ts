@@ -108,6 +108,70 @@ describe('a key', () => {
   });
 });
 
+describe('a message that is too large to be parked', () => {
+  const large = (order: 'key' | 'strict', failing: Record<string, number>, bytesMax = 1_000) => {
+    const { world, lane, begun } = scene({ order, failing, bytesMax, isLog: true });
+    const publish = (id: string, bytes: number): void => world.publish(id, 'a', 'x'.repeat(bytes));
+    return { world, lane, begun, publish };
+  };
+
+  it('is a dead letter when it fails, without its payload where that stands in a log, and its key goes on', async () => {
+    const { world, lane, publish } = large('key', { 'a-0': 1 });
+    await world.clock.drive(world.give(lane, world.member()));
+    publish('a-0', 950);
+    publish('a-1', 0);
+    await world.clock.runUntilIdle();
+    const letter = world.letters.get('a-0')!;
+    expect(letter.trail!.death).toMatchObject({ cause: 'too-large', handler: 'Readers.read' });
+    expect(letter.trail!.death!.reason).toMatch(
+      /^its 9\d\d bytes are too many for a dead letter, and stand at orders\/0, offset 0, as long as they are kept there; the broker takes 1000 bytes/,
+    );
+    expect([letter.body.byteLength, world.ends.get('a'), lane.parked.size]).toEqual([0, ['a-0', 'a-1'], 0]);
+    expect(world.log.filter((line) => line.includes('could not be parked'))).toEqual([]);
+    expect(lane.entries.every(({ isDone }) => isDone)).toBe(true);
+  });
+
+  it('holds its key as a dead letter where that is strict, until it is sent again or thrown away', async () => {
+    const { world, lane, publish } = large('strict', { 'a-0': 1 });
+    const first = world.member();
+    await world.clock.drive(world.give(lane, first));
+    publish('a-0', 950);
+    publish('a-1', 0);
+    await world.clock.runUntilIdle();
+    expect([world.ends.get('a'), [...lane.parked.values()].map(({ state }) => state)]).toEqual([undefined, ['dead', 'behind']]);
+    await world.clock.drive(first.giveUp(lane));
+    await world.clock.drive(world.give(lane, world.member()));
+    await world.clock.drive(world.resolveLetter(world.letters.get('a-0')!, false));
+    await world.clock.runUntilIdle();
+    expect([world.ends.get('a'), lane.parked.size]).toEqual([['a-1'], 0]);
+  });
+
+  it('waits unacknowledged behind one that fails, with all that is behind it, and is handled in its place', async () => {
+    const { world, lane, publish, begun } = large('key', { 'a-0': 2 });
+    await world.clock.drive(world.give(lane, world.member()));
+    publish('a-0', 0);
+    publish('a-1', 1_000);
+    publish('a-2', 0);
+    world.publish('b-0', 'b');
+    await world.clock.advance(15);
+    expect([...lane.parked.values()].map(({ envelope: { id } }) => id)).toEqual(['a-0']);
+    await world.clock.runUntilIdle();
+    expect(world.ends.get('a')).toEqual(['a-0', 'a-1', 'a-2']);
+    expect([begun.length, lane.parked.size, lane.entries.every(({ isDone }) => isDone)]).toEqual([6, 0, true]);
+    expect(world.log.filter((line) => line.includes('too large to be parked behind'))).toHaveLength(1);
+  });
+
+  it('keeps what there is of it where its source would be gone: nothing is lost, and nothing said again and again', async () => {
+    const { world, lane } = scene({ order: 'strict', failing: { a: 1 }, bytesMax: 1_000 });
+    await world.clock.drive(world.give(lane, world.member()));
+    world.publish('a', 'a', 'x'.repeat(980));
+    world.publish('b', 'b');
+    await world.clock.advance(10_000);
+    expect([world.ends.get('b'), lane.entries[0]!.isDone, world.letters.size]).toEqual([['b'], false, 0]);
+    expect(world.log.filter((line) => line.includes('cannot be kept:')).length).toBeLessThan(12);
+  });
+});
+
 describe('a message that ends its process', () => {
   it('is found, alone of all that were being handled with it, and is a dead letter', async () => {
     const { world, lane } = scene({
@@ -207,7 +271,7 @@ describe('a lane', () => {
   });
 });
 
-interface Scene extends Partial<Pick<WorldOptions, 'order'>> {
+interface Scene extends Partial<Pick<WorldOptions, 'order' | 'bytesMax' | 'isLog'>> {
   readonly failing?: Record<string, number>;
   readonly handle?: (id: string, member: Member, message: Message) => Promise<void>;
   readonly acknowledges?: boolean;
@@ -217,12 +281,22 @@ interface Scene extends Partial<Pick<WorldOptions, 'order'>> {
 }
 
 /** One lane of a queue; `begun` are the attempts. */
-function scene({ order = 'key', failing = {}, handle, acknowledges = true, keepsLetters = true, retryMs = 20, isInstant = false }: Scene) {
+function scene({
+  order = 'key',
+  failing = {},
+  handle,
+  acknowledges = true,
+  keepsLetters = true,
+  retryMs = 20,
+  isInstant = false,
+  ...rest
+}: Scene) {
   const begun: string[] = [];
   const world = new World({
     seed: 1,
     order,
     isInstant,
+    ...rest,
     delivery: { retry: { attempts: 3, backoff: 'delayed', firstMs: retryMs } },
     handle: async (id, message, member) => {
       begun.push(id);

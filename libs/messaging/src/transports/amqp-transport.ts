@@ -229,7 +229,8 @@ export class AmqpTransport implements Transport {
       this.#unconfirmed.add(message);
     } catch (error) {
       // What does not fit into AMQP no other channel mends.
-      message.reject(refusedError(message.envelope, reasonOf(error)));
+      const reason = reasonOf(error);
+      message.reject(/headers take/.test(reason) ? tooLarge(message.envelope, reason) : refusedError(message.envelope, reason));
     }
   }
 
@@ -245,7 +246,11 @@ export class AmqpTransport implements Transport {
   /** The broker closed the channel because of something sent on it. It does not say what, and sending all of it again could close the next one. */
   #refused(channel: ConfirmChannel, error: Error): void {
     if (channel !== this.#channel) return;
-    for (const message of this.#unconfirmed.takeAll()) message.reject(refusedError(message.envelope, reasonOf(error)));
+    const reason = reasonOf(error);
+    // Told apart from those that merely were on their way beside it: they may be sent again.
+    const bytes = Number(/message size (\d+) is larger/.exec(reason)?.[1] ?? Number.NaN);
+    for (const { envelope, reject } of this.#unconfirmed.takeAll())
+      reject(envelope.body.byteLength === bytes ? tooLarge(envelope, reason) : refusedError(envelope, reason));
   }
 
   #lost(): void {
@@ -302,6 +307,11 @@ function noQueue({ envelope, route, address }: Publish): MessagingError {
 
 function refusedError({ type, id }: Envelope, reason: string): MessagingError {
   return new MessagingError('publish-refused', `The broker did not take ${type} ${id}: ${reason}.`);
+}
+
+function tooLarge({ type, id }: Envelope, reason: string): MessagingError {
+  const sentence = `The broker did not take ${type} ${id}: ${reason}. Let large payloads stay in a claim store (claimCheck), or raise what the broker takes.`;
+  return new MessagingError('too-large', sentence);
 }
 
 function closedError(): MessagingError {

@@ -211,6 +211,11 @@ function isRefusal(error: unknown): boolean {
 }
 
 function refusedError(what: string, error: unknown): MessagingError {
+  const code = error instanceof KafkaFailure ? error.code : undefined;
+  if (code === kafkaCodes.messageTooLarge || code === kafkaCodes.recordListTooLarge) {
+    const sentence = `The broker did not take ${what}, which has more bytes than its topic takes (max.message.bytes): raise that, or let large payloads stay in a claim store (claimCheck).`;
+    return new MessagingError('too-large', sentence, { cause: error });
+  }
   return new MessagingError('publish-refused', `The broker did not take ${what}: ${reasonOf(error)}.`, { cause: error });
 }
 

@@ -160,6 +160,10 @@ class KafkaIncoming implements Incoming {
     return this.from.isGone;
   }
 
+  get origin(): string {
+    return `${this.from.topic}, partition ${this.from.partition}, offset ${this.record.offset}`;
+  }
+
   acknowledge(): void {
     if (this.#settle()) this.reader.settle(this.from, this.place);
   }
