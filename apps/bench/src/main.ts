@@ -16,24 +16,38 @@ import { KAFKA_CASES, type KafkaCase, runKafkaBenchmark } from './kafka/benchmar
 import type { LogDurability } from './kafka/server.js';
 import { runLostNodes } from './lost-nodes/benchmark.js';
 import { formatReport, type Report, reportAsJson } from './report.js';
+import type { SidesOptions } from './sides.js';
 import { TRANSPORT_CASES, type TransportCase, runTransportsBenchmark } from './transports/benchmark.js';
 import { CONTENDER_NAMES, type ContenderName, type Protocol } from './transports/contenders.js';
 
-interface AmqpArguments {
+/** Of each benchmark that goes in rounds. */
+interface RoundArguments<Case, Durability> {
   readonly rounds: number;
   readonly seconds: number;
   readonly warmup: number;
-  readonly backlog: number;
-  readonly bodyBytes: number;
-  readonly cases: readonly CaseName[];
+  readonly cases: readonly Case[];
   readonly durability: readonly Durability[];
-  readonly daemon: string;
   readonly dataRoot: string;
+  readonly json?: string;
+}
+
+/** Of those that stand beside a peer. */
+interface SidesArguments<Case, Durability> extends RoundArguments<Case, Durability> {
+  readonly daemon: string;
   readonly ours: boolean;
   readonly peer?: string;
   readonly peerPid?: number;
   readonly peerScript?: string;
-  readonly json?: string;
+}
+
+interface AmqpArguments extends SidesArguments<CaseName, Durability> {
+  readonly backlog: number;
+  readonly bodyBytes: number;
+}
+
+interface KafkaArguments extends SidesArguments<KafkaCase, LogDurability> {
+  readonly logMegabytes: number;
+  readonly recoveryMegabytes: number;
 }
 
 const DURABILITIES = ['memory', 'os', 'fsync'] as const;
@@ -56,54 +70,31 @@ function listOf<Name extends string>(names: readonly Name[]): (text: string) => 
     });
 }
 
-async function runAmqp(given: AmqpArguments): Promise<void> {
-  const peer = given.peerScript ? { script: resolve(given.peerScript) } : given.peer ? { url: given.peer, pid: given.peerPid } : undefined;
-  const report = await runAmqpBenchmark({
+const progress = (line: string): void => console.error(`> ${line}`);
+
+function sidesOf<Case extends string, Kind extends string>(given: SidesArguments<Case, Kind>): SidesOptions<Case, Kind> {
+  const running = given.peer === undefined ? undefined : { address: given.peer, pid: given.peerPid };
+  return {
     cases: given.cases,
     durabilities: given.durability,
     rounds: given.rounds,
     stretch: { warmupMs: given.warmup * 1000, measureMs: given.seconds * 1000 },
-    backlogMessages: given.backlog,
-    bodyBytes: given.bodyBytes,
     daemon: given.ours ? { file: resolve(given.daemon), dataRoot: resolve(given.dataRoot) } : undefined,
-    peer,
-    progress: (line) => console.error(`> ${line}`),
-  });
-  tell(report, given.json);
+    peer: given.peerScript === undefined ? running : { script: resolve(given.peerScript) },
+    progress,
+  };
 }
 
-interface KafkaArguments extends Omit<AmqpArguments, 'cases' | 'durability' | 'backlog' | 'bodyBytes'> {
-  readonly cases: readonly KafkaCase[];
-  readonly durability: readonly LogDurability[];
-  readonly logMegabytes: number;
-  readonly recoveryMegabytes: number;
+async function runAmqp(given: AmqpArguments): Promise<void> {
+  tell(await runAmqpBenchmark({ ...sidesOf(given), backlogMessages: given.backlog, bodyBytes: given.bodyBytes }), given.json);
 }
 
 async function runKafka(given: KafkaArguments): Promise<void> {
-  const peer = given.peerScript
-    ? { script: resolve(given.peerScript) }
-    : given.peer
-      ? { address: given.peer, pid: given.peerPid }
-      : undefined;
-  const report = await runKafkaBenchmark({
-    cases: given.cases,
-    durabilities: given.durability,
-    rounds: given.rounds,
-    stretch: { warmupMs: given.warmup * 1000, measureMs: given.seconds * 1000 },
-    logBytes: given.logMegabytes * 1_000_000,
-    recoveryBytes: given.recoveryMegabytes * 1_000_000,
-    daemon: given.ours ? { file: resolve(given.daemon), dataRoot: resolve(given.dataRoot) } : undefined,
-    peer,
-    progress: (line) => console.error(`> ${line}`),
-  });
-  tell(report, given.json);
+  const [logBytes, recoveryBytes] = [given.logMegabytes * 1_000_000, given.recoveryMegabytes * 1_000_000];
+  tell(await runKafkaBenchmark({ ...sidesOf(given), logBytes, recoveryBytes }), given.json);
 }
 
-interface InProcessArguments extends Pick<AmqpArguments, 'rounds' | 'seconds' | 'warmup' | 'durability' | 'dataRoot' | 'json'> {
-  readonly cases: readonly InProcessCase[];
-}
-
-async function runInProcess(given: InProcessArguments): Promise<void> {
+async function runInProcess(given: RoundArguments<InProcessCase, Durability>): Promise<void> {
   const report = await runInProcessBenchmark({
     cases: given.cases,
     durabilities: given.durability,
@@ -111,13 +102,13 @@ async function runInProcess(given: InProcessArguments): Promise<void> {
     warmupMs: given.warmup * 1000,
     measureMs: given.seconds * 1000,
     dataRoot: resolve(given.dataRoot),
-    progress: (line) => console.error(`> ${line}`),
+    progress,
   });
   tell(report, given.json);
 }
 
-interface TransportsArguments extends Pick<AmqpArguments, 'rounds' | 'seconds' | 'warmup' | 'daemon' | 'dataRoot' | 'json'> {
-  readonly cases: readonly TransportCase[];
+interface TransportsArguments extends Omit<RoundArguments<TransportCase, LogDurability>, 'durability'> {
+  readonly daemon: string;
   readonly contenders: readonly ContenderName[];
   readonly durability: LogDurability;
   readonly poisonSeconds: number;
@@ -134,7 +125,7 @@ async function runTransports(given: TransportsArguments): Promise<void> {
     durability: given.durability,
     daemon: { file: resolve(given.daemon), dataRoot: resolve(given.dataRoot) },
     brokers: given.broker,
-    progress: (line) => console.error(`> ${line}`),
+    progress,
   });
   console.log(`\n${report.text}`);
   if (given.json !== undefined) writeFileSync(given.json, `${JSON.stringify(report.results, null, 2)}\n`);
@@ -150,7 +141,6 @@ interface LostNodesArguments {
 }
 
 async function loseNodes({ peerScript, port, nodes, perSecond, step }: LostNodesArguments): Promise<void> {
-  const progress = (line: string): void => console.error(`> ${line}`);
   const { text, isVoid } = await runLostNodes({ script: resolve(peerScript), port, nodes, perSecond, stepMs: step * 1000, progress });
   console.log(`\n${text}`);
   if (isVoid) process.exitCode = 1;
@@ -172,70 +162,65 @@ function tell(report: Report, json: string | undefined): void {
 const usualCases = CASE_NAMES.filter((name) => name !== 'ten-million');
 const daemonFile = fileURLToPath(new URL('../../broker/bundle/main.js', import.meta.url));
 const program = new Command('bench').description('Measures Dovecote, side by side with the brokers it stands in for.');
-program
-  .command('amqp')
-  .description('small messages over AMQP 0-9-1; beside RabbitMQ where one is given')
-  .option('--rounds <n>', 'rounds per case; the report tells medians', number(1), 3)
-  .option('--seconds <s>', 'measured time per case, side and round', number(0.1), 5)
-  .option('--warmup <s>', 'time before it that is not counted', number(0), 1)
+
+function inRounds(command: Command, per: string, warmup: number): Command {
+  return command
+    .option('--rounds <n>', 'rounds; the report tells medians', number(1), 3)
+    .option('--seconds <s>', `measured time per ${per} and round`, number(0.1), 5)
+    .option('--warmup <s>', 'time before it that is not counted', number(0), warmup)
+    .option('--data-root <folder>', 'where the broker keeps its data meanwhile', tmpdir())
+    .option('--json <file>', 'writes every figure of every round there');
+}
+
+function ofDurabilities<Name extends string>(command: Command, names: readonly Name[]): Command {
+  return command.option('--durability <names>', `of ${names.join(',')}`, listOf(names), [...names]);
+}
+
+function withDaemon(command: Command): Command {
+  return command.option('--daemon <file>', "the daemon's main file", daemonFile);
+}
+
+/** `running` is what a peer's address looks like, and `script` what would start one. */
+function besidePeer(command: Command, { running, script }: { readonly running: string; readonly script: string }): Command {
+  return withDaemon(command)
+    .option('--no-ours', 'measure only the peer')
+    .option('--peer <address>', `a peer that is running, such as ${running}`)
+    .option('--peer-pid <pid>', 'the root of its processes, for its processor time and memory', number(1))
+    .option('--peer-script <file>', `starts and stops the peer: ${script}`);
+}
+
+const amqp = program.command('amqp').description('small messages over AMQP 0-9-1; beside RabbitMQ where one is given');
+ofDurabilities(inRounds(amqp, 'case, side', 1), DURABILITIES)
   .option('--backlog <n>', 'messages of the backlog', number(1), 500_000)
   .option('--body-bytes <n>', 'size of a message', number(BODY_BYTES_MIN), 100)
   .option('--cases <names>', `of ${CASE_NAMES.join(',')}`, listOf(CASE_NAMES), usualCases)
-  .option('--durability <names>', `of ${DURABILITIES.join(',')}`, listOf(DURABILITIES), [...DURABILITIES])
-  .option('--daemon <file>', "the daemon's main file", daemonFile)
-  .option('--data-root <folder>', 'where the daemon keeps its data meanwhile', tmpdir())
-  .option('--no-ours', 'measure only the peer')
-  .option('--peer <url>', 'a peer that is running, such as amqp://guest:guest@127.0.0.1:5682')
-  .option('--peer-pid <pid>', 'the root of its processes, for its processor time and memory', number(1))
-  .option('--peer-script <file>', 'starts and stops the peer: apps/bench/peers/rabbitmq.sh')
-  .option('--json <file>', 'writes every figure of every round there')
   .action(runAmqp);
+besidePeer(amqp, { running: 'amqp://guest:guest@127.0.0.1:5682', script: 'apps/bench/peers/rabbitmq.sh' });
 
-program
-  .command('kafka')
-  .description('record batches over the Kafka protocol; beside Apache Kafka where one is given')
-  .option('--rounds <n>', 'rounds per case; the report tells medians', number(1), 3)
-  .option('--seconds <s>', 'measured time per case, side and round', number(0.1), 5)
-  .option('--warmup <s>', 'time before it that is not counted', number(0), 2)
+const kafka = program.command('kafka').description('record batches over the Kafka protocol; beside Apache Kafka where one is given');
+ofDurabilities(inRounds(kafka, 'case, side', 2), LOG_DURABILITIES)
   .option('--log-megabytes <n>', 'what is fetched over and over', number(1), 512)
   .option('--recovery-megabytes <n>', 'what is in the log when the server is killed', number(1), 1000)
   .option('--cases <names>', `of ${KAFKA_CASES.join(',')}`, listOf(KAFKA_CASES), [...KAFKA_CASES])
-  .option('--durability <names>', `of ${LOG_DURABILITIES.join(',')}`, listOf(LOG_DURABILITIES), [...LOG_DURABILITIES])
-  .option('--daemon <file>', "the daemon's main file", daemonFile)
-  .option('--data-root <folder>', 'where the daemon keeps its data meanwhile', tmpdir())
-  .option('--no-ours', 'measure only the peer')
-  .option('--peer <address>', 'a peer that is running, such as 127.0.0.1:9192')
-  .option('--peer-pid <pid>', 'its process, for its processor time and memory', number(1))
-  .option('--peer-script <file>', 'starts and stops the peer: apps/bench/peers/kafka.sh')
-  .option('--json <file>', 'writes every figure of every round there')
   .action(runKafka);
+besidePeer(kafka, { running: '127.0.0.1:9192', script: 'apps/bench/peers/kafka.sh' });
 
-program
+const inProcess = program
   .command('in-process')
-  .description('publish to handler with the broker in the same process, alone and through the framework')
-  .option('--rounds <n>', 'rounds per case; the report tells medians', number(1), 3)
-  .option('--seconds <s>', 'measured time per case and round', number(0.1), 5)
-  .option('--warmup <s>', 'time before it that is not counted', number(0), 2)
+  .description('publish to handler with the broker in the same process, alone and through the framework');
+ofDurabilities(inRounds(inProcess, 'case', 2), DURABILITIES)
   .option('--cases <names>', `of ${IN_PROCESS_CASES.join(',')}`, listOf(IN_PROCESS_CASES), [...IN_PROCESS_CASES])
-  .option('--durability <names>', `of ${DURABILITIES.join(',')}`, listOf(DURABILITIES), [...DURABILITIES])
-  .option('--data-root <folder>', 'where the broker keeps its data meanwhile', tmpdir())
-  .option('--json <file>', 'writes every figure of every round there')
   .action(runInProcess);
 
-program
+const transports = program
   .command('transports')
-  .description("our messaging beside Nest's own transports and @golevelup/nestjs-rabbitmq, on the same broker")
-  .option('--rounds <n>', 'rounds; the report tells medians', number(1), 3)
-  .option('--seconds <s>', 'measured time per contender and round', number(0.1), 5)
-  .option('--warmup <s>', 'time before it that is not counted', number(0), 3)
+  .description("our messaging beside Nest's own transports and @golevelup/nestjs-rabbitmq, on the same broker");
+withDaemon(inRounds(transports, 'contender', 3))
   .option('--poison-seconds <s>', 'how long a poisoned message is watched', number(1), 20)
   .option('--cases <names>', `of ${TRANSPORT_CASES.join(',')}`, listOf(TRANSPORT_CASES), [...TRANSPORT_CASES])
   .option('--contenders <names>', `of ${CONTENDER_NAMES.join(',')}`, listOf(CONTENDER_NAMES), CONTENDER_NAMES)
   .option('--durability <name>', `of our daemon: ${LOG_DURABILITIES.join(' or ')}`, (text) => listOf(LOG_DURABILITIES)(text)[0], 'os')
-  .option('--daemon <file>', "the daemon's main file", daemonFile)
-  .option('--data-root <folder>', 'where the daemon keeps its data meanwhile', tmpdir())
   .option('--broker <url>', 'a broker that is running, instead of ours: amqp://… or kafka://…, each once', brokerAt, {})
-  .option('--json <file>', 'writes what was found there')
   .action(runTransports);
 
 program

@@ -1,26 +1,16 @@
 /**
  * The order of the AMQP benchmark: which cases, under which promises, ours and the peer in turn, round after round.
  */
-import { setTimeout as pass } from 'node:timers/promises';
 import { measureCeiling } from './ceiling.js';
 import { measureBareConnections, measureConnections } from './connections-load.js';
-import { measureBacklog, measureMillions, measureOpenLoop, measureSteady, type LoadShape, type Stretch } from './load.js';
+import { measureBacklog, measureMillions, measureOpenLoop, measureSteady, type LoadShape } from './load.js';
 import { measureRouted } from './routed-load.js';
 import { deadLetters, fanOut, headersOne, manyQueues, oneQueue, priorities, topicFew, topicMany, type Topology } from './topology.js';
-import {
-  attachPeer,
-  requireDaemon,
-  startDaemon,
-  startPeer,
-  type AmqpServer,
-  type DaemonOptions,
-  type Durability,
-  type Peer,
-} from './server.js';
+import { attachPeer, startDaemon, startPeer, type AmqpServer, type Durability } from './server.js';
 import { idleFigure, measureBareStart, measureDaemonStart, startFigure } from './start.js';
-import { Comparison } from '../comparison.js';
 import type { Figure } from '../figure.js';
 import type { Report } from '../report.js';
+import { ceilingStretch, Sides, type SidesOptions } from '../sides.js';
 import { median } from '../statistics.js';
 
 export const CASE_NAMES = [
@@ -43,18 +33,9 @@ export const CASE_NAMES = [
 ] as const;
 export type CaseName = (typeof CASE_NAMES)[number];
 
-export interface AmqpBenchmarkOptions {
-  readonly cases: readonly CaseName[];
-  readonly durabilities: readonly Durability[];
-  readonly rounds: number;
-  readonly stretch: Stretch;
+export interface AmqpBenchmarkOptions extends SidesOptions<CaseName, Durability> {
   readonly backlogMessages: number;
   readonly bodyBytes: number;
-  /** undefined measures only the peer. */
-  readonly daemon: DaemonOptions | undefined;
-  readonly peer: { readonly url: string; readonly pid: number | undefined } | { readonly script: string } | undefined;
-  /** Told what is being done, a line at a time. */
-  readonly progress: (line: string) => void;
 }
 
 interface Task {
@@ -70,83 +51,50 @@ const PROMISES: Readonly<Record<Durability, string>> = {
   os: 'B: os, survives the process; peer: durable classic queue',
   fsync: 'C: fsync, survives power loss; peer: one-node quorum queue',
 };
-/** Idle memory is read when what the peer's own start left has been collected. */
-const PEER_SETTLE_MS = 3000;
 const tenMillion = 10_000_000;
-/** The stand-in servers need no warming up beyond this, and their figures hardly vary. */
-const CEILING_STRETCH: Stretch = { warmupMs: 500, measureMs: 1500 };
-
 export async function runAmqpBenchmark(options: AmqpBenchmarkOptions): Promise<Report> {
   const run = new AmqpBenchmark(options);
   return run.report();
 }
 
 class AmqpBenchmark {
-  private readonly gathered: Comparison;
-  private peer: Peer | undefined;
+  private readonly sides: Sides<AmqpServer>;
   private readonly peerRates = new Map<Durability, number>();
 
   constructor(private readonly options: AmqpBenchmarkOptions) {
-    this.gathered = new Comparison(options.progress);
+    this.sides = new Sides(options);
   }
 
-  async report(): Promise<Report> {
-    const { cases, rounds, daemon } = this.options;
-    if (daemon) requireDaemon(daemon);
-    await this.findPeer();
-    try {
-      const ceiling = { caseTitle: 'generator ceiling', promise: '', round: 1 };
-      await this.gathered.take('bare', ceiling, async () => measureCeiling(this.options.bodyBytes, CEILING_STRETCH));
-      if (cases.includes('start')) await this.measureStarts();
-      for (const task of this.tasks()) for (let round = 1; round <= rounds; round++) await this.measureRound(task, round);
-    } finally {
-      await this.peer?.server.stop();
-    }
-    this.gathered.noteDisturbance();
-    const { notes, failures, measurements } = this.gathered;
-    const { stretch, bodyBytes, backlogMessages } = this.options;
-    return {
+  report(): Promise<Report> {
+    const { bodyBytes, backlogMessages } = this.options;
+    return this.sides.report<Task>({
       benchmark: 'AMQP 0-9-1',
-      ours: daemon ? 'the daemon of this repository' : 'not measured',
-      peer: this.peer?.name,
-      options: { rounds, ...stretch, bodyBytes, backlogMessages },
-      notes,
-      failures,
-      measurements,
-    };
-  }
-
-  private async findPeer(): Promise<void> {
-    const { peer } = this.options;
-    if (!peer) {
-      this.gathered.notes.push('no peer: give one with --peer URL or --peer-script FILE');
-      return;
-    }
-    this.peer = 'script' in peer ? await startPeer(peer.script) : await attachPeer(peer.url, peer.pid);
-    if (this.peer.server.pid === undefined)
-      this.gathered.notes.push('the process of the peer is not known, so its processor time and memory are left out');
-    if (this.peer.startMs === undefined)
-      this.gathered.notes.push('the peer was running before: its start was not measured, its idle memory is what earlier work left');
+      peerOption: 'URL',
+      unmeasured: 'its idle memory is what earlier work left',
+      options: { bodyBytes, backlogMessages },
+      attach: attachPeer,
+      start: startPeer,
+      ceiling: () => measureCeiling(bodyBytes, ceilingStretch),
+      measureStarts: () => this.measureStarts(),
+      tasks: this.tasks(),
+      measureRound: (task, round) => this.measureRound(task, round),
+    });
   }
 
   private async measureStarts(): Promise<void> {
     const { daemon, rounds } = this.options;
+    const { gathered } = this.sides;
     const title = { caseTitle: 'start and rest', promise: '' };
     for (let round = 1; round <= rounds; round++) {
-      await this.gathered.take('bare', { ...title, round }, measureBareStart);
-      if (daemon) await this.gathered.take('ours', { ...title, round }, async () => measureDaemonStart(daemon, 'fsync'));
+      await gathered.take('bare', { ...title, round }, measureBareStart);
+      if (daemon) await gathered.take('ours', { ...title, round }, async () => measureDaemonStart(daemon, 'fsync'));
     }
-    const { peer } = this;
-    if (!peer) return;
-    await this.gathered.take('peer', { ...title, round: 1 }, async () => {
-      await pass(PEER_SETTLE_MS);
-      return [startFigure(peer.startMs), idleFigure(peer.server.pid)];
-    });
+    await this.sides.takePeerStart(title.caseTitle, ({ startMs, server }) => [startFigure(startMs), idleFigure(server.pid)]);
   }
 
   private async measureRound(task: Task, round: number): Promise<void> {
     const { daemon } = this.options;
-    const { peer } = this;
+    const { gathered, peer } = this.sides;
     const measureOurs = async (): Promise<Figure[]> => {
       const server = await startDaemon(daemon!, task.durability);
       try {
@@ -156,8 +104,8 @@ class AmqpBenchmark {
       }
     };
     const compared = { caseTitle: task.caseTitle, promise: PROMISES[task.durability], round };
-    if (task.measureBare) await this.gathered.take('bare', compared, task.measureBare);
-    await this.gathered.takeBoth(compared, daemon && measureOurs, peer && (async () => task.measure(peer.server)));
+    if (task.measureBare) await gathered.take('bare', compared, task.measureBare);
+    await gathered.takeBoth(compared, daemon && measureOurs, peer && (async () => task.measure(peer.server)));
   }
 
   private tasks(): Task[] {
@@ -210,12 +158,12 @@ class AmqpBenchmark {
 
   /** Half of what the peer takes at most; a round figure where there is no peer. */
   private async openLoopRate(shape: LoadShape): Promise<number> {
-    const { peer } = this;
+    const { peer } = this.sides;
     if (peer === undefined) return RATE_WITHOUT_PEER;
     const known = this.peerRates.get(shape.durability);
     if (known !== undefined) return known;
     const promise = PROMISES[shape.durability];
-    const measured = this.gathered.measurements.filter(
+    const measured = this.sides.gathered.measurements.filter(
       ({ side, caseTitle, name, promise: under }) =>
         side === 'peer' && caseTitle === CONFIRMED_TITLE && name === 'messages' && under === promise,
     );

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { AmqpConnection } from './connection.js';
 import { Consumer } from './consumer.js';
 import { Publisher } from './publisher.js';
-import type { Stretch } from './load.js';
+import type { Stretch } from '../sides.js';
 import type { Figure } from '../figure.js';
 import { ListeningProgram } from '../listening-program.js';
 

@@ -7,7 +7,7 @@
 import { AmqpConnection, CHANNEL } from './connection.js';
 import { startCeilingServer } from './ceiling.js';
 import { type MeasuredServer, costs, latencies, snapshot } from '../costs.js';
-import type { Stretch } from './load.js';
+import type { Stretch } from '../sides.js';
 import { UNSTAMPED } from './publisher.js';
 import type { AmqpServer } from './server.js';
 import type { Figure } from '../figure.js';

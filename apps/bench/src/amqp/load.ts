@@ -9,6 +9,7 @@ import { Publisher } from './publisher.js';
 import { costs, latencies, snapshot } from '../costs.js';
 import type { AmqpServer, Durability } from './server.js';
 import type { Figure } from '../figure.js';
+import type { Stretch } from '../sides.js';
 import { readProcessTree } from '../process-tree.js';
 import { Method, methodFrame, shortString, table, u16, u32, u8 } from './wire.js';
 
@@ -28,11 +29,6 @@ export interface LoadShape {
   /** Acknowledges all so far after each so many; undefined is auto-ack. */
   readonly ackEvery?: number;
   readonly prefetch: number;
-}
-
-export interface Stretch {
-  readonly warmupMs: number;
-  readonly measureMs: number;
 }
 
 /** Publishes and consumes at once for a while; the warm-up is not counted. */

@@ -5,7 +5,8 @@
  */
 import { AmqpConnection, CHANNEL } from './connection.js';
 import { costs, latencies, snapshot } from '../costs.js';
-import { declareArguments, durableBitOf, type LoadShape, type Stretch } from './load.js';
+import { declareArguments, durableBitOf, type LoadShape } from './load.js';
+import type { Stretch } from '../sides.js';
 import { Publisher, STAMP_EVERY, UNSTAMPED } from './publisher.js';
 import type { AmqpServer } from './server.js';
 import type { Topology } from './topology.js';

@@ -1,41 +1,22 @@
 /**
  * The order of the Kafka benchmark: which cases, under which promises, ours and the peer in turn, round after round.
  */
-import { setTimeout as pass } from 'node:timers/promises';
 import { measureCeiling } from './ceiling.js';
-import { measureFetch, measureLatency, measureProduce, measureTailing, type ProduceShape, type Stretch } from './load.js';
+import { measureFetch, measureLatency, measureProduce, measureTailing, type ProduceShape } from './load.js';
 import { measureDaemonStart, measureIdleConnections, measureRecovery, memoryFigure, startFigure } from './rest.js';
-import {
-  attachPeer,
-  type DaemonOptions,
-  type KafkaServer,
-  type LogDurability,
-  type Peer,
-  requireDaemon,
-  startDaemon,
-  startPeer,
-} from './server.js';
-import { Comparison } from '../comparison.js';
+import { attachPeer, type KafkaServer, type LogDurability, startDaemon, startPeer } from './server.js';
 import type { Figure } from '../figure.js';
 import type { Report } from '../report.js';
+import { ceilingStretch, Sides, type SidesOptions } from '../sides.js';
 
 export const KAFKA_CASES = ['start', 'produce', 'fetch', 'single', 'latency', 'partitions', 'tailing', 'idle', 'recovery'] as const;
 export type KafkaCase = (typeof KAFKA_CASES)[number];
 
-export interface KafkaBenchmarkOptions {
-  readonly cases: readonly KafkaCase[];
-  readonly durabilities: readonly LogDurability[];
-  readonly rounds: number;
-  readonly stretch: Stretch;
+export interface KafkaBenchmarkOptions extends SidesOptions<KafkaCase, LogDurability> {
   /** What `fetch` reads over and over. */
   readonly logBytes: number;
   /** What `recovery` fills the log with before the kill. */
   readonly recoveryBytes: number;
-  /** undefined measures only the peer. */
-  readonly daemon: DaemonOptions | undefined;
-  readonly peer: { readonly address: string; readonly pid: number | undefined } | { readonly script: string } | undefined;
-  /** Told what is being done, a line at a time. */
-  readonly progress: (line: string) => void;
 }
 
 interface Task {
@@ -48,10 +29,6 @@ const promises: Readonly<Record<LogDurability, string>> = {
   os: "B: os, survives the process; peer: Kafka's default",
   fsync: 'C: fsync, survives power loss; peer: flush.messages=1',
 };
-/** Idle memory is read when what the peer's own start left has been collected. */
-const peerSettleMs = 3000;
-/** The stand-in server needs no warming up beyond this, and its figures hardly vary. */
-const ceilingStretch: Stretch = { warmupMs: 500, measureMs: 1500 };
 const idleConnections = 1000;
 
 export async function runKafkaBenchmark(options: KafkaBenchmarkOptions): Promise<Report> {
@@ -59,66 +36,35 @@ export async function runKafkaBenchmark(options: KafkaBenchmarkOptions): Promise
 }
 
 class KafkaBenchmark {
-  private readonly gathered: Comparison;
-  private peer: Peer | undefined;
+  private readonly sides: Sides<KafkaServer>;
 
   constructor(private readonly options: KafkaBenchmarkOptions) {
-    this.gathered = new Comparison(options.progress);
+    this.sides = new Sides(options);
   }
 
-  async report(): Promise<Report> {
-    const { cases, rounds, daemon, stretch, logBytes, recoveryBytes } = this.options;
-    if (daemon) requireDaemon(daemon);
-    await this.findPeer();
-    try {
-      const ceiling = { caseTitle: 'generator ceiling', promise: '', round: 1 };
-      await this.gathered.take('bare', ceiling, async () => measureCeiling(batchedShape('os'), singleShape('os'), ceilingStretch));
-      if (cases.includes('start')) await this.measureStarts();
-      for (const task of this.tasks()) for (let round = 1; round <= rounds; round++) await this.measureRound(task, round);
-    } finally {
-      await this.peer?.server.stop();
-    }
-    this.gathered.noteDisturbance();
-    const { notes, failures, measurements } = this.gathered;
-    return {
+  report(): Promise<Report> {
+    const { logBytes, recoveryBytes } = this.options;
+    return this.sides.report<Task>({
       benchmark: 'Kafka',
-      ours: daemon ? 'the daemon of this repository' : 'not measured',
-      peer: this.peer?.name,
-      options: { rounds, ...stretch, logBytes, recoveryBytes },
-      notes,
-      failures,
-      measurements,
-    };
-  }
-
-  private async findPeer(): Promise<void> {
-    const { peer } = this.options;
-    const { notes } = this.gathered;
-    if (!peer) {
-      notes.push('no peer: give one with --peer HOST:PORT or --peer-script FILE');
-      return;
-    }
-    this.peer = 'script' in peer ? await startPeer(peer.script) : await attachPeer(peer.address, peer.pid);
-    if (this.peer.server.pid === undefined)
-      notes.push('the process of the peer is not known, so its processor time and memory are left out');
-    if (this.peer.startMs === undefined)
-      notes.push(
-        'the peer was running before: its start was not measured, its idle memory is what earlier work left, and it is not killed',
-      );
+      peerOption: 'HOST:PORT',
+      unmeasured: 'its idle memory is what earlier work left, and it is not killed',
+      options: { logBytes, recoveryBytes },
+      attach: attachPeer,
+      start: startPeer,
+      ceiling: () => measureCeiling(batchedShape('os'), singleShape('os'), ceilingStretch),
+      measureStarts: () => this.measureStarts(),
+      tasks: this.tasks(),
+      measureRound: (task, round) => this.measureRound(task, round),
+    });
   }
 
   private async measureStarts(): Promise<void> {
     const { daemon, rounds } = this.options;
-    const title = { caseTitle: 'start and rest, both protocols open', promise: '' };
+    const caseTitle = 'start and rest, both protocols open';
     if (daemon)
       for (let round = 1; round <= rounds; round++)
-        await this.gathered.take('ours', { ...title, round }, async () => measureDaemonStart(daemon));
-    const { peer } = this;
-    if (!peer) return;
-    await this.gathered.take('peer', { ...title, round: 1 }, async () => {
-      await pass(peerSettleMs);
-      return [startFigure(peer.startMs), memoryFigure('idle memory', peer.server.pid)];
-    });
+        await this.sides.gathered.take('ours', { caseTitle, promise: '', round }, async () => measureDaemonStart(daemon));
+    await this.sides.takePeerStart(caseTitle, ({ startMs, server }) => [startFigure(startMs), memoryFigure('idle memory', server.pid)]);
   }
 
   private async measureRound(task: Task, round: number): Promise<void> {
@@ -131,13 +77,11 @@ class KafkaBenchmark {
         await server.stop();
       }
     };
+    const { sides } = this;
     const measurePeer = async (): Promise<Figure[]> =>
-      task.measure(this.peer!.server, (again) => (this.peer = { ...this.peer!, server: again }));
-    await this.gathered.takeBoth(
-      { caseTitle: task.caseTitle, promise: promises[task.durability], round },
-      daemon && measureOurs,
-      this.peer && measurePeer,
-    );
+      task.measure(sides.peer!.server, (again) => (sides.peer = { ...sides.peer!, server: again }));
+    const compared = { caseTitle: task.caseTitle, promise: promises[task.durability], round };
+    await sides.gathered.takeBoth(compared, daemon && measureOurs, sides.peer && measurePeer);
   }
 
   private tasks(): Task[] {

@@ -6,7 +6,8 @@
 import { fileURLToPath } from 'node:url';
 import { KafkaConnection } from './connection.js';
 import { Fetcher } from './fetcher.js';
-import { batchOf, type ProduceShape, type Stretch } from './load.js';
+import { batchOf, type ProduceShape } from './load.js';
+import type { Stretch } from '../sides.js';
 import { Producer } from './producer.js';
 import type { Figure } from '../figure.js';
 import { ListeningProgram } from '../listening-program.js';

@@ -11,12 +11,8 @@ import { awaitCoordinator, withTopic } from './topic.js';
 import { commitRequest, fullBatch, recordBatch } from './wire.js';
 import { costs, latencies, snapshot } from '../costs.js';
 import type { Figure } from '../figure.js';
+import type { Stretch } from '../sides.js';
 import { Samples } from '../statistics.js';
-
-export interface Stretch {
-  readonly warmupMs: number;
-  readonly measureMs: number;
-}
 
 export interface ProduceShape {
   readonly durability: LogDurability;

@@ -3,12 +3,13 @@
  * started once by a script. Nobody here knows what is measured.
  */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Address, KafkaConnection, parseAddress } from './connection.js';
 import { ListeningProgram } from '../listening-program.js';
-import { runScript, startScriptedPeer } from '../peer-script.js';
+import { runScript } from '../peer-script.js';
+import { type DaemonOptions, type Peer, startByScript } from '../sides.js';
 
 /** What an answer to a produce request promises. Kafka writes, and syncs each write where its topic says `flush.messages=1`. */
 export type LogDurability = 'os' | 'fsync';
@@ -23,18 +24,6 @@ export interface KafkaServer {
   /** Ends it as `kill -9` does, starts it on the data it had, and resolves when it listens; undefined where nobody knows how. */
   readonly restart: (() => Promise<KafkaServer>) | undefined;
   stop(): Promise<void>;
-}
-
-export interface DaemonOptions {
-  /** The daemon's compiled main file. */
-  readonly file: string;
-  /** Where its data folders are made. */
-  readonly dataRoot: string;
-}
-
-/** Throws a sentence when there is nothing to start: better once at the beginning than in every case. */
-export function requireDaemon(options: DaemonOptions): void {
-  if (!existsSync(options.file)) throw new Error(`there is no daemon at ${options.file}; build it first (npm run build)`);
 }
 
 export function startDaemon({ file, dataRoot }: DaemonOptions, durability: LogDurability): Promise<KafkaServer> {
@@ -67,15 +56,8 @@ async function startOn(file: string, folder: string, durability: LogDurability):
   };
 }
 
-export interface Peer {
-  readonly server: KafkaServer;
-  readonly name: string;
-  /** How long the script took until the peer answered, when this run started it. */
-  readonly startMs: number | undefined;
-}
-
 /** A peer that runs already. */
-export async function attachPeer(address: string, pid: number | undefined): Promise<Peer> {
+export async function attachPeer(address: string, pid: number | undefined): Promise<Peer<KafkaServer>> {
   const at = parseAddress(address);
   const connection = await KafkaConnection.open(at);
   connection.close();
@@ -83,17 +65,16 @@ export async function attachPeer(address: string, pid: number | undefined): Prom
 }
 
 /** The peer of a script, which also knows `kill` and `again`; one that was running before is left running, and not killed. */
-export async function startPeer(script: string): Promise<Peer> {
-  const { url, pid, startMs, stop } = await startScriptedPeer(script);
-  const before = performance.now();
-  const peer = await attachPeer(url, pid);
+export async function startPeer(script: string): Promise<Peer<KafkaServer>> {
+  const peer = await startByScript(script, attachPeer);
+  const { at, pid } = peer.server;
+  const stop = (): Promise<void> => peer.server.stop();
   const restart = async (): Promise<KafkaServer> => {
     await promisify(execFile)(script, ['kill']);
     const again = await runScript(script, 'again');
     return { ...peerAt(parseAddress(again.url), again.pid, restart), stop };
   };
-  const server = { ...peerAt(peer.server.at, pid, startMs === undefined ? undefined : restart), stop };
-  return { ...peer, server, startMs: startMs === undefined ? undefined : startMs + performance.now() - before };
+  return { ...peer, server: { ...peerAt(at, pid, peer.startMs === undefined ? undefined : restart), stop } };
 }
 
 function peerAt(at: Address, pid: number | undefined, restart: KafkaServer['restart']): KafkaServer {

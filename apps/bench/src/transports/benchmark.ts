@@ -11,7 +11,8 @@ import { HARMLESS } from './client-program.js';
 import { CONTENDERS, type Contender, type ContenderName, type Protocol } from './contenders.js';
 import { leftOverAmqp, leftOverKafka } from './left.js';
 import { type Poisoned, poison } from './poison.js';
-import { type Stretch, type Throughput, measureThroughput } from './throughput.js';
+import { type Throughput, measureThroughput } from './throughput.js';
+import type { Stretch } from '../sides.js';
 
 export const TRANSPORT_CASES = ['throughput', 'throws', 'kills'] as const;
 export type TransportCase = (typeof TRANSPORT_CASES)[number];

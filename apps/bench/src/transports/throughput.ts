@@ -6,11 +6,7 @@ import { setTimeout as pass } from 'node:timers/promises';
 import { ClientProcess } from './client-process.js';
 import type { Usage } from './client-program.js';
 import type { Contender } from './contenders.js';
-
-export interface Stretch {
-  readonly warmupMs: number;
-  readonly measureMs: number;
-}
+import type { Stretch } from '../sides.js';
 
 export interface Throughput {
   readonly publishedPerSecond: number;
