@@ -164,6 +164,11 @@ export interface Lane {
    * Absent where the broker does not take lanes away by the time.
    */
   readonly isDoubtful?: boolean;
+  /**
+   * Asks the broker whether the lane is this member's still: who does not know that it is not must not call itself its owner. Absent where nobody can be in
+   * doubt about that.
+   */
+  isConfirmed?(): Promise<boolean>;
   /** No more of its messages come until `resume`. */
   pause(): void;
   resume(): void;

@@ -46,7 +46,9 @@ interface Entry {
 
 export class LaneLog {
   readonly entries: Entry[] = [];
-  readonly parked = new Map<number, Parked>();
+  readonly parked = new Map<number, Parked & { readonly epoch: number }>();
+  /** Of who has restored it last: what is written in an earlier one counts for nothing. */
+  epoch = 0;
   readonly releases = new Map<number, Released>();
   owner: Member | undefined;
   onRelease: ((released: Released) => void) | undefined;
@@ -131,7 +133,10 @@ export class Member {
   readonly consumption: Consumption;
   readonly #handles = new Map<LaneLog, Handle>();
   readonly #heard = new Set<Released>();
+  readonly #epochs = new Map<LaneLog, number>();
   isDead = false;
+  /** Nothing that it writes reaches the broker until then. */
+  frozen: Promise<void> | undefined;
   /** Messages of which it runs the handler. */
   readonly running = new Set<string>();
 
@@ -253,10 +258,12 @@ export class Member {
   get store(): ParkingStore {
     const put = async (lane: Lane, parked: Parked): Promise<void> => {
       const log = (lane as Handle).log;
+      const epoch = this.#epochs.get(log) ?? 0;
       const heard = log.releases.get(parked.sequence);
       const wasHeard = heard !== undefined && this.#heard.has(heard);
       await this.#reach(parked.envelope);
-      log.parked.set(parked.sequence, parked);
+      if (epoch < log.epoch) return this.#hearBack();
+      log.parked.set(parked.sequence, { ...parked, epoch });
       if (wasHeard && log.releases.get(parked.sequence) === heard) log.releases.delete(parked.sequence);
       await this.#hearBack();
     };
@@ -264,6 +271,9 @@ export class Member {
       restore: async (lane, onRelease) => {
         const { log } = lane as Handle;
         await this.#reach();
+        if (log.owner !== this) throw new Error(`${log.id} is another member's`);
+        log.epoch += 1;
+        this.#epochs.set(log, log.epoch);
         log.onRelease = onRelease;
         const found = [...log.parked.values()].toSorted((one, other) => one.sequence - other.sequence);
         const restored = found.flatMap((parked): Parked[] => {
@@ -281,9 +291,12 @@ export class Member {
       update: put,
       resolve: async (lane, sequence) => {
         const { log } = lane as Handle;
+        const epoch = this.#epochs.get(log) ?? 0;
         await this.#reach();
-        log.parked.delete(sequence);
-        log.releases.delete(sequence);
+        if (epoch >= (log.parked.get(sequence)?.epoch ?? 0)) {
+          log.parked.delete(sequence);
+          log.releases.delete(sequence);
+        }
         await this.#hearBack();
       },
       leave: () => Promise.resolve(),
@@ -293,6 +306,7 @@ export class Member {
 
   async #reach(envelope?: Envelope): Promise<void> {
     await this.world.pause();
+    await this.frozen;
     if (this.isDead) await never();
     const { bytesMax = Number.POSITIVE_INFINITY } = this.world.options;
     if (envelope !== undefined && envelope.body.byteLength + JSON.stringify(envelope.trail ?? '').length > bytesMax)

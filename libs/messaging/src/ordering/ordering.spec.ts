@@ -225,6 +225,27 @@ describe('a lane', () => {
     ]);
   });
 
+  it("takes nothing from a member that stood still and writes when it is another one's, who does not know of it either", async () => {
+    const { world, lane, begun } = scene({ failing: { 'a-0': 1, 'b-0': 1 } });
+    const [first, second, third] = [world.member(), world.member(), world.member()];
+    await world.clock.drive(world.give(lane, first));
+    let thaw = (): void => undefined;
+    first.frozen = new Promise((resolve) => (thaw = resolve));
+    for (const id of ['a-0', 'a-1', 'b-0']) world.publish(id, id.slice(0, 1));
+    await world.clock.advance(10);
+    // The first one has failed, and what it parks is on its way. Nobody tells it that the lane goes.
+    await world.clock.drive(world.give(lane, second));
+    await world.clock.runUntilIdle();
+    expect([world.ends.get('a'), world.ends.get('b')]).toEqual([['a-0', 'a-1'], ['b-0']]);
+    thaw();
+    await world.clock.advance(10);
+    await world.clock.drive(second.giveUp(lane));
+    const before = [...begun];
+    await world.clock.drive(world.give(lane, third));
+    await world.clock.advance(1);
+    expect([lane.parked.size, begun]).toEqual([0, before]);
+  });
+
   it('that is lost has its signals aborted at once, and writes nothing more', async () => {
     const { world, lane, begun } = scene({
       handle: (_id, _member, message) =>

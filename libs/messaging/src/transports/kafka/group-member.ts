@@ -112,6 +112,12 @@ export class GroupMember {
     return this.#isJoining || this.settings.clock.monotonicMs() - this.#heardAtMs < this.settings.sessionTimeoutMs;
   }
 
+  /** Whether the coordinator counts this member in the generation that it knows: nobody else has its partitions then. */
+  async isCounted(): Promise<boolean> {
+    const code = await this.#calls.heartbeat({ memberId: this.#memberId, generation: this.#generation });
+    return code === kafkaCodes.none || code === kafkaCodes.rebalanceInProgress;
+  }
+
   /** Resolves to whether they were taken. They are not while the group shares out its partitions: the same or later ones are to be committed again. */
   async commit(offsets: readonly CommittedOffset[]): Promise<boolean> {
     if (offsets.length === 0) return true;

@@ -196,6 +196,7 @@ export class GroupReader implements GroupEvents {
     const take = async (lane: PartitionLane): Promise<void> => {
       lane.onResume = () => this.#handOut();
       lane.isReaderAlive = () => this.#member.isAlive;
+      lane.isConfirmed = async () => !lane.isGone && (await this.#member.isCounted());
       await this.reading.assigned(lane);
       this.#lanes.set(lane.id, lane);
     };

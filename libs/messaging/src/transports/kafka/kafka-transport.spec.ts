@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Broker } from '@dovecote/broker';
 import { realGround } from '@dovecote/ground';
 import { type Envelope, noTrail, plainEvent } from '../../envelope.js';
-import type { Parked } from '../../parking-store.js';
+import type { Parked, ParkingStore } from '../../parking-store.js';
 import type { Incoming, Lane, Source } from '../../transport.js';
 import { turn } from '../../turn.js';
 import { JumpingClock } from './jumping-clock.js';
@@ -166,18 +166,52 @@ describe('what is parked', () => {
     await subject.crash(first);
 
     const second = (await opened()).parkingStore('readers');
-    const found = await second.restore(lane, nothing);
+    // Theirs are gone with the one that crashed.
+    const anew = ({ id }: Lane): Lane => ({ id, pause: nothing, resume: nothing });
+    const found = await second.restore(anew(lane), nothing);
     expect(found.map(({ sequence, state, dueAtMs }) => [sequence, state, dueAtMs])).toEqual([
       [3, 'dead', undefined],
       [5, 'behind', undefined],
       [10, 'behind', undefined],
     ]);
     expect(found[0]!.envelope).toMatchObject({ id: 'm-3', key: 'o-1' });
-    expect((await second.restore(other, nothing)).map(({ sequence }) => sequence)).toEqual([1]);
+    expect((await second.restore(anew(other), nothing)).map(({ sequence }) => sequence)).toEqual([1]);
   });
 });
 
 describe('a lane in order', () => {
+  it('counts for nothing where it was written by who had the lane before, however late, and over nobody else', async () => {
+    const stores = [];
+    for (let count = 0; count < 4; count++) stores.push((await opened()).parkingStore('readers'));
+    const [first, second, third, fourth] = stores as [ParkingStore, ParkingStore, ParkingStore, ParkingStore];
+    const lane = { id: 'orders/1', pause: nothing, resume: nothing };
+    const parkedAs = (sequence: number, state: Parked['state'], failures = 0): Parked => {
+      const trail = { ...noTrail, failures };
+      return { sequence, key: 'o-1', envelope: envelope(`m-${sequence}`, { trail }), state, dueAtMs: undefined };
+    };
+    const shortly = async (store: ParkingStore): Promise<unknown[]> =>
+      (await store.restore(lane, nothing)).map(({ sequence, state, envelope: { trail } }) => [sequence, state, trail?.failures ?? 0]);
+    expect(await shortly(first)).toEqual([]);
+    await first.park(lane, parkedAs(1, 'retry'));
+    await first.park(lane, parkedAs(2, 'behind'));
+    expect(await shortly(second)).toHaveLength(2);
+    await second.update(lane, parkedAs(1, 'dead', 3));
+    await second.resolve(lane, 2);
+    await second.park(lane, parkedAs(4, 'behind'));
+    // It stood still, and does not know.
+    await first.update(lane, parkedAs(1, 'retry', 1));
+    await first.update(lane, parkedAs(2, 'retry', 1));
+    await first.park(lane, parkedAs(3, 'retry'));
+    const wanted = [
+      [1, 'dead', 3],
+      [4, 'behind', 0],
+    ];
+    expect(await shortly(third)).toEqual(wanted);
+    await second.park(lane, parkedAs(5, 'behind'));
+    await first.park(lane, parkedAs(6, 'behind'));
+    expect(await shortly(fourth)).toEqual(wanted);
+  });
+
   it('is paused and goes on, and its messages name it', async () => {
     const transport = await opened();
     const { got, lanes } = await subscribed(transport, 'key');

@@ -44,6 +44,8 @@ export class PartitionLane implements TopicPartition, Lane {
   onResume: (() => void) | undefined;
   /** Whether the group still counts on who reads it. */
   isReaderAlive: () => boolean = () => true;
+  /** The same, as the group's coordinator says. */
+  isConfirmed: () => Promise<boolean> = () => Promise.resolve(true);
   readonly #start: LaneStart;
   readonly #fetched = new Fifo<IncomingRecord>();
   readonly #open = new Fifo<LanePlace>();

@@ -5,19 +5,26 @@ const OLDEST = -2;
 const NEXT = -1;
 const FETCH_WAIT_MS = 100;
 
-/** Records without a value take out what stands under their key. `nextOffset`: what is written later stands there or behind. */
+export interface WholePartition {
+  readonly records: readonly IncomingRecord[];
+  /** What is written later stands there or behind. */
+  readonly nextOffset: number;
+}
+
+/** Records without a value take out what stands under their key. Reads on where it was read `before`. */
 export async function readWholePartition(
   client: KafkaClient,
   { topic, partition }: TopicPartition,
-): Promise<{ readonly records: readonly IncomingRecord[]; readonly nextOffset: number }> {
+  before?: WholePartition,
+): Promise<WholePartition> {
   const shape = (await client.topics([topic])).get(topic);
   const leader = shape?.partitions[partition]?.leader;
   if (shape === undefined || leader === undefined || leader < 0)
     throw new KafkaFailure(`${topic} ${partition} has no leader now`, kafkaCodes.leaderNotAvailable);
   const end = (await client.offsets(topic, [partition], NEXT)).get(partition) ?? 0;
   const fetcher = client.fetcher();
-  let offset = (await client.offsets(topic, [partition], OLDEST)).get(partition) ?? 0;
-  const last = new Map<string, IncomingRecord>();
+  let offset = before?.nextOffset ?? (await client.offsets(topic, [partition], OLDEST)).get(partition) ?? 0;
+  const last = new Map((before?.records ?? []).map((record) => [record.key?.toString() ?? '', record]));
   try {
     while (offset < end) {
       const [part] = await fetcher.fetch(leader, [{ topic, partition, topicId: shape.id, offset }], FETCH_WAIT_MS);

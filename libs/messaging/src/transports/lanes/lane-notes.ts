@@ -10,16 +10,25 @@ export const PARKED_HEADER = 'dovecote-parked';
 
 /**
  * `parked`: a message that waits; of two with the same sequence the higher revision counts. `released`: what stands under its sequence is to be handled now,
- * as it is here; `gone`: it is not waited for any more. `cornerstone`: says to whoever is given it that the lane is theirs. `end`: what was in the queue
- * when it was published has come before it.
+ * as it is here; `gone`: it is not waited for any more. `cornerstone`: says to whoever is given it that the lane is theirs; that of an owner says in which
+ * epoch, higher than all before it, and what was parked in an earlier one and stands behind it came too late and counts for nothing. `end`: what was in the
+ * queue when it was published has come before it.
  */
-export type LaneNote = ParkedNote | ReleaseNote | { readonly what: 'cornerstone' } | { readonly what: 'end'; readonly term: string };
+export type LaneNote = ParkedNote | ReleaseNote | Cornerstone | { readonly what: 'end'; readonly term: string };
+
+export interface Cornerstone {
+  readonly what: 'cornerstone';
+  /** Of an owner alone. */
+  readonly epoch?: number;
+}
 
 export interface ParkedNote extends Pick<Parked, 'sequence' | 'key' | 'state' | 'dueAtMs'> {
   readonly what: 'parked';
   readonly revision: number;
   /** Under which ownership of the lane it was parked. */
   readonly term: string;
+  /** And in which epoch; absent on what earlier versions wrote, which always counts. */
+  readonly epoch?: number;
 }
 
 export interface ReleaseNote extends Pick<Parked, 'sequence' | 'key'> {
@@ -47,7 +56,8 @@ export function noteOn({ headers }: ForeignProperties): LaneNote | undefined {
 
 function isNote(value: unknown): value is LaneNote {
   if (typeof value !== 'object' || value === null) return false;
-  const { what, term, sequence, key, state, revision, dueAtMs } = value as Readonly<Record<string, unknown>>;
+  const { what, term, sequence, key, state, revision, dueAtMs, epoch } = value as Readonly<Record<string, unknown>>;
+  if (epoch !== undefined && !Number.isSafeInteger(epoch)) return false;
   if (what === 'cornerstone') return true;
   if (what === 'end') return typeof term === 'string';
   if (!Number.isSafeInteger(sequence) || typeof key !== 'string') return false;

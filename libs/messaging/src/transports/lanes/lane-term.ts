@@ -14,7 +14,7 @@ import type { Log } from '../../log.js';
 import type { Incoming, Lane, TransportConsumer } from '../../transport.js';
 import { deliveriesOf, fromProperties } from '../cloud-events.js';
 import type { LaneConsumer, LaneDriver, QueueDelivery } from './lane-driver.js';
-import { noteOn, noted } from './lane-notes.js';
+import { type Cornerstone, type ParkedNote, noteOn, noted } from './lane-notes.js';
 import { parkedQueueOf } from './lane-topology.js';
 import { ParkedPlaces } from './parked-places.js';
 
@@ -38,7 +38,14 @@ export class LaneTerm implements Lane {
   #isPaused = false;
   #isEnding = false;
   #isClosed = false;
+  /** One is held for as long as the lane is here: at last the own one, which says in which epoch. */
   #cornerstone: QueueDelivery | undefined;
+  /** Those of earlier owners, in whose place the own one comes. */
+  readonly #former: QueueDelivery[] = [];
+  /** The highest of those who had the lane before; then the own one. */
+  #epoch = 0;
+  #isTaken = false;
+  #isAssigned = false;
   #assigning: Promise<void> | undefined;
   #ended: Promise<void> | undefined;
   #messages: LaneConsumer | undefined;
@@ -48,7 +55,7 @@ export class LaneTerm implements Lane {
     readonly id: string,
     private readonly name: string,
   ) {
-    this.places = new ParkedPlaces(name, (envelope, note) => this.#publish(noted(envelope, note)));
+    this.places = new ParkedPlaces(name, (envelope, note) => this.#publish(noted(envelope, { ...note, epoch: this.#epoch })));
   }
 
   /** The lane is another's, or may be: nothing can be settled any more. */
@@ -68,14 +75,32 @@ export class LaneTerm implements Lane {
   receive(delivery: QueueDelivery): void {
     const note = noteOn(delivery.properties);
     if (note === undefined) return;
-    if (note.what === 'cornerstone') {
-      // One is held, so that whoever is next is given something; more are not needed.
-      if (this.#cornerstone === undefined) this.#cornerstone = delivery;
-      else delivery.acknowledge();
-    } else if (note.what === 'end') {
+    if (note.what === 'cornerstone') this.#lay(note, delivery);
+    else if (note.what === 'end') {
       delivery.acknowledge();
       if (note.term === this.name && !this.#isEnding) this.#assigning ??= this.#assign();
-    } else this.places.receive(note, delivery);
+    } else if (note.what === 'parked' && this.#isLate(note)) delivery.acknowledge();
+    else this.places.receive(note, delivery);
+  }
+
+  /** One is held, so that whoever is next is given something; more are not needed. */
+  #lay({ epoch }: Cornerstone, delivery: QueueDelivery): void {
+    if (epoch !== undefined && !this.#isTaken) {
+      this.#epoch = Math.max(this.#epoch, epoch);
+      this.#former.push(delivery);
+    } else if (epoch !== undefined && epoch === this.#epoch) {
+      for (const former of [...this.#former.splice(0), this.#cornerstone]) former?.acknowledge();
+      this.#cornerstone = delivery;
+    } else if (this.#cornerstone === undefined) this.#cornerstone = delivery;
+    else delivery.acknowledge();
+  }
+
+  /** Written by who had the lane before, when it was another's already: it stands behind the word of that one. */
+  #isLate({ term, epoch }: ParkedNote): boolean {
+    if (this.#isTaken) return term !== this.name;
+    const isLate = epoch !== undefined && epoch < this.#epoch;
+    if (!isLate && epoch !== undefined) this.#epoch = Math.max(this.#epoch, epoch);
+    return isLate;
   }
 
   pause(): void {
@@ -116,15 +141,23 @@ export class LaneTerm implements Lane {
   async #end(isLost: boolean): Promise<void> {
     this.#isEnding = true;
     this.#waiting.drain();
-    if (this.#assigning !== undefined) {
-      await this.#assigning;
-      await this.world.consumer.revoked(this, isLost);
-    }
+    await this.#assigning;
+    if (this.#isAssigned) await this.world.consumer.revoked(this, isLost);
     this.#isClosed = true;
     await this.#messages?.close();
   }
 
   async #assign(): Promise<void> {
+    this.#isTaken = true;
+    this.#epoch += 1;
+    try {
+      await this.#publish(noted(ownEnvelope(this.world, this.name, 'dovecote.cornerstone'), { what: 'cornerstone', epoch: this.#epoch }));
+    } catch (error) {
+      if (!this.#isClosed) this.world.driver.fail(error);
+      return;
+    }
+    if (this.#isEnding) return;
+    this.#isAssigned = true;
     await this.world.consumer.assigned(this);
     if (this.#isEnding) return;
     try {

@@ -6,6 +6,9 @@ import type { Incoming, Lane, Transport, TransportSubscription } from '../../tra
 import { turn } from '../../turn.js';
 import { AmqpSubject } from '../amqp-subject.js';
 import { EmbeddedSubject } from '../embedded-subject.js';
+import type { LaneDriver } from './lane-driver.js';
+import { noted } from './lane-notes.js';
+import { parkedQueueOf } from './lane-topology.js';
 import { SLOTS, rankOf, slotOf } from './slots.js';
 
 const never = Number.POSITIVE_INFINITY;
@@ -108,6 +111,38 @@ describe.each([
     const next = await alone();
     return next.restored.get(member.lane.id)!;
   }
+
+  it('counts for nothing where it was written by who had the lane before, however late', async () => {
+    const first = await alone();
+    const { lane } = first;
+    await first.store.park(lane, parked(1, 'behind'));
+    await open.subject!.crash(first.transport);
+    const second = await alone();
+    const laneOfSecond = second.lanes.get(lane.id)!;
+    await second.store.park(laneOfSecond, parked(2, 'behind'));
+    await open.subject!.crash(second.transport);
+    // The first one stood still, with this on its way; and an earlier version wrote without an epoch.
+    const beside = open.subject!.transport();
+    await beside.open();
+    const { publish } = beside.parkingStore(group) as unknown as { readonly publish: LaneDriver['publish'] };
+    const write = (sequence: number, epoch: number | undefined): Promise<void> => {
+      const note = { what: 'parked', sequence, key: 'o-1', state: 'retry', dueAtMs: undefined, revision: 9, term: 'of-the-first' } as const;
+      return publish({ queue: parkedQueueOf(lane.id) }, noted(envelope(`m-${sequence}`), epoch === undefined ? note : { ...note, epoch }));
+    };
+    await write(1, 1);
+    await write(3, 1);
+    await write(4, undefined);
+    const third = await alone();
+    const wanted = [
+      [1, 'behind'],
+      [2, 'behind'],
+      [4, 'retry'],
+    ];
+    expect(third.restored.get(lane.id)!.map(({ sequence, state }) => [sequence, state])).toEqual(wanted);
+    // And it is gone: whoever comes next does not find it.
+    const found = await restoredAfter({ ...third, lane });
+    expect(found.map(({ sequence, state }) => [sequence, state])).toEqual(wanted);
+  });
 
   it('comes to the next member of the lane in the order of the sequence numbers, with its trail', async () => {
     const first = await alone();
