@@ -36,6 +36,12 @@ async function openBroker(): Promise<{ broker: Broker; subject: AmqpSubject }> {
   return { broker, subject };
 }
 
+/** What became of each of these, published at once. */
+async function outcomesOf(transport: AmqpTransport, envelopes: readonly Envelope[]): Promise<unknown[]> {
+  const outcomes = await Promise.allSettled(envelopes.map((one) => transport.publish(one, FOREVER)));
+  return outcomes.map((one) => (one.status === 'fulfilled' ? 'confirmed' : (one.reason as MessagingError).code));
+}
+
 async function open(): Promise<AmqpSubject> {
   return (await openBroker()).subject;
 }
@@ -91,6 +97,20 @@ async function errorOf(work: Promise<unknown>): Promise<MessagingError> {
   expect(error).toBeInstanceOf(MessagingError);
   return error as MessagingError;
 }
+
+describe('a message that is too large for the broker', () => {
+  it('is told apart from those that were on their way with it, which may be sent again', async () => {
+    const broker = await Broker.open({ durability: 'memory', amqp: { port: 0 }, limits: { messageBytesMax: 1_000 } });
+    const subject = await AmqpSubject.open(`amqp://guest:guest@127.0.0.1:${broker.amqpPort}`, () => broker.close(), log, 2);
+    subjects.push(subject);
+    const transport = subject.transport();
+    await transport.open();
+    const refused = await outcomesOf(transport, [envelope('a'), { ...envelope('large'), body: Buffer.alloc(1_001) }, envelope('b')]);
+    expect(refused[1]).toBe('too-large');
+    expect([...refused.slice(0, 1), ...refused.slice(2)].filter((one) => one !== 'confirmed' && one !== 'publish-refused')).toEqual([]);
+    expect(await outcomesOf(transport, [envelope('a'), envelope('b')])).toEqual(['confirmed', 'confirmed']);
+  });
+});
 
 describe('when the connection is lost', () => {
   it('sends again what was not confirmed, in order and under the same ids, and says what it does', async () => {
