@@ -92,7 +92,8 @@ export class Broker {
       if (options.management !== undefined) await broker.listenForManagement(options.management);
       return broker;
     } catch (error) {
-      await broker.close();
+      // Why it did not open is the reason to tell, and not that it could not end in order either.
+      await broker.close().catch(() => undefined);
       throw error;
     }
   }

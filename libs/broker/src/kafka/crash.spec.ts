@@ -3,6 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { SeededRandom } from '@dovecote/ground/testing';
 import { Broker } from '../broker.js';
 import type { KafkaOptions } from '../engine/options.js';
+import type { CodedError } from '../errors.js';
 import { encodeBatch } from '../log/records.js';
 import { joinGroup } from './apis/11-join-group.js';
 import { initProducerId } from './apis/22-init-producer-id.js';
@@ -101,6 +102,24 @@ describe('a broker with Kafka clients', () => {
     const again = await world.open();
     expect(await world.drive(again.readAll('t', 0))).toEqual(['kept']);
     await world.drive(world.broker!.close());
+  });
+
+  it('says that the disk is full where it does not open for that, wherever it was met, and opens when there is space', async () => {
+    const world = new CrashWorld(1);
+    const client = await world.open();
+    await world.drive(client.makeTopic('t'));
+    await world.drive(client.produce('t', 0, encodeBatch([{ key: null, value: Buffer.from('kept'), timestamp: -1 }])));
+    const codes = new Set<string>();
+    for (let bytes = 0; bytes < 600; bytes += 20) {
+      world.crash(true);
+      world.machine.faults.fillUpAfter(bytes);
+      await world.open().catch(({ code }: CodedError) => codes.add(code));
+      world.process.kill();
+    }
+    expect([...codes]).toEqual(['disk-full']);
+    world.crash(true);
+    world.machine.faults.freeUp();
+    expect(await world.drive((await world.open()).readAll('t', 0))).toEqual(['kept']);
   });
 
   it('keeps nothing under memory, listens where it is told to, and says what is missing', async () => {

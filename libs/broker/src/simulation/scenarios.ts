@@ -60,7 +60,7 @@ const settings: Readonly<Record<ScenarioName, Setting>> = {
   'process-kills': { durability: 'os', trouble: { kill: 7, power: 0, restart: 1, fail: 0, fill: 0, cut: 1 }, inProcess: 2, kafka: 0 },
   'full-disk': { durability: 'fsync', trouble: { kill: 1, power: 2, restart: 1, fail: 0, fill: 8, cut: 0 }, inProcess: 2, kafka: 0 },
   'socket-cuts': { durability: 'fsync', trouble: { kill: 1, power: 0, restart: 1, fail: 0, fill: 0, cut: 10 }, inProcess: 0, kafka: 0 },
-  'both-protocols': { durability: 'fsync', trouble: { kill: 1, power: 6, restart: 1, fail: 1, fill: 0, cut: 2 }, inProcess: 2, kafka: 60 },
+  'both-protocols': { durability: 'fsync', trouble: { kill: 1, power: 4, restart: 1, fail: 1, fill: 5, cut: 2 }, inProcess: 2, kafka: 60 },
   'both-protocols-kills': {
     durability: 'os',
     trouble: { kill: 7, power: 0, restart: 1, fail: 0, fill: 0, cut: 2 },
