@@ -26,6 +26,7 @@ export type {
   ExchangeOptions,
   FetchedDelivery,
   OutgoingMessage,
+  PublishAnswer,
   QueueOptions,
 } from './engine/in-process.js';
 export type {

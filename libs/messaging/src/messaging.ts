@@ -106,7 +106,11 @@ export class Messaging {
       await this.transport.open();
       if (this.#isClosed) return;
       if (checked.length > 0) await this.#compare(checked);
-      this.#window.open((envelope, deadlineMs, route) => this.transport.publish(envelope, deadlineMs, route));
+      this.#window.open((envelope, deadlineMs, route, outcome) => {
+        if (this.transport.hand === undefined) return this.transport.publish(envelope, deadlineMs, route);
+        this.transport.hand(envelope, deadlineMs, route, outcome);
+        return undefined;
+      });
       if (checked.length > 0) await this.#subscribe(checked, mayPublish);
     } catch (error) {
       await this.close();

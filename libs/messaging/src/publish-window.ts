@@ -12,7 +12,7 @@ import type { Envelope } from './envelope.js';
 import { MessagingError } from './errors.js';
 import { Fifo } from './fifo.js';
 import { PUBLISHES_IN_FLIGHT_MAX, PUBLISHES_WAITING_MAX, PUBLISH_BYTES_IN_FLIGHT_MAX, PUBLISH_BYTES_WAITING_MAX } from './limits.js';
-import type { Route } from './transport.js';
+import type { PublishOutcome, Route } from './transport.js';
 
 export interface PublishLimits {
   readonly inFlightMax: number;
@@ -28,16 +28,29 @@ const defaultLimits: PublishLimits = {
   waitingBytesMax: PUBLISH_BYTES_WAITING_MAX,
 };
 
-type Send = (envelope: Envelope, deadlineMs: number, route: Route | undefined) => Promise<void>;
+/** Answers with a promise, or tells the outcome. */
+type Send = (envelope: Envelope, deadlineMs: number, route: Route | undefined, outcome: PublishOutcome) => Promise<void> | undefined;
 
-interface Publish {
-  readonly envelope: Envelope;
-  readonly route: Route | undefined;
-  readonly deadlineMs: number;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
-  isSettled: boolean;
-  isInFlight: boolean;
+class Publish implements PublishOutcome {
+  isSettled = false;
+  isInFlight = false;
+
+  constructor(
+    readonly envelope: Envelope,
+    readonly route: Route | undefined,
+    readonly deadlineMs: number,
+    readonly resolve: () => void,
+    readonly reject: (error: unknown) => void,
+    private readonly settle: (publish: Publish, error?: unknown) => void,
+  ) {}
+
+  confirmed(): void {
+    this.settle(this);
+  }
+
+  refused(error: unknown): void {
+    this.settle(this, error);
+  }
 }
 
 export class PublishWindow {
@@ -47,6 +60,7 @@ export class PublishWindow {
   #inFlightBytes = 0;
   readonly #waiting = new Fifo<Publish>();
   #waitingBytes = 0;
+  #isAdmitting = false;
   /** Every publish in the order of its deadline, which is the order of arrival; settled ones are dropped when they come to the front. */
   readonly #byDeadline = new Fifo<Publish>();
   #live = 0;
@@ -97,7 +111,7 @@ export class PublishWindow {
     if (refusal !== undefined) return Promise.reject(refusal);
     return new Promise((resolve, reject) => {
       const deadlineMs = this.clock.monotonicMs() + this.timeoutMs;
-      const publish: Publish = { envelope, route, deadlineMs, resolve, reject, isSettled: false, isInFlight: false };
+      const publish = new Publish(envelope, route, deadlineMs, resolve, reject, this.#settle);
       this.#live += 1;
       this.#watch(publish);
       if (this.#state === 'open' && this.#waiting.length === 0 && this.#fits(envelope.body.byteLength)) {
@@ -141,17 +155,28 @@ export class PublishWindow {
     }
   }
 
+  /** Not at once: whoever tells an outcome may be in the middle of telling many. */
+  #admitSoon(): void {
+    if (this.#isAdmitting) return;
+    this.#isAdmitting = true;
+    queueMicrotask(() => {
+      this.#isAdmitting = false;
+      this.#admit();
+    });
+  }
+
   #launch(publish: Publish): void {
     publish.isInFlight = true;
     this.#inFlight += 1;
     this.#inFlightBytes += publish.envelope.body.byteLength;
-    (this.#send as Send)(publish.envelope, publish.deadlineMs, publish.route).then(
-      () => this.#settle(publish),
-      (error: unknown) => this.#settle(publish, error),
+    const sent = (this.#send as Send)(publish.envelope, publish.deadlineMs, publish.route, publish);
+    sent?.then(
+      () => publish.confirmed(),
+      (error: unknown) => publish.refused(error),
     );
   }
 
-  #settle(publish: Publish, error?: unknown): void {
+  readonly #settle = (publish: Publish, error?: unknown): void => {
     if (publish.isSettled) return;
     publish.isSettled = true;
     this.#live -= 1;
@@ -161,9 +186,9 @@ export class PublishWindow {
     }
     if (error === undefined) publish.resolve();
     else publish.reject(error);
-    if (this.#waiting.length > 0) this.#admit();
+    if (this.#waiting.length > 0) this.#admitSoon();
     if (this.#live === 0) this.#idle?.();
-  }
+  };
 
   #watch(publish: Publish): void {
     const queue = this.#byDeadline;

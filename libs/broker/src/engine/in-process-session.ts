@@ -30,13 +30,13 @@ import type {
   ExchangeOptions,
   FetchedDelivery,
   OutgoingMessage,
+  PublishAnswer,
   QueueOptions,
   TransactionWork,
 } from './in-process.js';
 
 interface Waiting {
-  readonly resolve: (outcome: 'confirmed' | 'unroutable') => void;
-  readonly reject: (error: CodedError) => void;
+  readonly answer: PublishAnswer;
   readonly outcome: 'confirmed' | 'unroutable';
 }
 
@@ -148,6 +148,20 @@ export class InProcessSession implements BrokerSession, SessionSink {
     return this.whenOpen(() => this.publishNow(message));
   }
 
+  publishTelling(message: OutgoingMessage, answer: PublishAnswer): void {
+    const { host } = this;
+    const isTaken =
+      host.gate === 'open' && this.held.length === 0 && this.error === undefined && message.body.length <= host.messageBytesMax;
+    if (!isTaken) return tell(this.publish(message), answer);
+    let addressed: Addressed;
+    try {
+      addressed = this.addressNow(message);
+    } catch (error) {
+      return tell(Promise.reject(error as CodedError), answer);
+    }
+    this.send(addressed, answer);
+  }
+
   transact({ publish: messages = [], acknowledge = [] }: TransactionWork): Promise<readonly ('confirmed' | 'unroutable')[]> {
     const { messageBytesMax, transactionBytesMax } = this.host;
     const tooLong = messages.find(({ body }) => body.length > messageBytesMax);
@@ -197,7 +211,8 @@ export class InProcessSession implements BrokerSession, SessionSink {
     this.host.closeOwner(this.owner);
     const waiting = this.waiting;
     this.waiting = [];
-    for (const { reject } of [...waiting, ...this.held.splice(0)]) reject(error);
+    for (const { answer } of waiting) answer.refused(error);
+    for (const { reject } of this.held.splice(0)) reject(error);
     this.stopWaiting?.();
     for (const reject of this.defining) reject(error);
     this.defining.clear();
@@ -228,13 +243,15 @@ export class InProcessSession implements BrokerSession, SessionSink {
   confirmed(upTo: number): void {
     const answered = this.waiting.splice(0, upTo - this.confirmedCount);
     this.confirmedCount = upTo;
-    for (const { resolve, outcome } of answered) resolve(outcome);
+    for (const { answer, outcome } of answered) answer.confirmed(outcome);
   }
 
   rejected(publish: number): void {
     const refused = this.waiting.shift();
     this.confirmedCount = publish;
-    refused?.reject(new CodedError('queue-full', 'A queue is full and refused the message: publish again when consumers have caught up'));
+    refused?.answer.refused(
+      new CodedError('queue-full', 'A queue is full and refused the message: publish again when consumers have caught up'),
+    );
   }
 
   cancelled(consumer: Consumer): void {
@@ -257,7 +274,7 @@ export class InProcessSession implements BrokerSession, SessionSink {
   }
 
   private publishNow(message: OutgoingMessage): Promise<'confirmed' | 'unroutable'> {
-    return new Promise((resolve, reject) => this.send(this.addressNow(message), resolve, reject));
+    return new Promise((confirmed, refused) => this.send(this.addressNow(message), { confirmed, refused }));
   }
 
   private async transactNow(messages: readonly OutgoingMessage[], acknowledge: readonly Delivery[]) {
@@ -265,7 +282,7 @@ export class InProcessSession implements BrokerSession, SessionSink {
     const published: Promise<'confirmed' | 'unroutable'>[] = [];
     const isKept = acknowledge.length > 0 || addressed.some(({ isPersistent }) => isPersistent);
     this.host.atomically(isKept, () => {
-      for (const one of addressed) published.push(new Promise((resolve, reject) => this.send(one, resolve, reject)));
+      for (const one of addressed) published.push(new Promise((confirmed, refused) => this.send(one, { confirmed, refused })));
       for (const delivery of acknowledge) delivery.acknowledge();
     });
     const outcomes = Promise.all(published);
@@ -296,12 +313,8 @@ export class InProcessSession implements BrokerSession, SessionSink {
     return addressed(visible, visible.length, route, properties);
   }
 
-  private send(
-    { image, length, route, isPersistent, isExpiring }: Addressed,
-    resolve: Waiting['resolve'],
-    reject: Waiting['reject'],
-  ): void {
-    this.waiting.push({ resolve, reject, outcome: route === nowhere ? 'unroutable' : 'confirmed' });
+  private send({ image, length, route, isPersistent, isExpiring }: Addressed, answer: PublishAnswer): void {
+    this.waiting.push({ answer, outcome: route === nowhere ? 'unroutable' : 'confirmed' });
     this.session.publish(route, isPersistent, image, 0, length, isExpiring);
   }
 
@@ -415,6 +428,13 @@ function addressed(image: Buffer, length: number, route: Route, { deliveryMode, 
 function checkExpiration({ expiration }: MessageProperties): void {
   const fault = expiration === undefined ? undefined : expirationFault(expiration);
   if (fault !== undefined) throw new CodedError('invalid-argument', `invalid expiration '${expiration}': ${fault}`);
+}
+
+function tell(published: Promise<'confirmed' | 'unroutable'>, answer: PublishAnswer): void {
+  published.then(
+    (outcome) => answer.confirmed(outcome),
+    (error: unknown) => answer.refused(error),
+  );
 }
 
 function hasExtraKeys({ headers }: MessageProperties): boolean {

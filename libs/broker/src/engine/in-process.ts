@@ -35,6 +35,8 @@ export interface BrokerSession {
    * Rejects with a CodedError: unknown exchange, disk full (retryable), broker closed.
    */
   publish(message: OutgoingMessage): Promise<'confirmed' | 'unroutable'>;
+  /** As `publish`, without a promise: `answer` is told once, and never before this returned. What it does must neither throw nor publish. */
+  publishTelling(message: OutgoingMessage, answer: PublishAnswer): void;
   /**
    * Publishes and acknowledges as one: after a crash all of it is there or nothing, over any number of queues. Resolves, once it is as
    * safe as the broker promises, to what became of each message.
@@ -73,6 +75,12 @@ export interface OutgoingMessage {
   readonly routingKey: string;
   readonly body: Uint8Array;
   readonly properties?: MessageProperties;
+}
+
+/** Told what became of a message: what `publish` resolves to, or rejects with. */
+export interface PublishAnswer {
+  confirmed(outcome: 'confirmed' | 'unroutable'): void;
+  refused(error: unknown): void;
 }
 
 export interface TransactionWork {

@@ -73,6 +73,12 @@ export class EmbeddedSubject implements TransportSubject {
       await this.#confirms;
       return outcome;
     };
+    const publishTelling = session.publishTelling.bind(session);
+    session.publishTelling = (message, answer) =>
+      publishTelling(message, {
+        confirmed: (outcome) => void Promise.resolve(this.#confirms).then(() => answer.confirmed(outcome)),
+        refused: (error) => answer.refused(error),
+      });
     return session;
   }
 }

@@ -2,7 +2,7 @@
  * The broker in this process: no socket, no frames, the same queues. What survives a crash is what the broker was opened with (a folder, and how
  * durable); the transport itself keeps nothing. Called by `Messaging` alone, through the port.
  */
-import type { BrokerSession, OutgoingMessage } from '@dovecote/broker';
+import type { BrokerSession, OutgoingMessage, PublishAnswer } from '@dovecote/broker';
 import type { Clock, Random } from '@dovecote/ground';
 import type { Envelope } from '../envelope.js';
 import { MessagingError, reasonOf } from '../errors.js';
@@ -13,6 +13,7 @@ import type {
   Incoming,
   OpenBox,
   PlannedThing,
+  PublishOutcome,
   Route,
   SubscriptionRequest,
   Transport,
@@ -26,7 +27,6 @@ import type { LaneDriver } from './lanes/lane-driver.js';
 import { waysOutOfOtherLanes } from './lanes/left-lanes.js';
 import { QueueParking } from './lanes/queue-parking.js';
 import {
-  type Address,
   BOXES_EXCHANGE,
   COMMANDS_EXCHANGE,
   DEFAULT_EXCHANGE,
@@ -102,17 +102,14 @@ export class EmbeddedTransport implements Transport {
     }
   }
 
-  publish(envelope: Envelope, _deadlineMs: number, route?: Route): Promise<void> {
-    if (this.#session === undefined) return Promise.reject(closedError());
-    const address = addressOf(envelope, route);
-    const { exchange, routingKey } = address;
-    const message =
-      route?.delayMs === undefined
-        ? { exchange, routingKey, body: envelope.body, properties: toProperties(envelope) }
-        : heldBack(address, envelope, route.delayMs);
-    return this.#session.publish(message).then((outcome) => {
-      if (outcome === 'unroutable' && mustArrive(envelope, route)) throw nobodyThere(envelope, route);
-    }, refusedBecause);
+  publish(envelope: Envelope, deadlineMs: number, route?: Route): Promise<void> {
+    return new Promise((confirmed, refused) => this.hand(envelope, deadlineMs, route, { confirmed, refused }));
+  }
+
+  hand(envelope: Envelope, _deadlineMs: number, route: Route | undefined, outcome: PublishOutcome): void {
+    const answer = new EmbeddedAnswer(envelope, route, outcome);
+    if (this.#session === undefined) queueMicrotask(() => outcome.refused(closedError()));
+    else this.#session.publishTelling(messageOf(envelope, route), answer);
   }
 
   /** The broker is this service's own and is as it made it: there is nothing to be told. */
@@ -192,6 +189,24 @@ export class EmbeddedTransport implements Transport {
   }
 }
 
+class EmbeddedAnswer implements PublishAnswer {
+  constructor(
+    private readonly envelope: Envelope,
+    private readonly route: Route | undefined,
+    private readonly outcome: PublishOutcome,
+  ) {}
+
+  confirmed(outcome: 'confirmed' | 'unroutable'): void {
+    const { envelope, route } = this;
+    if (outcome === 'unroutable' && mustArrive(envelope, route)) this.outcome.refused(nobodyThere(envelope, route));
+    else this.outcome.confirmed();
+  }
+
+  refused(error: unknown): void {
+    this.outcome.refused(refusal(error));
+  }
+}
+
 /** A session of its own, whose end puts back what is out. */
 class EmbeddedBox implements OpenBox {
   readonly isTakenBack = false;
@@ -243,15 +258,13 @@ export function capabilitiesOf(isDurable: boolean): TransportCapabilities {
   };
 }
 
-function heldBack({ exchange, routingKey }: Address, envelope: Envelope, delayMs: number): OutgoingMessage {
+function messageOf(envelope: Envelope, route: Route | undefined): OutgoingMessage {
+  const { exchange, routingKey } = addressOf(envelope, route);
   const properties = toProperties(envelope);
+  if (route?.delayMs === undefined) return { exchange, routingKey, body: envelope.body, properties };
   const room = waitingRooms.get(exchange) ?? exchange;
-  return {
-    exchange: room,
-    routingKey,
-    body: envelope.body,
-    properties: { ...properties, headers: { ...properties.headers, 'x-delay': delayMs } },
-  };
+  const headers = { ...properties.headers, 'x-delay': route.delayMs };
+  return { exchange: room, routingKey, body: envelope.body, properties: { ...properties, headers } };
 }
 
 function closedError(): MessagingError {
@@ -259,9 +272,13 @@ function closedError(): MessagingError {
 }
 
 function refusedBecause(error: unknown): never {
+  throw refusal(error);
+}
+
+function refusal(error: unknown): MessagingError {
   // The broker's own errors say whether the same call may succeed later.
   const retryable = error instanceof Error && 'retryable' in error && error.retryable === true;
-  throw new MessagingError('publish-refused', `The embedded broker did not take the message: ${reasonOf(error)}.`, {
+  return new MessagingError('publish-refused', `The embedded broker did not take the message: ${reasonOf(error)}.`, {
     cause: error,
     retryable,
   });

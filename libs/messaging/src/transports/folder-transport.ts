@@ -19,6 +19,7 @@ import type {
   BrokerPlaces,
   OpenBox,
   PlannedThing,
+  PublishOutcome,
   Route,
   SubscriptionRequest,
   Transport,
@@ -74,6 +75,17 @@ export class FolderTransport implements Transport {
 
   publish(envelope: Envelope, deadlineMs: number, route?: Route): Promise<void> {
     return this.#transport?.publish(envelope, deadlineMs, route) ?? Promise.reject(closedError());
+  }
+
+  hand(envelope: Envelope, deadlineMs: number, route: Route | undefined, outcome: PublishOutcome): void {
+    const transport = this.#transport;
+    if (transport?.hand !== undefined) transport.hand(envelope, deadlineMs, route, outcome);
+    else {
+      this.publish(envelope, deadlineMs, route).then(
+        () => outcome.confirmed(),
+        (error: unknown) => outcome.refused(error),
+      );
+    }
   }
 
   plan(request: SubscriptionRequest): Promise<readonly PlannedThing[]> {
