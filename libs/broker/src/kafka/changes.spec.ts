@@ -293,6 +293,28 @@ it('all of them are there after one loss of power, and after another one that no
   }
 });
 
+it('topics can be deleted while the disk is full, one after the other, whatever waits for space', async () => {
+  const world = new CrashWorld(3);
+  const client = await world.open();
+  for (const topic of ['small', 'large']) {
+    await world.drive(createTopic(client, topic));
+    await world.drive(client.commit('group', topic, 7));
+  }
+  world.machine.faults.fillUpAfter(0);
+  const produced = client.produce('small', 0, batchOf()).catch(() => undefined);
+  const clients = [await world.client(), await world.client()];
+  const deletions = ['small', 'large'].map((topic, index) => deleteTopic(clients[index]!, topic));
+  await world.machine.clock.advance(5000);
+  const other = await world.client();
+  expect([await world.drive(partitionsOf(other, 'small')), await world.drive(partitionsOf(other, 'large'))]).toEqual([0, 0]);
+  world.machine.faults.freeUp();
+  await world.drive(Promise.all([...deletions, produced]));
+  for (const topic of ['small', 'large']) {
+    await world.drive(createTopic(other, topic));
+    expect(await world.drive(other.committed('group', topic))).toBe(-1);
+  }
+});
+
 it('a deletion that does not come to its end has taken the topic and what groups committed for it, or neither', async () => {
   const seen = new Set<string>();
   for (let seed = 1; seed <= 30; seed++) {

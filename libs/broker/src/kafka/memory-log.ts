@@ -91,12 +91,13 @@ export class MemoryLog implements Log {
     return Promise.resolve(topic);
   }
 
-  async deleteTopic(name: string, takeAlso?: () => Promise<void>): Promise<void> {
+  deleteTopic(name: string, takeAlso?: () => void): Promise<void> {
     const topic = this.byName.get(name);
-    if (topic === undefined) throw new CodedError('no-topic', `There is no topic '${name}'`);
+    if (topic === undefined) return Promise.reject(new CodedError('no-topic', `There is no topic '${name}'`));
     this.byName.delete(name);
     for (const partition of topic.partitions) partition.remove();
-    await takeAlso?.();
+    takeAlso?.();
+    return Promise.resolve();
   }
 
   addPartitions(name: string, partitionCount: number): Promise<void> {

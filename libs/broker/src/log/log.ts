@@ -32,10 +32,10 @@ export interface Log {
   /** Says what `createTopic` would say, and makes nothing. */
   checkTopic(name: string, settings: TopicSettings): CodedError | undefined;
   /**
-   * Rejects with `no-topic`. Readers that watch it are told (`removed`). Gone for good when it resolves. `takeAlso` takes away what others keep of it:
-   * it runs when the topic is gone, and before there can be another one of the name. After a crash in between the topic is gone, and that is not.
+   * Rejects with `no-topic`. Readers that watch it are told (`removed`). Gone for good when it resolves. `takeAlso` appends that what others keep of it
+   * is gone: it runs when the topic is, and before there can be another one of the name. After a crash in between the topic is gone, and that is not.
    */
-  deleteTopic(name: string, takeAlso?: () => Promise<void>): Promise<void>;
+  deleteTopic(name: string, takeAlso?: () => void): Promise<void>;
   /** More partitions; rejects with `no-topic`, `invalid-partitions`. */
   addPartitions(name: string, partitionCount: number): Promise<void>;
   /** Sets and takes back configs of a topic, all or none; rejects with `no-topic`, `invalid-config`. */

@@ -192,7 +192,7 @@ export class PartitionedLog implements Log {
     });
   }
 
-  deleteTopic(name: string, takeAlso?: () => Promise<void>): Promise<void> {
+  deleteTopic(name: string, takeAlso?: () => void): Promise<void> {
     return this.define(`Deleting topic ${name}`, async () => {
       const topic = this.mustHave(name);
       await removeIfThere(this.parts.disk, `${this.topicsFolder}/${name}.json`);
@@ -205,7 +205,7 @@ export class PartitionedLog implements Log {
         this.cleanUpTo.delete(partitionKey(name, partition.number));
       }
       for (const partition of topic.partitions) await this.setAside(partition.folder);
-      await takeAlso?.();
+      takeAlso?.();
     });
   }
 

@@ -39,6 +39,8 @@ export interface OffsetToCommit {
  */
 export class GroupCoordinator implements GroupWorld {
   private readonly groups = new Map<string, Group>();
+  /** Not seen yet. */
+  private readonly committing = new Set<{ readonly group: Group; readonly offsets: readonly OffsetToCommit[] }>();
   private topic: Topic | undefined;
   private making: Promise<Topic> | undefined;
   private readonly expiry: Due = { dueAt: Infinity, duePlace: -1, due: () => this.expireOffsets() };
@@ -162,7 +164,10 @@ export class GroupCoordinator implements GroupWorld {
       key: encodeOffsetKey(group.id, topic, partition),
       value: encodeOffset(value),
     }));
+    const commit = { group, offsets };
+    this.committing.add(commit);
     this.append(group.id, records, (error) => {
+      this.committing.delete(commit);
       if (error === undefined) for (const { topic, partition, value } of values) setOffset(group, topic, partition, value);
       done(error);
     });
@@ -194,21 +199,26 @@ export class GroupCoordinator implements GroupWorld {
   }
 
   /** Takes a topic away, and what groups committed for it: both are gone for good when it resolves. Rejects with `no-topic`. */
-  deleteTopic(name: string): Promise<void> {
-    return this.node.log.deleteTopic(name, async () => {
-      // Those too whose commit was under way.
-      await new Promise<void>((resolve) => this.node.log.afterCommit(() => resolve()));
-      await this.forgetTopics((topic) => topic === name);
+  async deleteTopic(name: string): Promise<void> {
+    let forgotten: Promise<void> | undefined;
+    await this.node.log.deleteTopic(name, () => {
+      forgotten = this.forgetTopics((topic) => topic === name);
     });
+    // Not while no other topic can be deleted: on a full disk that may be what gives space.
+    await forgotten;
   }
 
+  /** What is committed for them, and what is about to be. */
   private async forgetTopics(isGone: (topic: string) => boolean): Promise<void> {
     const forget = (group: Group): Promise<void> =>
       new Promise((resolve) => {
-        const gone = listOffsets(group).filter(({ topic }) => isGone(topic));
+        const underWay = [...this.committing].flatMap((commit) => (commit.group === group ? commit.offsets : []));
+        const gone = [...listOffsets(group), ...underWay].filter(({ topic }) => isGone(topic));
         this.forgetOffsets(group, gone, (error) => {
-          if (error !== undefined)
-            this.node.report(`what the group ${group.id} committed for topics that are gone could not be taken away`);
+          if (error !== undefined) {
+            this.node.report(`what the group ${group.id} committed for topics that are gone is taken away when the broker opens again`);
+            for (const { topic, partition } of gone) setOffset(group, topic, partition, undefined);
+          }
           resolve();
         });
       });
