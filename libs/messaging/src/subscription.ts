@@ -50,12 +50,13 @@ export function subscriptionRecordsOf(method: object): readonly SubscriptionReco
 
 /** What the transport is asked for. */
 export function requestOf(service: string, subscriptions: readonly Subscription[], prefetch: number): SubscriptionRequest {
-  const sources = subscriptions.map(({ kind, pattern, topic, contract }): Source => ({
+  const sources = subscriptions.map(({ kind, pattern, topic, contract, place }): Source => ({
     kind,
     pattern,
     topic,
     order: contract.order === 'none' ? 'none' : 'key',
     prefetch: contract.prefetch,
+    place,
   }));
   return { group: service, sources, prefetch };
 }

@@ -152,6 +152,8 @@ export interface Source {
   readonly topic: string | undefined;
   /** `key`: in lanes; the messages of one key in the order in which they were published. */
   readonly order: 'none' | 'key';
+  /** Where its handler stands, for sentences. */
+  readonly place?: string;
   /** The most messages of this source that may be unacknowledged at once; while they are, those of the others come. Not in lanes. */
   readonly prefetch?: number | undefined;
 }

@@ -5,14 +5,18 @@
  */
 import type { Channel, ChannelModel } from 'amqplib';
 import { reasonOf } from '../errors.js';
-import type { PlannedThing } from '../transport.js';
+import type { PlannedThing, SubscriptionRequest } from '../transport.js';
 import { messagesIn } from './amqp-queue-count.js';
 import { declare } from './amqp-subscription.js';
 import { waysOutOfOtherLanes } from './lanes/left-lanes.js';
 import { type Declared, describe } from './topology.js';
 
-export function planOf(connection: ChannelModel, things: readonly Declared[]): Promise<readonly PlannedThing[]> {
-  return Promise.all(things.filter(isWorthALine).map((declared) => findOut(connection, declared)));
+export function planOf(
+  connection: ChannelModel,
+  things: readonly Declared[],
+  request: Pick<SubscriptionRequest, 'sources'> = { sources: [] },
+): Promise<readonly PlannedThing[]> {
+  return Promise.all(things.filter(isWorthALine).map((declared) => findOut(connection, declared, request)));
 }
 
 /** What must not be there is no part of a plan, and the 32 ways into the lanes come with their exchange: they would hide the others. */
@@ -21,7 +25,7 @@ export function isWorthALine(declared: Declared): boolean {
   return declared.thing !== 'binding' || declared.arguments === undefined;
 }
 
-async function findOut(connection: ChannelModel, declared: Declared): Promise<PlannedThing> {
+async function findOut(connection: ChannelModel, declared: Declared, request: Pick<SubscriptionRequest, 'sources'>): Promise<PlannedThing> {
   const thing = describe(declared);
   if (declared.thing !== 'exchange' && declared.thing !== 'queue') return { thing, state: 'unseen', detail: undefined };
   const refusal = await refusalOf(connection, (channel) => check(channel, declared));
@@ -36,7 +40,7 @@ async function findOut(connection: ChannelModel, declared: Declared): Promise<Pl
     thing,
     state: 'different',
     detail: / with message "(?:[A-Z_]+ - )?(.*)"$/.exec(difference)?.[1] ?? difference,
-    wayOut: (await waysOutOfOtherLanes(difference, (queue) => messagesIn(connection, queue))) ?? otherwise,
+    wayOut: (await waysOutOfOtherLanes(difference, request, (queue) => messagesIn(connection, queue))) ?? otherwise,
   };
 }
 

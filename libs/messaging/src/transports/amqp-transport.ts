@@ -117,7 +117,7 @@ export class AmqpTransport implements Transport {
     const things = sized(topologyOf(request, queueType, lanes), quorumSize);
     const ways = bindings === undefined ? [notCompared] : await bindings(things, makesNothing === true);
     const isCompared = ways.every(({ state }) => state !== 'unseen');
-    const asked = await planOf(this.#connection, things);
+    const asked = await planOf(this.#connection, things, request);
     const planned = [...asked.filter(({ state }) => !isCompared || state !== 'unseen'), ...ways];
     // Made with the first message that is delayed. Its first exchange stands for all of it: sixty lines would hide the others.
     if (makesNothing !== true) return planned;

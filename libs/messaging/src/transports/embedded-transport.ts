@@ -128,7 +128,7 @@ export class EmbeddedTransport implements Transport {
       await subscription.start();
     } catch (error) {
       const reason = reasonOf(error);
-      const wayOut = await waysOutOfOtherLanes(reason, (queue) => messagesIn(session, queue));
+      const wayOut = await waysOutOfOtherLanes(reason, request, (queue) => messagesIn(session, queue));
       const advice = wayOut === undefined ? '' : ` It has another number of lanes there: ${wayOut}.`;
       throw new MessagingError('broker-refused', `The embedded broker refused the queues of '${request.group}': ${reason}.${advice}`, {
         cause: error,

@@ -3,6 +3,7 @@
  * all the same; the latter refuse the start, because a key would be in two lanes. Keeps nothing.
  */
 import { LANES_MAX } from '../../limits.js';
+import type { SubscriptionRequest } from '../../transport.js';
 import { laneQueueOf, lanesExchangeOf, otherLanes, parkedQueueOf } from './lane-topology.js';
 
 /** How many messages a queue has that nobody has out; nothing where there is no such queue. */
@@ -16,7 +17,11 @@ export async function countLanes(group: string, messagesIn: CountMessages): Prom
 }
 
 /** What to do, as a clause, where the broker refused another number of lanes; nothing where it says something else. */
-export async function waysOutOfOtherLanes(reason: string, messagesIn: CountMessages): Promise<string | undefined> {
+export async function waysOutOfOtherLanes(
+  reason: string,
+  { sources }: Pick<SubscriptionRequest, 'sources'>,
+  messagesIn: CountMessages,
+): Promise<string | undefined> {
   const other = otherLanes(reason);
   if (other === undefined) return undefined;
   let waiting = 0;
@@ -26,7 +31,9 @@ export async function waysOutOfOtherLanes(reason: string, messagesIn: CountMessa
     waiting += ((await messagesIn(id)) ?? 0) + Math.max(0, ((await messagesIn(parkedQueueOf(id))) ?? 0) - 1);
   }
   const now = waiting === 0 ? 'nothing waits in them that no instance has' : `${waiting} messages wait in them that no instance has`;
-  return `${other.wayOut} (${now}), or start it once without an order: then what waits is handled, and they are empty`;
+  const readers = sources.flatMap(({ order, place }) => (order === 'key' && place !== undefined ? [place] : []));
+  const order = readers.length === 0 ? 'an order' : `the order of ${readers.join(' and ')}`;
+  return `${other.wayOut} (${now}), or start it once without ${order}: then what waits is handled, and they are empty`;
 }
 
 export function leftLanesSentence(group: string, count: number): string {
