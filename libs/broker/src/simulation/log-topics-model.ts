@@ -23,7 +23,9 @@ export interface KeyedRecord {
 
 /** One that was sent and not answered: a producer sends it again. */
 export interface SentBatch {
+  /** The first of its records, and which batch of its producer it is; -1 for one that is not idempotent. */
   readonly sequence: number;
+  readonly number: number;
   readonly records: readonly Omit<KeyedRecord, 'offset'>[];
   readonly bytes: number;
   /** The next answer to it gets lost. */
@@ -43,6 +45,7 @@ export class KeyedPartition {
   start = 0;
   startMax = 0;
   nextSequence = 0;
+  sentCount = 0;
   unanswered: SentBatch[] = [];
   hasTimer = false;
   /** By base offset of what the producer had appended, by its first sequence. */
@@ -50,6 +53,12 @@ export class KeyedPartition {
 
   get end(): number {
     return this.ends.at(-1) ?? 0;
+  }
+
+  /** A log knows the last five batches of a producer, so none goes further ahead of one that was not answered. */
+  get mustWait(): boolean {
+    const [oldest] = this.unanswered;
+    return oldest !== undefined && this.sentCount - oldest.number >= 5;
   }
 
   add(base: number, records: readonly Omit<KeyedRecord, 'offset'>[]): void {

@@ -155,8 +155,8 @@ class Topics implements LogGuest<Action> {
     for (const { model, partition, topic } of this.pairs()) {
       await model.compare(partition, partition.logStartOffset, isCompacted(topic));
       // A last one goes behind everything: nothing stands in its way.
-      const last: SentBatch = { sequence: -1, records: [{ key: 'last', value: this.nextValue++ }], bytes: 5, isUnheard: false };
-      this.send(topic.name, model, partition, last, -1);
+      const records = [{ key: 'last', value: this.nextValue++ }];
+      this.send(topic.name, model, partition, { sequence: -1, number: -1, records, bytes: 5, isUnheard: false }, -1);
     }
     await this.world.machine.clock.pause(patienceMs);
     for (const { model, partition } of this.pairs()) if (partition.highWatermark !== model.end) fail('the log does not go on after all');
@@ -216,10 +216,12 @@ class Topics implements LogGuest<Action> {
     if (pair === undefined) return;
     const { model, partition } = pair;
     if (idempotent && model.hasTimer) return;
-    if (idempotent && model.unanswered.length >= 5) return this.sendAgain(name, model, partition);
+    if (idempotent && model.mustWait) return this.sendAgain(name, model, partition);
     const records = keys.map((key) => ({ key: `k${key}`, value: tombstone ? null : this.nextValue++ }));
-    const sent: SentBatch = { sequence: idempotent ? model.nextSequence : -1, records, bytes, isUnheard };
+    const [sequence, batch] = idempotent ? [model.nextSequence, model.sentCount] : [-1, -1];
+    const sent: SentBatch = { sequence, number: batch, records, bytes, isUnheard };
     if (idempotent) {
+      model.sentCount++;
       model.nextSequence += records.length;
       model.unanswered.push(sent);
     }

@@ -101,6 +101,7 @@ export class LogWorld<Action extends { readonly do: string }> {
   private journaled: JournaledLog | undefined;
   private failure: CodedError | undefined;
   private hasFailedDisk = false;
+  private hasEnded = false;
   /** It was told to close: on a disk that is full then, or fails, it ends as if it had crashed. */
   private isClosing = false;
 
@@ -248,6 +249,7 @@ export class LogWorld<Action extends { readonly do: string }> {
     this.process = process;
     this.failure = undefined;
     this.hasFailedDisk = false;
+    this.hasEnded = false;
     try {
       const journaled = await JournaledLog.open({
         ground: watchedGround(process.ground, this.sabotage, () => (this.hasFailedDisk = true)),
@@ -259,6 +261,7 @@ export class LogWorld<Action extends { readonly do: string }> {
       });
       if (this.life !== life) return;
       this.journaled = journaled;
+      if (this.hasEnded) return this.die();
     } catch (error) {
       process.kill();
       this.failure = error as CodedError;
@@ -273,7 +276,12 @@ export class LogWorld<Action extends { readonly do: string }> {
     if (life !== this.life || this.isClosing) return;
     if (!this.hasFailedDisk) fail(`the log ended by itself: ${error.message}`);
     this.failure = error;
-    if (this.log !== undefined) this.guest.look();
+    this.hasEnded = true;
+    if (this.log !== undefined) this.die(); // or else when it is open, or does not open
+  }
+
+  private die(): void {
+    this.guest.look();
     this.process!.kill();
     this.endLife();
   }
