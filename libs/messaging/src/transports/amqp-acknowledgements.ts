@@ -3,14 +3,15 @@
  * still out, and one for each above it. A handler that only computes is done with all that came in one read at the same time, and a word for each of them
  * cost more than the rest of a delivery. Nothing waits longer than the turn. Keeps the tags that are out, which prefetch bounds.
  */
-import type { Channel, Message } from 'amqplib';
+import type { Message } from 'amqplib';
+import type { Settling } from './amqp-receiving.js';
 
 export class Acknowledgements {
   /** Tags that the broker waits for, in their order. */
   readonly #out = new Set<number>();
   #done: number[] = [];
 
-  constructor(private readonly channel: Pick<Channel, 'ack' | 'nack'>) {}
+  constructor(private readonly channel: Settling) {}
 
   get outCount(): number {
     return this.#out.size;

@@ -4,6 +4,7 @@ import amqplib, { type ChannelModel, type ConsumeMessage } from 'amqplib';
 import type { Envelope } from '../envelope.js';
 import type { UnreadableEnvelope } from '../transport.js';
 import { turn } from '../turn.js';
+import { Acknowledgements } from './amqp-acknowledgements.js';
 import { DeliveryReader } from './amqp-deliveries.js';
 import { PublishFrames, type Publishable } from './amqp-publish-frames.js';
 import { isKnownInside, receivingOn } from './amqp-receiving.js';
@@ -89,6 +90,40 @@ describe('receiving over amqplib', () => {
     );
     while (heard.length === 0) await turn();
     expect(heard).toEqual(['second']);
+  });
+});
+
+describe('what is said of deliveries', () => {
+  it('reaches the broker in its order: what is given back comes again, and all else that is acknowledged does not', async () => {
+    const channel = await connection.createChannel();
+    const receiving = receivingOn(connection)!;
+    const acknowledgements = new Acknowledgements(receiving.settling(channel));
+    const heard: string[] = [];
+    const { queue } = await channel.assertQueue('', { exclusive: true });
+    const heed = (id: string, tag: number): void => {
+      heard.push(id);
+      acknowledgements.delivered(tag);
+    };
+    const { consumerTag } = await channel.consume(queue, (message) =>
+      heed(`${String(message!.properties.messageId)} again`, message!.fields.deliveryTag),
+    );
+    receiving.consume(channel, consumerTag, ({ id }, tag) => heed(String(id), tag));
+    const sending = sendingOn(await connection.createConfirmChannel(), () => undefined);
+    for (const id of ['a', 'b', 'c', 'd', 'e']) sending.send(toQueue(event(id), { address: { exchange: '', routingKey: queue } }));
+    while (heard.length < 5) await turn();
+    acknowledgements.acknowledge(1);
+    acknowledgements.release(2);
+    acknowledgements.acknowledge(3);
+    acknowledgements.acknowledge(5);
+    while (heard.length < 6) await turn();
+    expect(heard).toEqual(['a', 'b', 'c', 'd', 'e', 'b again']);
+    await channel.close();
+    // Of a channel that has ended nothing can be said, and nobody is told otherwise.
+    acknowledgements.acknowledge(6);
+    await turn();
+    const later = await connection.createChannel();
+    expect((await later.checkQueue(queue)).messageCount).toBe(2);
+    await later.deleteQueue(queue);
   });
 });
 

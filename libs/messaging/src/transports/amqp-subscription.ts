@@ -113,7 +113,7 @@ export class AmqpConsumer {
     readonly channel: Channel,
     readonly receiving?: Receiving,
   ) {
-    this.acknowledgements = new Acknowledgements(channel);
+    this.acknowledgements = new Acknowledgements(receiving?.settling(channel) ?? channel);
   }
 
   async cancel(): Promise<void> {
