@@ -46,6 +46,15 @@ export const CONTENDERS = {
     places: (name) => ({ queue: name }),
     prepare: installNest11,
   },
+  /** The same with what a message of ours says beside its body. */
+  'golevelup-envelope': {
+    name: '@golevelup with an envelope',
+    protocol: 'amqp',
+    file: join(nest11, 'golevelup-envelope-client.mjs'),
+    at: (host) => `amqp://${host}`,
+    places: (name) => ({ queue: name }),
+    prepare: installNest11,
+  },
   'dovecote-kafka': {
     name: 'Dovecote, Kafka',
     protocol: 'kafka',
