@@ -1,12 +1,14 @@
 import type { Clock, Random } from '@dovecote/ground';
 import { v7 } from 'uuid';
 
-const RANDOM_BYTES_PER_ID = 16;
+/** Four for where a millisecond's sequence begins, six for the end of the text. */
+const RANDOM_BYTES_PER_ID = 10;
 const IDS_PER_DRAW = 256;
 const SEQUENCE_LIMIT = 2 ** 32;
 /** Bits of the sequence that stand behind the front of the text, and how much of it that is. */
 const LAST_BITS = 6;
 const FRONT_CHARACTERS = 24;
+const noChance = Buffer.alloc(16);
 
 const hex: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
@@ -34,7 +36,7 @@ export class Identifiers {
     if (nowMs > this.#lastMs) {
       this.#lastMs = nowMs;
       // The lower half of its range, so that counting up within the millisecond does not run over.
-      this.#sequence = this.#chance.readUInt32BE(at + 6) >>> 1;
+      this.#sequence = this.#chance.readUInt32BE(at) >>> 1;
     } else {
       this.#sequence += 1;
       if (this.#sequence === SEQUENCE_LIMIT) {
@@ -46,11 +48,10 @@ export class Identifiers {
     if (this.#frontMs !== this.#lastMs || this.#frontSequence !== frontSequence) {
       this.#frontMs = this.#lastMs;
       this.#frontSequence = frontSequence;
-      const random = this.#chance.subarray(at, at + RANDOM_BYTES_PER_ID);
-      this.#front = v7({ msecs: this.#lastMs, seq: this.#sequence, random }).slice(0, FRONT_CHARACTERS);
+      this.#front = v7({ msecs: this.#lastMs, seq: this.#sequence, random: noChance }).slice(0, FRONT_CHARACTERS);
     }
-    const between = ((this.#sequence << 2) & 0xff) | (this.#chance[at + 10]! & 3);
-    return this.#front + (hex[between]! + this.#chanceText.slice(2 * at + 22, 2 * at + 32));
+    const between = ((this.#sequence << 2) & 0xff) | (this.#chance[at + 4]! & 3);
+    return this.#front + (hex[between]! + this.#chanceText.slice(2 * at + 10, 2 * at + 20));
   }
 
   /** Where the chance of the next id begins. Asking the operating system once per id would cost more than the id. */
