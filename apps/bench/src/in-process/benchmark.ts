@@ -10,7 +10,7 @@ import type { Durability } from '../amqp/server.js';
 import type { Measurement } from '../figure.js';
 import type { Report } from '../report.js';
 
-export const IN_PROCESS_CASES = ['raw', 'framework'] as const;
+export const IN_PROCESS_CASES = ['raw', 'nest', 'framework'] as const;
 export type InProcessCase = (typeof IN_PROCESS_CASES)[number];
 
 export interface InProcessOptions {
@@ -25,6 +25,7 @@ export interface InProcessOptions {
 
 const TITLES: Readonly<Record<InProcessCase, string>> = {
   raw: 'a session of the broker: publish to handler, persistent, acknowledged, 1,000 under way',
+  nest: "Nest alone: its own call of that method through the guard and the interceptor, with no message and no broker; what the framework's is measured by",
   framework: 'the framework: Publisher to @Subscribe through a guard and an interceptor, 1,000 under way, prefetch 100',
 };
 const PROMISES: Readonly<Record<Durability, string>> = {
@@ -38,7 +39,7 @@ export async function runInProcessBenchmark(options: InProcessOptions): Promise<
   const measurements: Measurement[] = [];
   const failures: string[] = [];
   for (const name of cases) {
-    for (const durability of durabilities) {
+    for (const durability of name === 'nest' ? (['memory'] as const) : durabilities) {
       for (let round = 1; round <= rounds; round++) {
         const what = { side: 'ours' as const, caseTitle: TITLES[name], promise: PROMISES[durability], round };
         try {

@@ -2,10 +2,10 @@
  * One service with its broker in the same process, publishing to itself: how many messages a second come from `publish` to the handler, and
  * what each costs the process that does both.
  *
- *   node program.js raw|framework WARMUP_MS MEASURE_MS DURABILITY [DATA_FOLDER]
+ *   node program.js raw|nest|framework WARMUP_MS MEASURE_MS DURABILITY [DATA_FOLDER]
  *
  * `raw` goes through a session of the broker. `framework` goes through `Publisher` and a method with `@Subscribe`, with a guard and an interceptor
- * before it. A program, started by the benchmark: it prints one line of JSON and ends. Nothing survives it.
+ * before it. `nest` is that method called by Nest's own builder: nothing is published. A program, started by the benchmark: it prints one line of JSON and ends. Nothing survives it.
  */
 import 'reflect-metadata';
 import {
@@ -18,7 +18,7 @@ import {
   UseGuards,
   UseInterceptors,
 } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
+import { ExternalContextCreator, NestFactory } from '@nestjs/core';
 import { Broker, type Durability } from '@dovecote/broker';
 import { DovecoteModule, EventMessage, Publisher, Subscribe } from '@dovecote/messaging';
 import { type Observable, tap } from 'rxjs';
@@ -27,6 +27,8 @@ import { type Observable, tap } from 'rxjs';
 const underWayMax = 1000;
 /** What a consumer of the raw session may hold unacknowledged; the framework has a default of its own. */
 const rawPrefetch = 1000;
+/** That default: as many calls of the handler are under way at once. */
+const prefetch = 100;
 const bodyBytes = 100;
 
 const count = { handled: 0, guarded: 0, intercepted: 0, published: 0 };
@@ -111,9 +113,26 @@ async function startFramework(durability: Durability, data: string | undefined):
   pump();
 }
 
+async function startNest(): Promise<void> {
+  class AppModule {}
+  Module({ providers: [Handlers, Guard, Interceptor] })(AppModule);
+  const app = await NestFactory.createApplicationContext(AppModule, { logger: ['error'] });
+  const handlers = app.get(Handlers);
+  const everything = { guards: true, interceptors: true, filters: true };
+  const method = Reflect.get(handlers, 'take') as (...args: unknown[]) => unknown;
+  const creator = app.get(ExternalContextCreator);
+  const call = creator.create(handlers, method, 'take', undefined, undefined, undefined, undefined, everything, 'rpc');
+  const event = new Measured('order-1', 1, '.'.repeat(bodyBytes - 50));
+  const callAll = (): void => {
+    const calls = Array.from({ length: prefetch }, () => call(event, {}) as Promise<unknown>);
+    Promise.all(calls).then(() => setImmediate(callAll), fail);
+  };
+  callAll();
+}
+
 async function measure(): Promise<void> {
   const [kind, warmup, stretch, durability, data] = process.argv.slice(2);
-  const start = kind === 'raw' ? startRaw : startFramework;
+  const start = kind === 'raw' ? startRaw : kind === 'nest' ? startNest : startFramework;
   await start(durability as Durability, data);
   const pass = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
   await pass(Number(warmup));
