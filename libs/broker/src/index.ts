@@ -50,6 +50,7 @@ export type {
 } from './embedded/broker-log.js';
 export type { LogBatch, LogRecord } from './embedded/log-batch.js';
 export type { ExchangeBinding, ExchangeContext, ExchangeRouter, ExchangeType, RoutedMessage } from './queues/exchange-type.js';
+export { CommonProperties, type OwnProperties, type SharedProperties } from './queues/common-properties.js';
 export type { MessageProperties, PropertyVisitor } from './queues/properties.js';
 export type { FieldTable, FieldValue } from './queues/field-table.js';
 export { type BrokerErrorCode, CodedError } from './errors.js';

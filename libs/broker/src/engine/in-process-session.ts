@@ -292,16 +292,19 @@ export class InProcessSession implements BrokerSession, SessionSink {
 
   /** The image is good until the next message is addressed. */
   private addressNow(message: OutgoingMessage): Addressed {
-    const { exchange, routingKey, body, properties = noProperties } = message;
+    const { exchange, routingKey, body, properties = noProperties, common } = message;
     checkExpiration(properties);
     // An exchange of somebody's own may publish while it is asked for the route, so the image is made behind that.
     const route = this.host.routeFor(this.owner.access, exchange, routingKey);
     if (route === perMessage || hasExtraKeys(properties)) return this.address(message);
-    const length = writePassingContent(exchange, routingKey, properties, body);
-    return length === 0 ? this.address(message) : addressed(passingImage, length, route, properties);
+    let length = writePassingContent(exchange, routingKey, properties, body, common);
+    if (length === 0 && common !== undefined) length = writePassingContent(exchange, routingKey, common.with(properties), body);
+    if (length === 0) return this.address(message);
+    return addressed(passingImage, length, route, properties.expiration, (common?.properties ?? properties).deliveryMode);
   }
 
-  private address({ exchange, routingKey, body, properties = noProperties }: OutgoingMessage): Addressed {
+  private address({ exchange, routingKey, body, properties: own = noProperties, common }: OutgoingMessage): Addressed {
+    const properties = common?.with(own) ?? own;
     checkExpiration(properties);
     const image = writeContent(exchange, routingKey, properties, body);
     const { access } = this.owner;
@@ -310,7 +313,7 @@ export class InProcessSession implements BrokerSession, SessionSink {
     if (keys !== undefined) this.host.checkTopics(access, exchange, keys);
     if (keys !== undefined || route === perMessage) route = this.host.routeMessage(exchange, new ContentMessage(image, 0, keys));
     const visible = keys === undefined || isHeldOnly(route) ? image : (withoutHeader(image, 0, image.length, 'BCC') ?? image);
-    return addressed(visible, visible.length, route, properties);
+    return addressed(visible, visible.length, route, properties.expiration, properties.deliveryMode);
   }
 
   private send({ image, length, route, isPersistent, isExpiring }: Addressed, answer: PublishAnswer): void {
@@ -421,7 +424,13 @@ class FetchedMessage extends ReceivedMessage implements FetchedDelivery {
 
 const noProperties: MessageProperties = {};
 
-function addressed(image: Buffer, length: number, route: Route, { deliveryMode, expiration }: MessageProperties): Addressed {
+function addressed(
+  image: Buffer,
+  length: number,
+  route: Route,
+  expiration: string | undefined,
+  deliveryMode: MessageProperties['deliveryMode'],
+): Addressed {
   return { image, length, route, isPersistent: deliveryMode === persistentMode, isExpiring: expiration !== undefined };
 }
 

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { type SimulatedGround, simulatedGround, type SimulatedProcess } from '@dovecote/ground/testing';
 import { Broker } from '../broker.js';
 import { CodedError } from '../errors.js';
+import { CommonProperties, type OwnProperties } from '../queues/common-properties.js';
 import type { ExchangeBinding, ExchangeType } from '../queues/exchange-type.js';
 import type { BrokerSession, Delivery, OutgoingMessage } from './in-process.js';
 import type { BrokerOptions } from './options.js';
@@ -206,6 +207,59 @@ describe('definitions and messages', () => {
       expect(bodies.sort()).toEqual(['m: from without', 'undefined: from within']);
     },
   );
+
+  it('have in common what is given once, however it can be written, and are kept as it says', async () => {
+    const world = new World();
+    const session = (await world.open()).session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    const common = new CommonProperties({ deliveryMode: 2, type: 'told', headers: { shared: 'yes' } });
+    const [exchange, routingKey, body] = ['', 'q', Buffer.from('x')];
+    const given: OwnProperties[] = [{ messageId: 'plain' }, { messageId: 'größer' }, { messageId: 'number', headers: { number: 1 } }];
+    for (const properties of given) await world.drive(session.publish({ exchange, routingKey, body, properties, common }));
+    const last: OwnProperties = { messageId: 'transacted' };
+    await world.drive(session.transact({ publish: [{ exchange, routingKey, body, properties: last, common }] }));
+    world.restart({ power: true });
+    const got: unknown[] = [];
+    const reader = (await world.open()).session();
+    await world.drive(reader.consume('q', {}, ({ properties }) => got.push(properties)));
+    await world.settle();
+    expect(got).toEqual([...given, last].map((own) => common.with(own)));
+  });
+
+  it('are told of without a promise, never before the call has returned', async () => {
+    const world = new World();
+    const session = (await world.open({ limits: { messageBytesMax: 10 } })).session();
+    await world.drive(session.declareQueue('q', { durable: true }));
+    const told: string[] = [];
+    const publish = (name: string, what: Partial<OutgoingMessage>): void =>
+      session.publishTelling(
+        { ...message('x'), ...what },
+        {
+          confirmed: (outcome) => told.push(`${name}: ${outcome}`),
+          refused: (error) => told.push(`${name}: ${(error as CodedError).code}`),
+        },
+      );
+    publish('kept', {});
+    publish('lost', { routingKey: 'nowhere' });
+    publish('too large', { body: Buffer.alloc(11) });
+    publish('astray', { exchange: 'none' });
+    publish('nonsense', { properties: { expiration: 'soon' } });
+    expect(told).toEqual([]);
+    await world.settle();
+    expect(told.sort()).toEqual([
+      'astray: no-exchange',
+      'kept: confirmed',
+      'lost: unroutable',
+      'nonsense: invalid-argument',
+      'too large: message-too-large',
+    ]);
+    told.length = 0;
+    publish('cut off', {});
+    await session.close();
+    publish('too late', {});
+    await world.settle();
+    expect(told).toEqual(['cut off: closed', 'too late: closed']);
+  });
 
   it('gives to the consumer of the highest priority first', async () => {
     const world = new World();

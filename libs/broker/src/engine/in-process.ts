@@ -1,3 +1,4 @@
+import type { CommonProperties } from '../queues/common-properties.js';
 import type { FieldTable } from '../queues/field-table.js';
 import type { MessageProperties, PropertyVisitor } from '../queues/properties.js';
 
@@ -75,6 +76,11 @@ export interface OutgoingMessage {
   readonly routingKey: string;
   readonly body: Uint8Array;
   readonly properties?: MessageProperties;
+  /**
+   * What it has in common with others, encoded once (`new CommonProperties({…})`): `properties` are what it has beside them, of headers with other names, and
+   * of the rest what stands from `priority` to `timestamp`.
+   */
+  readonly common?: CommonProperties;
 }
 
 /** Told what became of a message: what `publish` resolves to, or rejects with. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { SeededRandom } from '@dovecote/ground/testing';
 import { copyBytes, sameBytes, viewOf } from '../small-copy.js';
+import { CommonProperties, type OwnProperties, type SharedProperties } from './common-properties.js';
 import {
   bodyLength,
   bodyStart,
@@ -267,6 +268,44 @@ describe('the content image', () => {
     expect(writePassingContent('', 'key', { headers: { long: 'x'.repeat(6000) } }, Buffer.alloc(0))).toBe(0);
     expect(writePassingContent('', 'key', { headers: { number: 1 } }, Buffer.alloc(0))).toBe(0);
     expect(writePassingContent('', 'key', {}, passingImage)).toBe(0);
+  });
+
+  it('has in common what was put together once, and reads as if it had not been', () => {
+    const { headers: _mixed, contentType, contentEncoding, deliveryMode, type, userId, appId, clusterId, ...rest } = allProperties;
+    const shared = { contentType, contentEncoding, deliveryMode, type, userId, appId, clusterId } as SharedProperties;
+    const own = rest as OwnProperties;
+    const commons: SharedProperties[] = [{}, { headers: { a: 'b' } }, shared, { ...shared, headers: { a: 'x'.repeat(127), b: '' } }];
+    const besides: OwnProperties[] = [{}, own, { headers: { c: 'd' } }, { ...own, headers: { c: 'd', ['n'.repeat(85)]: 'f' } }];
+    const body = Buffer.from('body');
+    for (const common of commons) {
+      for (const beside of besides) {
+        const both = new CommonProperties(common);
+        passingImage.fill(0xee);
+        const length = writePassingContent('exchange', 'a.routing.key', beside, body, both);
+        const image = passingImage.subarray(0, length);
+        const properties = decodeProperties(image, propertiesStart(image, 0), propertiesEnd(image, 0));
+        expect(properties).toEqual({ ...common, ...beside, headers: { ...common.headers, ...beside.headers } });
+        expect(properties).toEqual(both.with(beside));
+        expect([contentRoutingKey(image, 0), bodyLength(image, 0), passingImage[length]]).toEqual(['a.routing.key', 4, 0xee]);
+        expect(image.subarray(bodyStart(image, 0), -1)).toEqual(body);
+      }
+    }
+    expect(() => new CommonProperties({ headers: { CC: ['key'] } })).toThrow('where one message goes');
+  });
+
+  it.each<[string, SharedProperties, OwnProperties]>([
+    ['no ASCII in common', { type: 'größer' }, {}],
+    ['no ASCII of its own', {}, { headers: { key: 'größer' } }],
+    ['half a character', {}, { messageId: '\ud83d' }],
+    ['what is no text in common', { headers: { number: 1 } }, {}],
+    ['what is no text of its own', {}, { headers: { number: 1 } }],
+    ['a long text', {}, { headers: { text: 'x'.repeat(128) } }],
+    ['a long name', {}, { headers: { ['n'.repeat(86)]: 'x' } }],
+    ['a long property', {}, { messageId: 'x'.repeat(128) }],
+    ['a high priority', {}, { priority: 128 }],
+    ['more than fits', { headers: { text: 'x'.repeat(17_000) } }, {}],
+  ])('is not written with what is in common where there is %s', (_what, common, own) => {
+    expect(writePassingContent('', 'key', own, Buffer.alloc(0), new CommonProperties(common))).toBe(0);
   });
 
   it('refuses names that do not fit', () => {

@@ -1,3 +1,4 @@
+import type { CommonProperties } from './common-properties.js';
 import { MalformedError } from './field-table.js';
 import { encodeProperties, propertiesBytes, propertiesRoom, type MessageProperties } from './properties.js';
 import { shortStringRoom, textBytes, writeText } from './short-text.js';
@@ -72,12 +73,19 @@ export function writeContent(exchange: string, routingKey: string, properties: M
 export const passingImage = Buffer.allocUnsafeSlow(16 * 1024);
 
 /**
- * As `writeContent`, into `passingImage`, and returns the length; 0, and nothing is written, where it may not fit there or a text may be too long. To ask each
- * text for its bytes beforehand costs as much as to write it, so this asks what they are at most.
+ * As `writeContent`, into `passingImage`, and returns the length; 0, and nothing of use is written, where it may not fit there, a text may be too long, or
+ * `common` cannot be written with these. To ask each text for its bytes beforehand costs as much as to write it, so this asks what they are at most.
  */
-export function writePassingContent(exchange: string, routingKey: string, properties: MessageProperties, body: Uint8Array): number {
-  const room = shortStringRoom(exchange) + shortStringRoom(routingKey) + propertiesRoom(properties) + otherBytes(body);
-  return room > passingImage.length ? 0 : encodeContent(passingImage, exchange, routingKey, properties, body);
+export function writePassingContent(
+  exchange: string,
+  routingKey: string,
+  properties: MessageProperties,
+  body: Uint8Array,
+  common?: CommonProperties,
+): number {
+  const namesRoom = shortStringRoom(exchange) + shortStringRoom(routingKey);
+  const room = namesRoom + propertiesRoom(properties) + (common?.bytes ?? 0) + otherBytes(body);
+  return room > passingImage.length ? 0 : encodeContent(passingImage, exchange, routingKey, properties, body, common);
 }
 
 /** All of an image but its names and properties. */
@@ -85,8 +93,15 @@ function otherBytes({ length }: Uint8Array): number {
   return 2 + frameOverheadBytes + 12 + (length === 0 ? 0 : frameOverheadBytes + length);
 }
 
-/** Returns the length. */
-function encodeContent(image: Buffer, exchange: string, routingKey: string, properties: MessageProperties, body: Uint8Array): number {
+/** Returns the length; 0 where properties in common cannot be written with these. */
+function encodeContent(
+  image: Buffer,
+  exchange: string,
+  routingKey: string,
+  properties: MessageProperties,
+  body: Uint8Array,
+  common?: CommonProperties,
+): number {
   let at = writeShortString(image, writeShortString(image, 0, exchange), routingKey);
   image[at] = 0;
   image[at + 1] = frameEnd;
@@ -94,7 +109,8 @@ function encodeContent(image: Buffer, exchange: string, routingKey: string, prop
   at = image.writeUInt32BE(0x003c_0000, header + 7);
   at = image.writeUInt32BE(0, at);
   at = image.writeUInt32BE(body.length, at);
-  at = encodeProperties(properties, image, at);
+  at = common === undefined ? encodeProperties(properties, image, at) : common.encode(properties, image, at);
+  if (at === 0) return 0;
   writeFrameHead(image, header, 2, at - header - 7);
   image[at++] = frameEnd;
   if (body.length === 0) return at;

@@ -283,7 +283,7 @@ export function encodeProperties(properties: MessageProperties, into: Buffer, of
   return at;
 }
 
-function flagsOf(properties: MessageProperties): number {
+export function flagsOf(properties: MessageProperties): number {
   let flags = 0;
   if (properties.contentType !== undefined) flags |= propertyFlags.contentType;
   if (properties.contentEncoding !== undefined) flags |= propertyFlags.contentEncoding;
@@ -309,7 +309,7 @@ function writeShortText(text: string, into: Buffer, at: number): number {
 }
 
 /** Without a BigInt, as far as it fits into 53 bits; what does not is refused by the conversion. */
-function writeTimestamp(seconds: number, into: Buffer, at: number): number {
+export function writeTimestamp(seconds: number, into: Buffer, at: number): number {
   if (!(seconds >= 0 && seconds <= Number.MAX_SAFE_INTEGER)) return into.writeBigUInt64BE(BigInt(seconds), at);
   return into.writeUInt32BE(seconds % 0x1_0000_0000, into.writeUInt32BE(Math.floor(seconds / 0x1_0000_0000), at));
 }

@@ -22,11 +22,13 @@ import type {
   TransportSubscription,
 } from '../transport.js';
 import { fromDelivery, toProperties } from './cloud-events.js';
+import { EmbeddedForms } from './embedded-forms.js';
 import { EmbeddedIncoming, EmbeddedSubscription, declare, messagesIn } from './embedded-subscription.js';
 import type { LaneDriver } from './lanes/lane-driver.js';
 import { waysOutOfOtherLanes } from './lanes/left-lanes.js';
 import { QueueParking } from './lanes/queue-parking.js';
 import {
+  type Address,
   BOXES_EXCHANGE,
   COMMANDS_EXCHANGE,
   DEFAULT_EXCHANGE,
@@ -80,6 +82,7 @@ export class EmbeddedTransport implements Transport {
   #broker: EmbeddedBroker | undefined;
   #session: BrokerSession | undefined;
   #consumption: EmbeddedSubscription | undefined;
+  readonly #forms = new EmbeddedForms();
   #isClosed = false;
 
   constructor(
@@ -107,9 +110,13 @@ export class EmbeddedTransport implements Transport {
   }
 
   hand(envelope: Envelope, _deadlineMs: number, route: Route | undefined, outcome: PublishOutcome): void {
-    const answer = new EmbeddedAnswer(envelope, route, outcome);
-    if (this.#session === undefined) queueMicrotask(() => outcome.refused(closedError()));
-    else this.#session.publishTelling(messageOf(envelope, route), answer);
+    if (this.#session === undefined) {
+      queueMicrotask(() => outcome.refused(closedError()));
+      return;
+    }
+    const address = addressOf(envelope, route);
+    const message = route?.delayMs === undefined ? this.#forms.message(envelope, address) : heldBack(address, envelope, route.delayMs);
+    this.#session.publishTelling(message, new EmbeddedAnswer(envelope, route, outcome));
   }
 
   /** The broker is this service's own and is as it made it: there is nothing to be told. */
@@ -258,13 +265,15 @@ export function capabilitiesOf(isDurable: boolean): TransportCapabilities {
   };
 }
 
-function messageOf(envelope: Envelope, route: Route | undefined): OutgoingMessage {
-  const { exchange, routingKey } = addressOf(envelope, route);
+function heldBack({ exchange, routingKey }: Address, envelope: Envelope, delayMs: number): OutgoingMessage {
   const properties = toProperties(envelope);
-  if (route?.delayMs === undefined) return { exchange, routingKey, body: envelope.body, properties };
   const room = waitingRooms.get(exchange) ?? exchange;
-  const headers = { ...properties.headers, 'x-delay': route.delayMs };
-  return { exchange: room, routingKey, body: envelope.body, properties: { ...properties, headers } };
+  return {
+    exchange: room,
+    routingKey,
+    body: envelope.body,
+    properties: { ...properties, headers: { ...properties.headers, 'x-delay': delayMs } },
+  };
 }
 
 function closedError(): MessagingError {
