@@ -122,6 +122,21 @@ describe('a broker with Kafka clients', () => {
     expect(await world.drive((await world.open()).readAll('t', 0))).toEqual(['kept']);
   });
 
+  it.each(['write', 'sync', 'syncDirectory'] as const)(
+    'makes its log for the next client where a %s failed for the first',
+    async (operation) => {
+      const world = new CrashWorld(1);
+      const first = await world.open();
+      world.machine.faults.fail(operation, { path: '/data/log' });
+      await expect(world.drive(first.makeTopic('t'))).rejects.toThrow('closed');
+      const second = await world.client();
+      await world.drive(second.makeTopic('t'));
+      await world.drive(second.produce('t', 0, encodeBatch([{ key: null, value: Buffer.from('kept'), timestamp: -1 }])));
+      world.crash(true);
+      expect(await world.drive((await world.open()).readAll('t', 0))).toEqual(['kept']);
+    },
+  );
+
   it('keeps nothing under memory, listens where it is told to, and says what is missing', async () => {
     const world = new CrashWorld(1);
     const { ground } = world.process;

@@ -62,6 +62,9 @@ export class World {
   private opening: Promise<void> | undefined;
   private readonly clients: (Connected | undefined)[] = [];
   private hasFailedDisk = false;
+  private failureCount = 0;
+  /** So many of them kept the log of the first Kafka client from being opened, which is tried again: an opening believes nothing that was not synced. */
+  private retriedCount = 0;
   /** It is being closed, and may say that it could not: a full disk is a reason. */
   private isClosing = false;
 
@@ -340,7 +343,10 @@ export class World {
     const limits = { journalFileBytesMax, memoryBytesMax: 64 << 20, residentBytesMax, journalSlackBytes: 0 };
     const kafka = { port: kafkaPort, initialRebalanceDelayMs: 0, offsetsPartitionCount: 1, partitionCount: 2 };
     const doors = { amqp: { port: amqpPort }, ...(this.options.hasKafka ? { kafka } : {}) };
-    const opening = Broker.open({ data: '/data', durability, ground, limits, ...doors });
+    const log = (line: string): void => {
+      if (life === this.ledger.life && line.startsWith('The log cannot be opened')) this.retriedCount = this.failureCount;
+    };
+    const opening = Broker.open({ data: '/data', durability, ground, limits, log, ...doors });
     const broker = await opening.catch((error: unknown) => {
       process.kill();
       this.judgeRefusal(error);
@@ -365,8 +371,9 @@ export class World {
   private diskFailed(life: number, operation: string, error: Error): void {
     if (life !== this.ledger.life) return;
     this.hasFailedDisk = true;
+    const number = ++this.failureCount;
     this.machine.clock.after(endingMs, () => {
-      if (life === this.ledger.life && this.broker !== undefined)
+      if (life === this.ledger.life && this.broker !== undefined && number > this.retriedCount)
         this.ledger.breakPromise(`a ${operation} failed (${error.message}) and the broker goes on`);
     });
   }
