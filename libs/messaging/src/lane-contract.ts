@@ -1,6 +1,6 @@
 /** What every `Transport` that hands out messages in lanes must do. */
 import assert from 'node:assert/strict';
-import type { Transport } from './transport.js';
+import type { Incoming, Transport } from './transport.js';
 import { type Bench, type Body, type LaneInbox, envelopeOf, textOf, turns, until } from './transport-bench.js';
 
 const keys = Array.from({ length: 24 }, (_, index) => `key-${index}`);
@@ -52,12 +52,16 @@ export const laneCases: Readonly<Record<string, Body>> = {
     for (let round = 0; round < 4; round++) {
       const member = await bench.laneMember('readers', ['placed'], 6);
       if (round === 0) await Promise.all(expected.map((text) => bench.publishKeyed(sender, 'placed', text)));
-      const had = [await member.next(), await member.next(), await member.next(), await member.next()];
-      const begun = Number(textOf(had[0]!));
-      assert.deepEqual(had.map(textOf), expected.slice(begun, begun + 4), 'they came out of order');
-      assert.ok(begun <= done, `${done} was passed over`);
+      // Where two members died without having got further, a transport may hand out one at a time: it looks for what ended them.
+      const inHand = round < 2 ? 4 : 1;
+      const had: Incoming[] = [];
+      while (had.length < inHand) had.push(await member.next());
       had[0]?.acknowledge();
+      if (had.length < 2) had.push(await member.next());
       had[1]?.acknowledge();
+      const begun = Number(textOf(had[0]!));
+      assert.deepEqual(had.map(textOf), expected.slice(begun, begun + had.length), 'they came out of order');
+      assert.ok(begun <= done, `${done} was passed over`);
       // What it acknowledges last may not arrive any more, and comes again.
       done = Math.max(done, begun + 2);
       await bench.subject.crash(member.transport);
@@ -67,11 +71,13 @@ export const laneCases: Readonly<Record<string, Body>> = {
     const sender = await bench.open();
     const prefetches = [8, 2, 8];
     const expected = Array.from({ length: 10 }, (_, index) => `${index}`);
-    for (const prefetch of prefetches) {
+    for (const [round, prefetch] of prefetches.entries()) {
       const member = await bench.laneMember('readers', ['placed'], prefetch);
-      if (prefetch === prefetches[0]) await Promise.all(expected.map((text) => bench.publishKeyed(sender, 'placed', text)));
+      // Where two members died without having got further, a transport may hand out one at a time.
+      const isOneByOne = round === 2;
+      if (round === 0) await Promise.all(expected.map((text) => bench.publishKeyed(sender, 'placed', text)));
       const count = Math.min(prefetch, expected.length);
-      assert.deepEqual(await member.texts(count, false), expected.slice(0, count));
+      assert.deepEqual(await member.texts(count, isOneByOne), expected.slice(0, count));
       await bench.subject.crash(member.transport);
     }
   },

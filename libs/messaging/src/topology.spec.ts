@@ -155,23 +155,6 @@ describe('bindings on an AMQP broker', () => {
     ]);
   });
 
-  it('are told with what stands in the queue of a handler that has no prefetch of its own any more', async () => {
-    await makeAll('amqp');
-    const session = broker.session();
-    await session.declareQueue('dovecote.shop:orders.placed', { durable: true, arguments: { 'x-queue-type': 'quorum' } });
-    expect(await start({ broker: compared() })).toEqual([]);
-    await stopAll();
-    await session.publish({
-      exchange: '',
-      routingKey: 'dovecote.shop:orders.placed',
-      body: Buffer.from('{}'),
-      properties: { messageId: 'm-1' },
-    });
-    expect(await start({ broker: compared() })).toEqual([
-      'warn queue dovecote.shop:orders.placed is not as it would be made here: nobody reads what stands in it (1), for its handler has no prefetch of its own any more; give it one until the queue is empty, and delete that.',
-    ]);
-  });
-
   it('are not compared where nobody says where that is, or it does not answer, and then it says so', async () => {
     await makeAll('amqp');
     const advice = await start({ broker: urls.amqp(), topology: 'check' });

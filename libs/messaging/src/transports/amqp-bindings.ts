@@ -46,30 +46,21 @@ export function bindingsBy(management: string, broker: string, ask: Ask = httpGe
   const virtualHost = decodeURIComponent(own.pathname.slice(1)) || '/';
   const base = `${url.origin}${url.pathname.replace(/\/$/, '')}`;
 
-  /** Nothing where what is asked about is not there. */
-  const told = async (kind: 'queues' | 'exchanges', name: string, end: string): Promise<unknown> => {
-    const place = new URL(`${base}/api/${kind}/${encodeURIComponent(virtualHost)}/${encodeURIComponent(name)}${end}`);
+  /** What leads to a queue or an exchange; nothing where that is not there. */
+  const leadingTo = async (kind: 'queues' | 'exchanges', name: string): Promise<readonly Found[]> => {
+    const end = kind === 'queues' ? 'bindings' : 'bindings/destination';
+    const place = new URL(`${base}/api/${kind}/${encodeURIComponent(virtualHost)}/${encodeURIComponent(name)}/${end}`);
     const { status, text } = await ask(place, { ...login, timeoutMs: TIMEOUT_MS, bytesMax: ANSWER_BYTES_MAX });
-    if (status === 404) return undefined;
+    if (status === 404) return [];
     if (status !== 200) throw new Error(`it answered ${status} to '${login.user}'`);
-    return JSON.parse(text);
-  };
-
-  /** What leads to a queue or an exchange. */
-  const leadingTo = async (kind: 'queues' | 'exchanges', name: string): Promise<readonly Found[]> =>
-    ((await told(kind, name, kind === 'queues' ? '/bindings' : '/bindings/destination')) ?? []) as readonly Found[];
-
-  const leftIn = async (queue: string): Promise<readonly PlannedThing[]> => {
-    const { messages = 0, consumers = 0 } = ((await told('queues', queue, '')) ?? {}) as { messages?: number; consumers?: number };
-    return messages === 0 || consumers > 0 ? [] : [unread(queue, messages)];
+    return JSON.parse(text) as readonly Found[];
   };
 
   return async (things, makesNothing) => {
     try {
       const ends = [...new Set(things.flatMap(endsOf))].map((end) => end.split(' ', 2) as ['queues' | 'exchanges', string]);
       const found = (await Promise.all(ends.map(([kind, name]) => leadingTo(kind, name)))).flat();
-      const left = await Promise.all(formerQueues(things).map(leftIn));
-      return [...compared(things.filter(isWay), found, makesNothing), ...left.flat()];
+      return compared(things.filter(isWay), found, makesNothing);
     } catch (error) {
       return [
         {
@@ -86,22 +77,6 @@ export function bindingsBy(management: string, broker: string, ask: Ask = httpGe
 function endsOf(declared: Declared): readonly string[] {
   if (declared.thing === 'queue') return [`queues ${declared.name}`];
   return declared.thing === 'link' ? [`exchanges ${declared.to}`] : [];
-}
-
-/** Those that a handler had alone, if it ever did. */
-function formerQueues(things: readonly Declared[]): readonly string[] {
-  const queues = new Set(things.flatMap((one) => (one.thing === 'queue' ? one.name : [])));
-  return things.flatMap((one) => (one.thing === 'no-binding' && !queues.has(one.queue) ? one.queue : []));
-}
-
-function unread(queue: string, messages: number): PlannedThing {
-  return {
-    thing: `queue ${queue}`,
-    state: 'different',
-    isUsable: true,
-    detail: `nobody reads what stands in it (${messages}), for its handler has no prefetch of its own any more`,
-    wayOut: 'give it one until the queue is empty, and delete that',
-  };
 }
 
 function isWay(declared: Declared): declared is Way {

@@ -15,7 +15,7 @@ import { AmqpLaneDriver } from './lanes/amqp-lane-driver.js';
 import { hasLanes } from './lanes/lane-topology.js';
 import { type LaneSettings, Lanes } from './lanes/lanes.js';
 import { countLanes, leftLanesSentence } from './lanes/left-lanes.js';
-import { inboxesOf } from './subscription-topology.js';
+import { formerInboxes, formerInboxSentence, inboxesOf } from './subscription-topology.js';
 import { type Declared, quarantineOf } from './topology.js';
 
 export class AmqpSubscription implements LinkTenant, TransportSubscription {
@@ -50,6 +50,7 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
     }
     await channel.prefetch(1);
     await this.#consume(connection, consumer, quarantineOf(this.request.group), true);
+    await this.#consumeFormer(connection, consumer);
     this.#consumer = consumer;
     await this.#openLanes(connection);
     if (this.#isStopped) await this.stop();
@@ -76,6 +77,18 @@ export class AmqpSubscription implements LinkTenant, TransportSubscription {
     const driver = new AmqpLaneDriver(connection, publish, this.drop);
     this.#lanes = new Lanes({ ...shared, group: request.group, prefetch: request.prefetch, driver, consumer }, count);
     await this.#lanes.open();
+  }
+
+  async #consumeFormer(connection: ChannelModel, consumer: AmqpConsumer): Promise<void> {
+    for (const { queue, prefetch } of await formerInboxes(this.request, (name) => messagesIn(connection, name))) {
+      this.laneSettings.log.info(formerInboxSentence(queue));
+      await consumer.channel.prefetch(prefetch);
+      const { consumerTag } = await consumer.channel.consume(queue, (message) => {
+        // Nothing comes any more where it was deleted.
+        if (message !== null) this.consumer.onMessage(incomingOf(consumer, message, false));
+      });
+      consumer.tags.push(consumerTag);
+    }
   }
 
   async #consume(connection: ChannelModel, consumer: AmqpConsumer, queue: string, isQuarantine: boolean): Promise<void> {

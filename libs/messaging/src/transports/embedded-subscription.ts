@@ -12,7 +12,7 @@ import { EmbeddedLaneDriver } from './lanes/embedded-lane-driver.js';
 import { hasLanes } from './lanes/lane-topology.js';
 import { type LaneSettings, Lanes } from './lanes/lanes.js';
 import { countLanes, leftLanesSentence } from './lanes/left-lanes.js';
-import { inboxesOf, topologyOf } from './subscription-topology.js';
+import { formerInboxes, formerInboxSentence, inboxesOf, topologyOf } from './subscription-topology.js';
 import { type Declared, quarantineOf } from './topology.js';
 
 export class EmbeddedSubscription implements TransportSubscription {
@@ -35,6 +35,7 @@ export class EmbeddedSubscription implements TransportSubscription {
     await this.#declare();
     for (const { queue, prefetch } of inboxesOf(this.request)) await this.#consume(queue, prefetch, false);
     await this.#consume(quarantineOf(this.request.group), 1, true);
+    await this.#consumeFormer();
     await this.#openLanes();
   }
 
@@ -77,6 +78,16 @@ export class EmbeddedSubscription implements TransportSubscription {
       .catch((error: unknown) => {
         this.log.error(`The lanes of '${this.request.group}' could not begin anew: ${reasonOf(error)}. Start the service again.`);
       });
+  }
+
+  async #consumeFormer(): Promise<void> {
+    for (const { queue, prefetch } of await formerInboxes(this.request, (name) => messagesIn(this.session, name))) {
+      this.log.info(formerInboxSentence(queue));
+      const handle = await this.session.consume(queue, { prefetch }, (delivery) => {
+        this.consumer.onMessage(new EmbeddedIncoming(delivery, this, false));
+      });
+      this.#consumers.set(queue, handle);
+    }
   }
 
   async #consume(queue: string, prefetch: number, isQuarantine: boolean): Promise<void> {

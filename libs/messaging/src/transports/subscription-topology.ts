@@ -47,6 +47,26 @@ function ownInboxesOf({ group, sources }: Wants): readonly Inbox[] {
   );
 }
 
+/**
+ * Those that handlers had which have no prefetch of their own any more. Nothing leads there now, and what waits in them is handled still. One message at a time:
+ * they come on top of the prefetch.
+ */
+export async function formerInboxes(
+  { group, sources }: Wants,
+  messagesIn: (queue: string) => Promise<number | undefined>,
+): Promise<readonly Inbox[]> {
+  const inboxes: Inbox[] = [];
+  for (const source of sources) {
+    const queue = ownQueueOf(group, source);
+    if (source.prefetch === undefined && (await messagesIn(queue)) !== undefined) inboxes.push({ queue, prefetch: 1 });
+  }
+  return inboxes;
+}
+
+export function formerInboxSentence(queue: string): string {
+  return `The queue ${queue} is from when its handler had a prefetch of its own: what waits in it is handled still. When it is empty, delete it.`;
+}
+
 function sharedInboxesOf({ group, sources }: Wants): readonly string[] {
   const inboxes: string[] = [];
   if (sources.some(({ kind }) => kind === 'event')) inboxes.push(queueOf(group));
