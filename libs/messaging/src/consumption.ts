@@ -324,7 +324,7 @@ export class Consumption {
   }
 
   #describeRunning(): string {
-    const all = this.#lines.flatMap(({ place, running }) => [...running.keys()].map(({ id }) => `${place} on ${id}`));
+    const all = this.#lines.flatMap(({ place, running }) => [...running].map(({ message }) => `${place} on ${message.id}`));
     const few = all.slice(0, 5);
     return `Running: ${few.join(', ')}${all.length > few.length ? ' and others' : ''}.`;
   }

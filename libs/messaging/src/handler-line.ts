@@ -23,6 +23,7 @@ import type { Retry } from './policies/retry.js';
 import type { Handle } from './policies/step.js';
 import { errorAnswer } from './reply.js';
 import { misfitOf } from './policies/validation.js';
+import { type InHand, Running } from './running.js';
 import type { Outcomes } from './settlement.js';
 import type { Subscription } from './subscription.js';
 import { type Fate, type HandlerTelemetry, acknowledged } from './telemetry/telemetry.js';
@@ -63,7 +64,7 @@ interface BatchPart {
 
 export class HandlerLine {
   readonly #waiting = new Fifo<Waiting>();
-  readonly #running = new Map<Message, Incoming>();
+  readonly #running = new Running();
   readonly #batch: DeliveryContract['batch'];
   #timer: Timer | undefined;
   #isStopping = false;
@@ -80,7 +81,7 @@ export class HandlerLine {
     return this.parts.subscription.place;
   }
 
-  get running(): ReadonlyMap<Message, Incoming> {
+  get running(): Iterable<InHand> & { readonly size: number } {
     return this.#running;
   }
 
@@ -103,7 +104,7 @@ export class HandlerLine {
 
   /** Of the messages of one lane alone, where one is given. */
   abort(lane?: Lane): void {
-    for (const [message, incoming] of this.#running) if (lane === undefined || incoming.lane === lane) abortMessage(message);
+    for (const { message, incoming } of this.#running) if (lane === undefined || incoming.lane === lane) abortMessage(message);
   }
 
   #admit(): void {
@@ -156,7 +157,7 @@ export class HandlerLine {
     if (event === undefined) return;
     const { subscription, settlement, gates } = this.parts;
     const message = new Message(envelope, incoming.isRedelivered);
-    this.#running.set(message, incoming);
+    const inHand = this.#running.begin(message, incoming);
     if (gates.length > 0) this.#passGates();
     const isAtMostOnce = subscription.contract.delivery === 'at-most-once';
     if (isAtMostOnce) incoming.acknowledge();
@@ -165,12 +166,12 @@ export class HandlerLine {
         if (envelope.replyTo !== undefined) settlement.answer(envelope, { value }, subscription.answerCodec);
         if (!isAtMostOnce) incoming.acknowledge();
         this.parts.telemetry?.ended(message, acknowledged);
-        this.#end(message, true);
+        this.#end(inHand, true);
       },
       (error: unknown) => {
         const fate = this.#fail(incoming, envelope, message, error);
         this.parts.telemetry?.ended(message, fate);
-        this.#end(message, false);
+        this.#end(inHand, false);
       },
     );
   }
@@ -204,7 +205,7 @@ export class HandlerLine {
       if (part !== undefined) parts.push(part);
     }
     const messages = parts.map(({ message }) => message);
-    for (const { message, incoming } of parts) this.#running.set(message, incoming);
+    const inHand = parts.map(({ message, incoming }) => this.#running.begin(message, incoming));
     if (subscription.contract.delivery === 'at-most-once') for (const { incoming } of parts) incoming.acknowledge();
     let failure: unknown;
     try {
@@ -221,8 +222,8 @@ export class HandlerLine {
       if (error === undefined) incoming.acknowledge();
       const fate = error === undefined ? acknowledged : this.#fail(incoming, envelope, message, error);
       this.parts.telemetry?.ended(message, fate);
-      this.#running.delete(message);
     }
+    for (const one of inHand) this.#running.end(one);
     for (const gate of gates) gate.ended(failure === undefined, clock.monotonicMs());
     this.#afterwards();
   }
@@ -249,9 +250,9 @@ export class HandlerLine {
     for (const gate of gates) gate.started(clock.monotonicMs());
   }
 
-  #end(message: Message, isSuccess: boolean): void {
+  #end(inHand: InHand, isSuccess: boolean): void {
     const { gates, clock } = this.parts;
-    this.#running.delete(message);
+    this.#running.end(inHand);
     if (gates.length > 0) for (const gate of gates) gate.ended(isSuccess, clock.monotonicMs());
     this.#afterwards();
   }
