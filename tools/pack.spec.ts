@@ -20,7 +20,7 @@ beforeAll(() => {
   run(['tools/pack.mjs', join(project, 'tarballs')], root);
   put('package.json', JSON.stringify({ name: 'plain', private: true }));
   const tarballs = readdirSync(join(project, 'tarballs')).filter((name) => /-(?:ground|broker|testing)-/.test(name));
-  npm(['install', '--offline', '--no-audit', '--no-fund', '--loglevel=error', ...tarballs.map((name) => `./tarballs/${name}`)]);
+  npm(['install', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error', ...tarballs.map((name) => `./tarballs/${name}`)]);
   mkdirSync(join(project, 'node_modules/@types'), { recursive: true });
   for (const name of ['amqplib', '@types/node', 'undici-types'])
     symlinkSync(join(root, 'node_modules', name), join(project, 'node_modules', name));
@@ -150,7 +150,7 @@ describe('the tests of a user, in a project on (skipped unless DOVECOTE_NEST_11 
 /** What they said. Types are checked first, those of the declarations of the packages too. */
 function runTests({ folder, tests, compiler: own, runner }: NestProject): string {
   const tarballs = readdirSync(join(project, 'tarballs')).map((name) => join(project, 'tarballs', name));
-  npm(['install', '--offline', '--no-save', '--no-audit', '--no-fund', '--loglevel=error', ...tarballs], folder);
+  npm(['install', '--prefer-offline', '--no-save', '--no-audit', '--no-fund', '--loglevel=error', ...tarballs], folder);
   mkdirSync(join(folder, 'src'), { recursive: true });
   for (const test of tests) copyFileSync(join(root, test), join(folder, 'src', basename(test)));
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...userCompiler, ...own }, include: ['src'] }));
